@@ -1,0 +1,252 @@
+//! The two ends of a tunnel: where it listens and where it leads.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::InvalidName;
+
+/// Where a tunnel leads, beyond its target.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RemoteEndpoint {
+    /// Host as the target resolves it; absent means the target itself.
+    pub host: Option<String>,
+    /// TCP port.
+    pub port: NonZeroU16,
+}
+
+impl RemoteEndpoint {
+    /// The host to ask the target for, or nothing when the target itself is meant.
+    ///
+    /// Loopback names count as the target itself: agents from 3.3.4851 on refuse them as remote hosts, while the
+    /// plain port document reaches the same listener.
+    pub fn host_beyond_target(&self) -> Option<&str> {
+        self.host.as_deref().filter(|host| !is_loopback_host(host))
+    }
+}
+
+fn is_loopback_host(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+impl fmt::Display for RemoteEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Some(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
+            Some(host) => write!(f, "{host}:{}", self.port),
+            None => write!(f, "{}", self.port),
+        }
+    }
+}
+
+impl FromStr for RemoteEndpoint {
+    type Err = InvalidName;
+
+    /// Parses `PORT`, `HOST:PORT` or `[IPV6]:PORT`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = |rule| InvalidName { field: "remote", value: text.to_owned(), rule };
+        let (host, port) = split_host_port(text);
+        let port = port.parse().map_err(|_| invalid(PORT_RULE))?;
+        let host = host.map(check_host).transpose().map_err(invalid)?;
+        Ok(Self { host, port })
+    }
+}
+
+const PORT_RULE: &str = "write [HOST:]PORT with a port from 1 to 65535";
+
+fn check_host(host: &str) -> Result<String, &'static str> {
+    let is_ip = host.parse::<IpAddr>().is_ok();
+    let label_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if host.is_empty() {
+        Err("the host is empty; leave out the colon to mean the target itself")
+    } else if host.len() > 253 {
+        Err("the host has more than 253 characters")
+    } else if is_ip || host.bytes().all(label_byte) {
+        Ok(host.to_owned())
+    } else {
+        Err("the host must be a DNS name, an IPv4 address or an IPv6 address in brackets")
+    }
+}
+
+/// Splits off a port; an IPv6 address must stand in brackets, which are taken away.
+fn split_host_port(text: &str) -> (Option<&str>, &str) {
+    match text.rsplit_once(':') {
+        Some((host, port)) => {
+            let unbracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+            (Some(unbracketed.unwrap_or(host)), port)
+        }
+        None => (None, text),
+    }
+}
+
+/// Where a tunnel listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LocalEndpoint {
+    /// Address to bind.
+    pub address: LocalAddress,
+    /// Port to bind.
+    pub port: LocalPort,
+}
+
+impl LocalEndpoint {
+    /// Automatic port on both loopback addresses.
+    pub const AUTOMATIC: Self = Self { address: LocalAddress::Localhost, port: LocalPort::Automatic };
+}
+
+/// An address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LocalAddress {
+    /// `127.0.0.1` and `::1` together, so that nobody else can take the other one.
+    Localhost,
+    /// One address.
+    Ip(IpAddr),
+}
+
+impl LocalAddress {
+    /// Whether only this machine can connect.
+    pub fn is_loopback(self) -> bool {
+        match self {
+            Self::Localhost => true,
+            Self::Ip(ip) => ip.is_loopback(),
+        }
+    }
+
+    /// The addresses to bind, the one to show first.
+    pub fn ips(self) -> Vec<IpAddr> {
+        match self {
+            Self::Localhost => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            Self::Ip(ip) => vec![ip],
+        }
+    }
+}
+
+impl fmt::Display for LocalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Localhost => f.write_str("localhost"),
+            Self::Ip(ip) => ip.fmt(f),
+        }
+    }
+}
+
+impl FromStr for LocalAddress {
+    type Err = InvalidName;
+
+    /// Parses `localhost` or an IP address.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "localhost" {
+            return Ok(Self::Localhost);
+        }
+        let rule = "the address must be \"localhost\" or an IP address (IPv6 in brackets)";
+        text.parse().map(Self::Ip).map_err(|_| InvalidName { field: "local", value: text.to_owned(), rule })
+    }
+}
+
+/// A port to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LocalPort {
+    /// Chosen by the system at the first start, then kept.
+    Automatic,
+    /// Always this one.
+    Fixed(NonZeroU16),
+}
+
+impl From<u16> for LocalPort {
+    /// Zero means automatic.
+    fn from(port: u16) -> Self {
+        NonZeroU16::new(port).map_or(Self::Automatic, Self::Fixed)
+    }
+}
+
+impl From<LocalPort> for u16 {
+    fn from(port: LocalPort) -> Self {
+        match port {
+            LocalPort::Automatic => 0,
+            LocalPort::Fixed(port) => port.get(),
+        }
+    }
+}
+
+impl fmt::Display for LocalEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            LocalAddress::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]:")?,
+            address @ (LocalAddress::Localhost | LocalAddress::Ip(IpAddr::V4(_))) => write!(f, "{address}:")?,
+        }
+        match self.port {
+            LocalPort::Automatic => f.write_str("auto"),
+            LocalPort::Fixed(port) => port.fmt(f),
+        }
+    }
+}
+
+impl FromStr for LocalEndpoint {
+    type Err = InvalidName;
+
+    /// Parses `PORT`, `auto`, `ADDRESS:PORT` or `ADDRESS:auto`; port 0 is another word for `auto`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let rule = "write [ADDRESS:]PORT with a port from 1 to 65535, or \"auto\"";
+        let invalid = || InvalidName { field: "local", value: text.to_owned(), rule };
+        let (address, port) = split_host_port(text);
+        let port = match port {
+            "auto" => LocalPort::Automatic,
+            number => number.parse::<u16>().map_err(|_| invalid())?.into(),
+        };
+        let address = address.map_or(Ok(LocalAddress::Localhost), str::parse)?;
+        Ok(Self { address, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remote_endpoints_read_back_as_written() {
+        for text in ["5432", "db.internal:5432", "10.0.0.7:80", "[fd00::1]:443"] {
+            let endpoint: RemoteEndpoint = text.parse().unwrap();
+            assert_eq!(endpoint.to_string(), text);
+        }
+        for text in ["", "0", "65536", "db:", ":80", "db:x", "a b:80", "db:80:90 "] {
+            assert!(text.parse::<RemoteEndpoint>().is_err(), "{text:?} should be refused");
+        }
+    }
+
+    #[test]
+    fn loopback_hosts_mean_the_target_itself() {
+        for text in ["localhost:80", "LOCALHOST:80", "127.0.0.1:80", "127.8.9.1:80", "[::1]:80", "80"] {
+            let endpoint: RemoteEndpoint = text.parse().unwrap();
+            assert_eq!(endpoint.host_beyond_target(), None, "{text}");
+        }
+        let endpoint: RemoteEndpoint = "db.internal:80".parse().unwrap();
+        assert_eq!(endpoint.host_beyond_target(), Some("db.internal"));
+    }
+
+    #[test]
+    fn local_endpoints_read_back_as_written() {
+        for (text, shown) in [
+            ("auto", "localhost:auto"),
+            ("0", "localhost:auto"),
+            ("5432", "localhost:5432"),
+            ("127.0.0.2:80", "127.0.0.2:80"),
+            ("[::1]:auto", "[::1]:auto"),
+        ] {
+            let endpoint: LocalEndpoint = text.parse().unwrap();
+            assert_eq!(endpoint.to_string(), shown);
+        }
+        for text in ["", "x", "70000", "example.com:80", ":80"] {
+            assert!(text.parse::<LocalEndpoint>().is_err(), "{text:?} should be refused");
+        }
+    }
+
+    #[test]
+    fn only_loopback_counts_as_private() {
+        assert!(LocalAddress::Localhost.is_loopback());
+        assert!("127.0.0.9".parse::<LocalAddress>().unwrap().is_loopback());
+        assert!(!"0.0.0.0".parse::<LocalAddress>().unwrap().is_loopback());
+    }
+}

@@ -1,0 +1,33 @@
+//! The vocabulary that the daemon, the API and every front end share.
+//!
+//! Plain data and pure functions: nothing here does I/O, reads a clock, or knows of protobuf or AWS. One word per
+//! idea; the words are:
+//!
+//! | word | type | meaning |
+//! |---|---|---|
+//! | tunnel | [`TunnelId`], [`TunnelName`], [`TunnelSpec`] | a named forwarding rule; outlives everything |
+//! | intent | [`Intent`] | what the user wants; stored |
+//! | state | [`TunnelState`] | what is true now; never stored |
+//! | target | [`Target`] | the managed node to go through, as the user wrote it |
+//! | remote | [`RemoteEndpoint`] | host and port beyond the node |
+//! | session | [`SsmSessionId`] | one Session Manager session; a tunnel goes through many |
+//! | fault | [`Fault`] | a failure that the user may see; it knows its [`Recovery`] |
+//! | attempt | [`Attempt`] | generation number; answers to old attempts are dropped |
+//! | revision | [`Revision`] | counts the published changes of one daemon life |
+
+mod endpoint;
+mod fault;
+mod ids;
+mod name;
+pub mod settings;
+mod spec;
+mod state;
+mod tunnel;
+
+pub use endpoint::{LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint};
+pub use fault::{ExitCode, Fault, FaultKind, GrpcCode, Recovery};
+pub use ids::{Attempt, Epoch, Etag, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
+pub use name::{InvalidName, Profile, Region, Target, TunnelName};
+pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
+pub use state::{ConnectStep, Intent, RemoteHealth, TunnelState};
+pub use tunnel::{Traffic, Tunnel, TunnelStatus};

@@ -1,0 +1,343 @@
+//! Settings: one table with key, kind, default, range and meaning of each; one typed struct that the daemon reads.
+//!
+//! Values travel as text (in the settings file, over the API and on the command line) and are parsed here, once.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::name::{Profile, Region};
+
+/// All settings, with their defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `tunnels.connect_timeout`
+    pub connect_timeout: Duration,
+    /// `tunnels.half_close_grace`
+    pub half_close_grace: Duration,
+    /// `tunnels.stalled_reader_grace`
+    pub stalled_reader_grace: Duration,
+    /// `tunnels.payload_bytes`
+    pub payload_bytes: u32,
+    /// `tunnels.message_rate`; zero means no limit.
+    pub message_rate: u32,
+    /// `tunnels.max_connections`
+    pub max_connections: u32,
+    /// `tunnels.max_held_connections`
+    pub max_held_connections: u32,
+    /// `aws.default_profile`
+    pub default_profile: Option<Profile>,
+    /// `aws.default_region`
+    pub default_region: Option<Region>,
+    /// `aws.endpoint_ssm`
+    pub endpoint_ssm: Option<String>,
+    /// `aws.endpoint_ssmmessages`
+    pub endpoint_ssmmessages: Option<String>,
+    /// `network.ca_bundle`
+    pub ca_bundle: Option<String>,
+    /// `network.https_proxy`
+    pub https_proxy: Option<String>,
+    /// `network.no_proxy`
+    pub no_proxy: Option<String>,
+    /// `log.filter`
+    pub log_filter: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(30),
+            half_close_grace: Duration::from_secs(30),
+            stalled_reader_grace: Duration::from_secs(30),
+            payload_bytes: 16_384,
+            message_rate: 900,
+            max_connections: 256,
+            max_held_connections: 32,
+            default_profile: None,
+            default_region: None,
+            endpoint_ssm: None,
+            endpoint_ssmmessages: None,
+            ca_bundle: None,
+            https_proxy: None,
+            no_proxy: None,
+            log_filter: "info".to_owned(),
+        }
+    }
+}
+
+/// One row of the settings table.
+#[derive(Debug)]
+pub struct Setting {
+    /// Section and name, such as `tunnels.connect_timeout`.
+    pub key: &'static str,
+    /// What values look like.
+    pub kind: SettingKind,
+    /// What it is for, in one sentence.
+    pub meaning: &'static str,
+    read: fn(&Settings) -> String,
+    write: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+/// What the values of a setting look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingKind {
+    /// Whole seconds from `min` to `max`.
+    Seconds {
+        /// Least value.
+        min: u32,
+        /// Greatest value.
+        max: u32,
+    },
+    /// A whole number from `min` to `max`.
+    Integer {
+        /// Least value.
+        min: u32,
+        /// Greatest value.
+        max: u32,
+    },
+    /// Text; empty means not set.
+    Text,
+}
+
+/// A settings key or value that cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SettingError {
+    /// No setting has that key.
+    #[error("there is no setting \"{key}\"; `stctl settings get` lists all")]
+    UnknownKey {
+        /// The key asked for.
+        key: String,
+    },
+    /// The value is out of range or cannot be parsed.
+    #[error("{key} = \"{value}\" cannot be taken: {rule}")]
+    InvalidValue {
+        /// The setting.
+        key: &'static str,
+        /// What was written.
+        value: String,
+        /// What is accepted.
+        rule: String,
+    },
+}
+
+impl Setting {
+    /// The setting with that key.
+    ///
+    /// # Errors
+    /// [`SettingError::UnknownKey`].
+    pub fn by_key(key: &str) -> Result<&'static Self, SettingError> {
+        let unknown = || SettingError::UnknownKey { key: key.to_owned() };
+        SETTINGS.iter().find(|setting| setting.key == key).ok_or_else(unknown)
+    }
+
+    /// The value in `settings`, as text.
+    pub fn value(&self, settings: &Settings) -> String {
+        (self.read)(settings)
+    }
+
+    /// The default, as text.
+    pub fn default_value(&self) -> String {
+        self.value(&Settings::default())
+    }
+
+    /// Puts a value into `settings`, which stay as they were when it cannot be taken.
+    ///
+    /// # Errors
+    /// [`SettingError::InvalidValue`] with the accepted range.
+    pub fn assign(&self, settings: &mut Settings, value: &str) -> Result<(), SettingError> {
+        let invalid = |rule| SettingError::InvalidValue { key: self.key, value: value.to_owned(), rule };
+        if let SettingKind::Seconds { min, max } | SettingKind::Integer { min, max } = self.kind {
+            let in_range = value.parse().is_ok_and(|number: u32| (min..=max).contains(&number));
+            if !in_range {
+                return Err(invalid(self.range()));
+            }
+        }
+        (self.write)(settings, value).map_err(invalid)
+    }
+
+    /// What is accepted, in words.
+    pub fn range(&self) -> String {
+        match self.kind {
+            SettingKind::Seconds { min, max } => format!("whole seconds from {min} to {max}"),
+            SettingKind::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            SettingKind::Text => "text; empty means not set".to_owned(),
+        }
+    }
+}
+
+/// A number of seconds in a setting.
+macro_rules! seconds {
+    ($key:literal, $field:ident, $min:literal, $max:literal, $meaning:literal) => {
+        Setting {
+            key: $key,
+            kind: SettingKind::Seconds { min: $min, max: $max },
+            meaning: $meaning,
+            read: |settings| settings.$field.as_secs().to_string(),
+            write: |settings, value| {
+                settings.$field = Duration::from_secs(value.parse().map_err(|_| "not a number".to_owned())?);
+                Ok(())
+            },
+        }
+    };
+}
+
+/// A whole number in a setting.
+macro_rules! integer {
+    ($key:literal, $field:ident, $min:literal, $max:literal, $meaning:literal) => {
+        Setting {
+            key: $key,
+            kind: SettingKind::Integer { min: $min, max: $max },
+            meaning: $meaning,
+            read: |settings| settings.$field.to_string(),
+            write: |settings, value| {
+                settings.$field = value.parse().map_err(|_| "not a number".to_owned())?;
+                Ok(())
+            },
+        }
+    };
+}
+
+/// Text that may be absent and that a parser may refuse.
+macro_rules! text {
+    ($key:literal, $field:ident, $parse:expr, $meaning:literal) => {
+        Setting {
+            key: $key,
+            kind: SettingKind::Text,
+            meaning: $meaning,
+            read: |settings| settings.$field.as_ref().map(ToString::to_string).unwrap_or_default(),
+            write: |settings, value| {
+                settings.$field = if value.is_empty() { None } else { Some($parse(value)?) };
+                Ok(())
+            },
+        }
+    };
+}
+
+/// THE settings table.
+pub static SETTINGS: &[Setting] = &[
+    seconds!("tunnels.connect_timeout", connect_timeout, 10, 120,
+        "how long one attempt to connect may take, from StartSession to Up"),
+    seconds!("tunnels.half_close_grace", half_close_grace, 0, 3600,
+        "how long a connection whose local side finished sending waits for the last remote byte"),
+    seconds!("tunnels.stalled_reader_grace", stalled_reader_grace, 5, 3600,
+        "how long a local application that stopped reading may hold up the other connections"),
+    integer!("tunnels.payload_bytes", payload_bytes, 1024, 32768,
+        "greatest payload of one data message to the agent, in bytes"),
+    integer!("tunnels.message_rate", message_rate, 0, 100_000,
+        "data messages sent per second and session; 0 means no limit (the service is known to end sessions above 1000)"),
+    integer!("tunnels.max_connections", max_connections, 1, 4096,
+        "local connections open at once per tunnel"),
+    integer!("tunnels.max_held_connections", max_held_connections, 0, 1024,
+        "local connections that wait per tunnel while it connects"),
+    text!("aws.default_profile", default_profile, parse_profile,
+        "profile of tunnels that name none"),
+    text!("aws.default_region", default_region, parse_region,
+        "region of tunnels whose profile names none"),
+    text!("aws.endpoint_ssm", endpoint_ssm, parse_api_endpoint,
+        "URL of the SSM endpoint instead of AWS's own (PrivateLink); https, or http to loopback"),
+    text!("aws.endpoint_ssmmessages", endpoint_ssmmessages, parse_channel_endpoint,
+        "URL of the data-channel endpoint instead of AWS's own (PrivateLink); wss, or ws to loopback"),
+    text!("network.ca_bundle", ca_bundle, parse_text,
+        "PEM file with certificate authorities to trust beside the system's"),
+    text!("network.https_proxy", https_proxy, parse_text,
+        "URL of the proxy for AWS endpoints"),
+    text!("network.no_proxy", no_proxy, parse_text,
+        "hosts that are reached without the proxy, separated by commas"),
+    Setting {
+        key: "log.filter",
+        kind: SettingKind::Text,
+        meaning: "what is logged, as tracing directives such as \"info,stormtunnel_engine=debug\"",
+        read: |settings| settings.log_filter.clone(),
+        write: |settings, value| {
+            value.clone_into(&mut settings.log_filter);
+            Ok(())
+        },
+    },
+];
+
+fn parse_profile(value: &str) -> Result<Profile, String> {
+    value.parse().map_err(|error: crate::name::InvalidName| error.rule.to_owned())
+}
+
+fn parse_region(value: &str) -> Result<Region, String> {
+    value.parse().map_err(|error: crate::name::InvalidName| error.rule.to_owned())
+}
+
+fn parse_text(value: &str) -> Result<String, String> {
+    Ok(value.to_owned())
+}
+
+fn parse_api_endpoint(value: &str) -> Result<String, String> {
+    check_endpoint(value, "https://", "http://")
+}
+
+fn parse_channel_endpoint(value: &str) -> Result<String, String> {
+    check_endpoint(value, "wss://", "ws://")
+}
+
+/// An endpoint is reached over TLS, or in the clear on this very machine. Credentials go there.
+fn check_endpoint(value: &str, tls: &str, clear: &str) -> Result<String, String> {
+    let rule = || format!("write a URL that begins with {tls}, or with {clear} and a loopback address");
+    let rest = value.strip_prefix(tls).map(|_| true).or_else(|| value.strip_prefix(clear).map(is_loopback_authority));
+    if rest == Some(true) { Ok(value.to_owned()) } else { Err(rule()) }
+}
+
+fn is_loopback_authority(rest: &str) -> bool {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_inside_its_own_range() {
+        for setting in SETTINGS {
+            let mut settings = Settings::default();
+            let default = setting.default_value();
+            assert_eq!(setting.assign(&mut settings, &default), Ok(()), "{}", setting.key);
+            assert_eq!(settings, Settings::default(), "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn numbers_are_refused_just_outside_their_range() {
+        for setting in SETTINGS {
+            let (SettingKind::Seconds { min, max } | SettingKind::Integer { min, max }) = setting.kind else {
+                continue;
+            };
+            let mut settings = Settings::default();
+            assert!(setting.assign(&mut settings, &min.to_string()).is_ok());
+            assert!(setting.assign(&mut settings, &max.to_string()).is_ok());
+            let before = settings.clone();
+            for outside in [u64::from(max) + 1, u64::from(min).wrapping_sub(1)] {
+                assert!(setting.assign(&mut settings, &outside.to_string()).is_err(), "{} {outside}", setting.key);
+            }
+            assert!(setting.assign(&mut settings, "ten").is_err());
+            assert_eq!(settings, before, "a refused value changes nothing");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_in_the_clear_must_be_loopback() {
+        let setting = Setting::by_key("aws.endpoint_ssm").unwrap();
+        let mut settings = Settings::default();
+        for good in ["https://vpce-1.ssm.eu-west-1.vpce.amazonaws.com", "http://127.0.0.1:4000", "http://[::1]:4000/"] {
+            assert_eq!(setting.assign(&mut settings, good), Ok(()), "{good}");
+        }
+        for bad in ["http://10.0.0.1", "ftp://x", "http://localhost.evil.example", "http://127.0.0.1@evil.example/"] {
+            assert!(setting.assign(&mut settings, bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_says_how_to_list_the_known_ones() {
+        let error = Setting::by_key("tunnels.speed").map(|setting| setting.key);
+        assert_eq!(error, Err(SettingError::UnknownKey { key: "tunnels.speed".to_owned() }));
+    }
+}

@@ -1,0 +1,140 @@
+//! What a tunnel is to be, as the user asked for it.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::endpoint::{LocalEndpoint, RemoteEndpoint};
+use crate::name::{Profile, Region, Target, TunnelName};
+
+/// A tunnel as the user described it. Profile and region are what the front end resolved when it was made: the
+/// daemon never looks at a terminal's environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelSpec {
+    /// Unique among the user's tunnels.
+    pub name: TunnelName,
+    /// AWS profile; absent means the daemon's default (`aws.default_profile`, else `default`).
+    pub profile: Option<Profile>,
+    /// AWS region; absent means the profile's, else `aws.default_region`.
+    pub region: Option<Region>,
+    /// The managed node to go through.
+    pub target: Target,
+    /// Where it leads.
+    pub remote: RemoteEndpoint,
+    /// Where it listens.
+    pub local: LocalEndpoint,
+    /// The user agreed that other machines may connect to `local`.
+    pub allow_non_loopback: bool,
+}
+
+/// A spec whose parts are valid but do not fit together.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SpecError {
+    /// Listening beyond loopback was not agreed to.
+    #[error(
+        "address {0} lets other machines use the tunnel; add --allow-non-loopback if that is wanted, \
+         or listen on localhost"
+    )]
+    NotLoopback(String),
+}
+
+impl TunnelSpec {
+    /// Checks what no single field can show.
+    ///
+    /// # Errors
+    /// [`SpecError::NotLoopback`] for an address that other machines can reach without the flag that allows it.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        if self.local.address.is_loopback() || self.allow_non_loopback {
+            Ok(())
+        } else {
+            Err(SpecError::NotLoopback(self.local.address.to_string()))
+        }
+    }
+
+    /// The spec with the changes of `patch`.
+    #[must_use]
+    pub fn patched(&self, patch: &TunnelSpecPatch) -> Self {
+        let mut spec = self.clone();
+        let TunnelSpecPatch { name, profile, region, target, remote, local, allow_non_loopback } = patch.clone();
+        name.into_iter().for_each(|value| spec.name = value);
+        profile.into_iter().for_each(|value| spec.profile = value);
+        region.into_iter().for_each(|value| spec.region = value);
+        target.into_iter().for_each(|value| spec.target = value);
+        remote.into_iter().for_each(|value| spec.remote = value);
+        local.into_iter().for_each(|value| spec.local = value);
+        allow_non_loopback.into_iter().for_each(|value| spec.allow_non_loopback = value);
+        spec
+    }
+
+    /// Whether going from this spec to `next` needs another SSM session.
+    pub fn needs_new_session(&self, next: &Self) -> bool {
+        let Self { name: _, profile, region, target, remote, local: _, allow_non_loopback: _ } = self;
+        (profile, region, target, remote) != (&next.profile, &next.region, &next.target, &next.remote)
+    }
+
+    /// Whether going from this spec to `next` needs another listener.
+    pub fn needs_new_listener(&self, next: &Self) -> bool {
+        self.local != next.local
+    }
+}
+
+/// Changes to a spec; absent fields stay. The outer option of `profile` and `region` says whether to change, the inner
+/// one what to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TunnelSpecPatch {
+    /// New name.
+    pub name: Option<TunnelName>,
+    /// New profile, or none.
+    pub profile: Option<Option<Profile>>,
+    /// New region, or none.
+    pub region: Option<Option<Region>>,
+    /// New target.
+    pub target: Option<Target>,
+    /// New remote end.
+    pub remote: Option<RemoteEndpoint>,
+    /// New local end.
+    pub local: Option<LocalEndpoint>,
+    /// New answer to whether other machines may connect.
+    pub allow_non_loopback: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> TunnelSpec {
+        TunnelSpec {
+            name: "db".parse().unwrap(),
+            profile: None,
+            region: Some("eu-west-1".parse().unwrap()),
+            target: "i-0abcdef1234567890".parse().unwrap(),
+            remote: "db.internal:5432".parse().unwrap(),
+            local: "15432".parse().unwrap(),
+            allow_non_loopback: false,
+        }
+    }
+
+    #[test]
+    fn beyond_loopback_needs_consent() {
+        let mut open = TunnelSpec { local: "0.0.0.0:15432".parse().unwrap(), ..spec() };
+        assert_eq!(open.validate(), Err(SpecError::NotLoopback("0.0.0.0".to_owned())));
+        open.allow_non_loopback = true;
+        assert_eq!(open.validate(), Ok(()));
+        assert_eq!(spec().validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_patch_changes_only_what_it_names() {
+        let patch = TunnelSpecPatch { region: Some(None), local: Some(LocalEndpoint::AUTOMATIC), ..Default::default() };
+        let patched = spec().patched(&patch);
+        assert_eq!(patched, TunnelSpec { region: None, local: LocalEndpoint::AUTOMATIC, ..spec() });
+        assert!(spec().needs_new_session(&patched));
+        assert!(spec().needs_new_listener(&patched));
+    }
+
+    #[test]
+    fn a_new_name_disturbs_nothing() {
+        let renamed = spec().patched(&TunnelSpecPatch { name: Some("pg".parse().unwrap()), ..Default::default() });
+        assert!(!spec().needs_new_session(&renamed));
+        assert!(!spec().needs_new_listener(&renamed));
+    }
+}

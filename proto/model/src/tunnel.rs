@@ -1,0 +1,77 @@
+//! A tunnel as front ends see it: spec, intent and what is true now.
+
+use std::net::SocketAddr;
+
+use crate::fault::Fault;
+use crate::ids::{Attempt, Etag, SsmSessionId, Timestamp, TunnelId};
+use crate::spec::TunnelSpec;
+use crate::state::{Intent, RemoteHealth, TunnelState};
+
+/// A tunnel, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Its id.
+    pub id: TunnelId,
+    /// Version of spec and intent.
+    pub etag: Etag,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// What it is to be.
+    pub spec: TunnelSpec,
+    /// What the user wants of it.
+    pub intent: Intent,
+    /// What is true now.
+    pub status: TunnelStatus,
+}
+
+/// What is true of a tunnel now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelStatus {
+    /// Its state.
+    pub state: TunnelState,
+    /// Since when it has been in that state.
+    pub since: Timestamp,
+    /// Number of the current or last attempt to connect.
+    pub attempt: Attempt,
+    /// What connections told of the remote end in this session.
+    pub remote: RemoteHealth,
+    /// Addresses it listens on; empty when it does not.
+    pub listening: Vec<SocketAddr>,
+    /// The SSM session in use.
+    pub session: Option<SsmSessionId>,
+    /// Version of the agent at the other end, once known.
+    pub agent_version: Option<String>,
+    /// Local connections open now.
+    pub connections: u32,
+    /// Bytes carried in this daemon life.
+    pub traffic: Traffic,
+    /// The last fault, even when the tunnel has recovered since.
+    pub last_fault: Option<Fault>,
+}
+
+impl TunnelStatus {
+    /// The status of a tunnel of which nothing runs.
+    pub fn stopped(since: Timestamp) -> Self {
+        Self {
+            state: TunnelState::Stopped,
+            since,
+            attempt: Attempt::default(),
+            remote: RemoteHealth::Unknown,
+            listening: Vec::new(),
+            session: None,
+            agent_version: None,
+            connections: 0,
+            traffic: Traffic::default(),
+            last_fault: None,
+        }
+    }
+}
+
+/// Payload bytes carried, not counting protocol overhead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// From local applications to the remote end.
+    pub sent: u64,
+    /// From the remote end to local applications.
+    pub received: u64,
+}
