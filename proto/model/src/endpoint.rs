@@ -19,6 +19,17 @@ pub struct RemoteEndpoint {
 }
 
 impl RemoteEndpoint {
+    /// A remote end whose host is given apart from its port; an IPv6 address stands without brackets.
+    ///
+    /// # Errors
+    /// [`InvalidName`] when the host is neither a DNS name nor an IP address.
+    pub fn new(host: Option<String>, port: NonZeroU16) -> Result<Self, InvalidName> {
+        match host.as_deref().map(check_host).transpose() {
+            Ok(host) => Ok(Self { host, port }),
+            Err(rule) => Err(InvalidName { field: "remote", value: host.unwrap_or_default(), rule }),
+        }
+    }
+
     /// The host to ask the target for, or nothing when the target itself is meant.
     ///
     /// Loopback names count as the target itself: agents from 3.3.4851 on refuse them as remote hosts, while the

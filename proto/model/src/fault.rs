@@ -44,7 +44,6 @@ impl std::error::Error for Fault {}
 
 /// The kinds of failure. Order and names are those of the API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub enum FaultKind {
     /// No profile of that name in the AWS files.
     ProfileNotFound {

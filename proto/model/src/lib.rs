@@ -17,6 +17,7 @@
 
 mod endpoint;
 mod fault;
+mod fault_kinds;
 mod ids;
 mod name;
 pub mod settings;

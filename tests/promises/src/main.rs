@@ -25,11 +25,13 @@ fn main() -> anyhow::Result<()> {
     let promises: Promises = read_toml(&docs.join("promises.toml"))?;
     let seen_path = docs.join("promises-seen.toml");
     let mut seen: SeenById = if seen_path.exists() { read_toml(&seen_path)? } else { SeenById::new() };
-    let missing = if arguments.table_only { Vec::new() } else { run(&promises, &arguments.prefixes, &mut seen)? };
+    let missing =
+        if arguments.table_only { Vec::new() } else { run(&promises, &arguments.prefixes, &mut seen)? };
     seen.retain(|id, _| promises.promise.iter().any(|promise| promise.id == *id));
     std::fs::write(&seen_path, toml::to_string_pretty(&seen)?)?;
     let testing = docs.join("testing.md");
-    let document = std::fs::read_to_string(&testing).with_context(|| format!("read {}", testing.display()))?;
+    let document =
+        std::fs::read_to_string(&testing).with_context(|| format!("read {}", testing.display()))?;
     std::fs::write(&testing, replace_table(&document, &promises, &seen)?)?;
     if missing.is_empty() { Ok(()) } else { bail!("not kept, or not reported: {}", missing.join(", ")) }
 }
@@ -58,11 +60,16 @@ fn run(promises: &Promises, prefixes: &[String], seen: &mut SeenById) -> anyhow:
 }
 
 fn output_of(command: &str) -> anyhow::Result<String> {
-    let child = Command::new("sh").args(["-c", command]).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = child.output().with_context(|| format!("run {command}"))?;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = shell.output().with_context(|| format!("run {command}"))?;
     io::stderr().write_all(&output.stdout)?;
     // The figures of a command that failed half-way do not count.
-    let text = if output.status.success() { String::from_utf8_lossy(&output.stdout).into_owned() } else { String::new() };
+    let text = if output.status.success() {
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    } else {
+        String::new()
+    };
     Ok(text)
 }
 
@@ -78,7 +85,10 @@ impl Place {
         let hash = output_of("git rev-parse --short=10 HEAD")?;
         let dirty = if output_of("git status --porcelain -uno")?.is_empty() { "" } else { "+" };
         let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = model.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|pair| pair.1);
+        let model = model
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+            .map(|pair| pair.1);
         let cores = std::thread::available_parallelism()?;
         #[expect(clippy::disallowed_methods, reason = "a program at the edge reads the clock itself")]
         let today = time::OffsetDateTime::from(std::time::SystemTime::now()).date();
@@ -88,7 +98,12 @@ impl Place {
 
     fn seen(&self, figure: &str) -> Seen {
         let Self { commit, machine, date } = self;
-        Seen { figure: figure.to_owned(), commit: commit.clone(), machine: machine.clone(), date: date.clone() }
+        Seen {
+            figure: figure.to_owned(),
+            commit: commit.clone(),
+            machine: machine.clone(),
+            date: date.clone(),
+        }
     }
 }
 

@@ -39,8 +39,12 @@ fn render(promises: &Promises, seen: &SeenById) -> String {
 }
 
 fn write_row(table: &mut String, promise: &Promise, seen: Option<&Seen>) {
-    let not_yet =
-        Seen { figure: "**not seen yet**".into(), commit: String::new(), machine: String::new(), date: String::new() };
+    let not_yet = Seen {
+        figure: "**not seen yet**".into(),
+        commit: String::new(),
+        machine: String::new(),
+        date: String::new(),
+    };
     let Seen { figure, commit, machine, date } = seen.unwrap_or(&not_yet);
     let text = cell(&promise.text);
     let figure = cell(figure);
@@ -68,7 +72,8 @@ mod tests {
     #[test]
     fn the_table_replaces_the_old_one_and_nothing_else() {
         let document = format!("# Head\n{BEGIN}\nold\n{END}\ntail\n");
-        let seen = Seen { figure: "3 ms".into(), commit: "abc".into(), machine: "m".into(), date: "d".into() };
+        let seen =
+            Seen { figure: "3 ms".into(), commit: "abc".into(), machine: "m".into(), date: "d".into() };
         let once = replace_table(&document, &promises(), &[("a.b".to_owned(), seen)].into()).unwrap();
         assert!(once.starts_with("# Head\n") && once.ends_with("\ntail\n"));
         assert!(once.contains("| `a.b` | x \\| y | `true` | 3 ms | abc | m | d |"));

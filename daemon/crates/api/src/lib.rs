@@ -1,0 +1,140 @@
+//! The gRPC services over the engine.
+//!
+//! Every handler parses its request, asks, and writes the answer; deciding is the engine's business, storing the
+//! daemon's. A failed call carries its [`Fault`] typed in the status details.
+//!
+//! Beside our services there are health (`grpc.health.v1`) and reflection (v1 and v1alpha), so that a client needs no
+//! `.proto` files.
+
+mod daemon;
+mod page;
+mod settings;
+mod tunnels;
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use stormtunnel_engine::EngineHandle;
+use stormtunnel_engine::ports::PortFuture;
+use stormtunnel_model::Fault;
+use stormtunnel_proto::FILE_DESCRIPTOR_SET;
+use stormtunnel_proto::calls::{DaemonInfo, SettingChange, SettingState, SettingsState};
+use stormtunnel_proto::v1::daemon_service_server::DaemonServiceServer;
+use stormtunnel_proto::v1::settings_service_server::SettingsServiceServer;
+use stormtunnel_proto::v1::tunnel_service_server::TunnelServiceServer;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::{Connected, Router};
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, health_reporter};
+use tonic_reflection::server::Builder as Reflection;
+
+use daemon::DaemonApi;
+use settings::SettingsApi;
+use tunnels::TunnelApi;
+
+/// Reads and changes settings.
+pub trait SettingsControl: Send + Sync {
+    /// The settings of those names, or all when none is named.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a name that is unknown.
+    fn settings(&self, keys: &[String]) -> Result<SettingsState, Fault>;
+
+    /// Makes all the changes or none, and answers the changed settings. Goes on when the future is dropped.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an unknown name or a value out of range, `Internal` when the file cannot be written.
+    fn update(&self, changes: Vec<SettingChange>) -> PortFuture<'_, Result<Vec<SettingState>, Fault>>;
+}
+
+/// The daemon itself.
+pub trait DaemonControl: Send + Sync {
+    /// What it is.
+    fn info(&self) -> DaemonInfo;
+
+    /// Begins to stop; returns at once.
+    fn shutdown(&self);
+
+    /// Puts a log filter in force and answers it.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a filter that cannot be parsed.
+    fn set_log_filter(&self, filter: &str) -> Result<String, Fault>;
+}
+
+/// What the services speak to.
+#[derive(Clone)]
+pub struct Api {
+    /// Tunnels.
+    pub engine: EngineHandle,
+    /// Settings.
+    pub settings: Arc<dyn SettingsControl>,
+    /// The daemon.
+    pub daemon: Arc<dyn DaemonControl>,
+    /// Fires when no more calls are to be taken: watches end then.
+    pub stopping: CancellationToken,
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+/// The API cannot be served.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The compiled contract cannot be read back: a defect of the build.
+    #[error("the API's description cannot be read")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The server failed.
+    #[error("the API server failed")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Serves connections until [`Api::stopping`] fires, then until the calls in progress are done: the caller bounds that.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve<C, E>(api: Api, connections: impl Stream<Item = Result<C, E>>) -> Result<(), ServeError>
+where
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stopping = api.stopping.clone();
+    let (router, health) = router(api).await?;
+    let stopped = async {
+        stopping.cancelled().await;
+        set_health(&health, ServingStatus::NotServing).await;
+    };
+    Ok(router.serve_with_incoming_shutdown(connections, stopped).await?)
+}
+
+/// All services, for any transport.
+async fn router(api: Api) -> Result<(Router, HealthReporter), ServeError> {
+    let (reporter, health) = health_reporter();
+    set_health(&reporter, ServingStatus::Serving).await;
+    let reflection = || {
+        Reflection::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let router = Server::builder()
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(DaemonServiceServer::new(DaemonApi::new(api.daemon)))
+        .add_service(SettingsServiceServer::new(SettingsApi::new(api.settings)))
+        .add_service(TunnelServiceServer::new(TunnelApi::new(api.engine, api.stopping)));
+    Ok((router, reporter))
+}
+
+async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    for service in ["", "stormtunnel.v1.TunnelService", "stormtunnel.v1.SettingsService", "stormtunnel.v1.DaemonService"] {
+        health.set_service_status(service, status).await;
+    }
+}

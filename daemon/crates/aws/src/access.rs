@@ -1,0 +1,330 @@
+//! Which credentials, region and endpoints a tunnel gets, and the clients made of them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, identity::IdentityCache};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use http::HeaderMap;
+use secrecy::ExposeSecret as _;
+use stormtunnel_engine::ports::{AwsScope, Clock, SessionGrant};
+use stormtunnel_model::settings::Settings;
+use stormtunnel_model::{Fault, FaultKind, Profile, Region};
+use tokio::sync::{Mutex, watch};
+
+use crate::address::ChannelAddress;
+use crate::classify::{Subject, credentials_fault, upgrade_fault};
+use crate::credentials::{CachedCredentials, wall_time};
+use crate::endpoint::{Endpoint, EndpointGuard};
+use crate::environment::AwsEnvironment;
+use crate::http_client::http_client;
+use crate::profile::ProfileFiles;
+use crate::signer::{secrets_of, sign_upgrade};
+
+/// Two attempts, for a connection from the pool that the other side has closed. The engine does the real retrying.
+const MAX_ATTEMPTS: u32 = 2;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Everything AWS for all tunnels: one client and one set of credentials per profile and region.
+///
+/// They are made anew when the endpoint, the certificate authorities or the AWS files change, and when AWS refuses
+/// the credentials, so that a corrected file or a fresh login counts from the next call on.
+pub struct AwsAccess {
+    settings: watch::Receiver<Arc<Settings>>,
+    environment: AwsEnvironment,
+    clock: Arc<dyn Clock>,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    made_of: Option<(Inputs, SharedHttpClient)>,
+    clients: HashMap<(Option<Profile>, Region), Arc<ScopedClient>>,
+}
+
+/// What clients are made of, besides profile and region.
+#[derive(PartialEq, Eq)]
+struct Inputs {
+    files_stamp: u64,
+    extra_roots: Option<Vec<u8>>,
+    endpoint: Option<Endpoint>,
+}
+
+/// A client with the credentials that it uses.
+pub(crate) struct ScopedClient {
+    pub(crate) ssm: aws_sdk_ssm::Client,
+    pub(crate) credentials: CachedCredentials,
+    pub(crate) subject: Subject,
+}
+
+/// The answer to an upgrade that was not `101 Switching Protocols`.
+pub struct UpgradeRefusal<'a> {
+    /// HTTP status.
+    pub status: u16,
+    /// Header `x-amzn-ErrorType`.
+    pub error_type: Option<&'a str>,
+    /// The body as far as it came.
+    pub body: &'a [u8],
+}
+
+impl AwsAccess {
+    /// `settings` are read at each use, so that a change counts from the next call on.
+    pub fn new(
+        settings: watch::Receiver<Arc<Settings>>,
+        environment: AwsEnvironment,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Self { settings, environment, clock, cache: Mutex::default() })
+    }
+
+    /// Checks the grant's `StreamUrl`, and says where to connect.
+    ///
+    /// # Errors
+    /// [`FaultKind::PeerViolation`] for a URL that must not get the token, [`FaultKind::InvalidArgument`] for a
+    /// configured endpoint that cannot be used.
+    pub fn channel_address(&self, grant: &SessionGrant) -> Result<ChannelAddress, Fault> {
+        let settings = self.settings();
+        let source = endpoint_source(
+            (settings.endpoint_ssmmessages.as_deref(), "aws.endpoint_ssmmessages"),
+            (self.environment.endpoint_ssmmessages(), "AWS_ENDPOINT_URL_SSMMESSAGES"),
+        );
+        let endpoint = source.map(|(url, name)| Endpoint::parse(url, name)).transpose()?;
+        ChannelAddress::check(&grant.stream_url, &grant.region, endpoint.as_ref())
+    }
+
+    /// The headers that sign the upgrade; none when the URL is signed already, or when there are no credentials to
+    /// sign with (the gateway then decides by the token alone).
+    ///
+    /// # Errors
+    /// Faults of the profile and its credentials.
+    pub async fn sign_upgrade(
+        &self,
+        scope: &AwsScope,
+        region: &Region,
+        address: &ChannelAddress,
+    ) -> Result<HeaderMap, Fault> {
+        if address.is_presigned() {
+            return Ok(HeaderMap::new());
+        }
+        let client = self.client(&in_region(scope, region)).await?;
+        match client.credentials.current().await {
+            Ok(credentials) => sign_upgrade(address, region, &credentials, wall_time(self.clock.as_ref())),
+            Err(CredentialsError::CredentialsNotLoaded(_)) => {
+                tracing::debug!("no credentials: the data channel's upgrade is not signed");
+                Ok(HeaderMap::new())
+            }
+            Err(error) => Err(self.noticed(&client, credentials_fault(&error, &client.subject, &[])).await),
+        }
+    }
+
+    /// The fault behind a refused upgrade. Nothing of the token and the `signed` headers gets into it, even if the
+    /// answer repeats them.
+    pub async fn upgrade_refused(
+        &self,
+        scope: &AwsScope,
+        grant: &SessionGrant,
+        signed: &HeaderMap,
+        refusal: &UpgradeRefusal<'_>,
+    ) -> Fault {
+        let client = match self.client(&in_region(scope, &grant.region)).await {
+            Ok(client) => client,
+            Err(fault) => return fault,
+        };
+        let mut secrets = secrets_of(signed);
+        secrets.push(grant.token.expose_secret());
+        let body = String::from_utf8_lossy(refusal.body);
+        let fault = upgrade_fault(refusal.status, refusal.error_type, &body, &client.subject, &secrets);
+        self.noticed(&client, fault).await
+    }
+
+    /// Certificate authorities to trust beside the system's (PEM): those of the setting and of `AWS_CA_BUNDLE`.
+    ///
+    /// # Errors
+    /// [`FaultKind::InvalidArgument`] when a file cannot be read or holds no certificate.
+    pub async fn extra_roots(&self) -> Result<Option<Vec<u8>>, Fault> {
+        let settings = self.settings();
+        let mut roots = Vec::new();
+        let of_setting = settings.ca_bundle.as_ref().map(PathBuf::from);
+        for (path, field) in
+            [(of_setting.as_deref(), "network.ca_bundle"), (self.environment.ca_bundle(), "AWS_CA_BUNDLE")]
+        {
+            if let Some(path) = path {
+                roots.extend(read_bundle(path, field).await?);
+                roots.push(b'\n');
+            }
+        }
+        Ok(Some(roots).filter(|roots| !roots.is_empty()))
+    }
+
+    /// The client of that profile and region.
+    pub(crate) async fn client(&self, scope: &AwsScope) -> Result<Arc<ScopedClient>, Fault> {
+        let settings = self.settings();
+        let files = ProfileFiles::read(&self.environment).await?;
+        let profile = scope.profile.clone().or_else(|| settings.default_profile.clone());
+        if let Some(profile) = &profile {
+            files.require(profile)?;
+        }
+        let region = self.region(scope, profile.as_ref(), &files, &settings)?;
+        let source = endpoint_source(
+            (settings.endpoint_ssm.as_deref(), "aws.endpoint_ssm"),
+            (self.environment.endpoint_ssm(), "AWS_ENDPOINT_URL"),
+        );
+        let inputs = Inputs {
+            files_stamp: files.stamp(),
+            extra_roots: self.extra_roots().await?,
+            endpoint: source.map(|(url, name)| Endpoint::parse(url, name)).transpose()?,
+        };
+        let mut cache = self.cache.lock().await;
+        let http = cache.renewed_for(inputs)?;
+        let key = (profile, region);
+        if let Some(client) = cache.clients.get(&key) {
+            return Ok(Arc::clone(client));
+        }
+        let client = Arc::new(self.load(key.0.as_ref(), &key.1, &files, http, cache.endpoint()).await?);
+        cache.clients.insert(key, Arc::clone(&client));
+        Ok(client)
+    }
+
+    /// Gives the fault back; after one that is about credentials the client is made anew at the next call.
+    pub(crate) async fn noticed(&self, client: &Arc<ScopedClient>, fault: Fault) -> Fault {
+        if matches!(fault.kind, FaultKind::CredentialsInvalid { .. } | FaultKind::SignInNeeded { .. }) {
+            self.cache.lock().await.clients.retain(|_, kept| !Arc::ptr_eq(kept, client));
+        }
+        tracing::debug!(profile = %client.subject.profile, region = %client.subject.region, %fault, "AWS call failed");
+        fault
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// The tunnel's region, else the profile's, else the setting, else the environment's.
+    fn region(
+        &self,
+        scope: &AwsScope,
+        profile: Option<&Profile>,
+        files: &ProfileFiles,
+        settings: &Settings,
+    ) -> Result<Region, Fault> {
+        let invalid = |detail| Fault::new(FaultKind::InvalidArgument { field: "region".to_owned() }, detail);
+        if let Some(region) = &scope.region {
+            return Ok(region.clone());
+        }
+        let profile = profile.map_or_else(|| self.environment.chain_profile(), Profile::as_str);
+        if let Some(region) = files.region(profile) {
+            return region.parse().map_err(|error| invalid(format!("profile \"{profile}\": {error}")));
+        }
+        if let Some(region) = &settings.default_region {
+            return Ok(region.clone());
+        }
+        let region = self.environment.region().ok_or_else(|| {
+            invalid(format!(
+                "no region is set; type `stctl tunnel edit NAME --region REGION`, or \
+                 `stctl settings set aws.default_region REGION`, or `aws configure set region REGION --profile {profile}`"
+            ))
+        })?;
+        region.parse().map_err(|error| invalid(format!("AWS_REGION: {error}")))
+    }
+
+    async fn load(
+        &self,
+        profile: Option<&Profile>,
+        region: &Region,
+        files: &ProfileFiles,
+        http: SharedHttpClient,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<ScopedClient, Fault> {
+        let sdk_region = aws_config::Region::new(region.to_string());
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .operation_timeout(OPERATION_TIMEOUT)
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(sdk_region.clone())
+            .http_client(http.clone())
+            .profile_files(files.for_sdk())
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+            // `CachedCredentials` keeps them, for the signer as well.
+            .identity_cache(IdentityCache::no_cache());
+        if let Some(profile) = profile {
+            // Not the default chain: there, keys in the environment would beat the profile asked for.
+            let config = ProviderConfig::without_region().with_region(Some(sdk_region)).with_http_client(http);
+            let provider = ProfileFileCredentialsProvider::builder()
+                .configure(&config)
+                .profile_files(files.for_sdk())
+                .profile_name(profile.as_str())
+                .build();
+            loader = loader.profile_name(profile.as_str()).credentials_provider(provider);
+        }
+        let config = Box::pin(loader.load()).await;
+        let provider = config.credentials_provider();
+        let provider = provider.ok_or_else(|| Fault::internal("the AWS SDK was built without credentials"))?;
+        let credentials = CachedCredentials::new(provider, Arc::clone(&self.clock));
+        let mut ssm = aws_sdk_ssm::config::Builder::from(&config)
+            .credentials_provider(credentials.clone())
+            .interceptor(EndpointGuard);
+        if let Some(endpoint) = endpoint {
+            ssm = ssm.endpoint_url(endpoint.api_url());
+        }
+        let files_profile = profile.map_or_else(|| self.environment.chain_profile(), Profile::as_str);
+        let subject = Subject {
+            profile: profile.map(ToString::to_string).unwrap_or_default(),
+            region: region.clone(),
+            sign_in: files.sign_in(files_profile).map(str::to_owned),
+        };
+        Ok(ScopedClient { ssm: aws_sdk_ssm::Client::from_conf(ssm.build()), credentials, subject })
+    }
+}
+
+impl Cache {
+    /// The HTTP client for these inputs. Other inputs than before make all clients void.
+    fn renewed_for(&mut self, inputs: Inputs) -> Result<SharedHttpClient, Fault> {
+        if let Some((_, http)) = self.made_of.as_ref().filter(|(kept, _)| *kept == inputs) {
+            return Ok(http.clone());
+        }
+        self.clients.clear();
+        let http = http_client(inputs.extra_roots.as_deref())?;
+        self.made_of = Some((inputs, http.clone()));
+        Ok(http)
+    }
+
+    fn endpoint(&self) -> Option<&Endpoint> {
+        self.made_of.as_ref().and_then(|(inputs, _)| inputs.endpoint.as_ref())
+    }
+}
+
+fn in_region(scope: &AwsScope, region: &Region) -> AwsScope {
+    AwsScope { profile: scope.profile.clone(), region: Some(region.clone()) }
+}
+
+/// The setting, else the variable, each with its name.
+fn endpoint_source<'a>(
+    (setting, setting_name): (Option<&'a str>, &'static str),
+    (variable, variable_name): (Option<&'a str>, &'static str),
+) -> Option<(&'a str, &'static str)> {
+    setting.map(|url| (url, setting_name)).or_else(|| variable.map(|url| (url, variable_name)))
+}
+
+async fn read_bundle(path: &Path, field: &str) -> Result<Vec<u8>, Fault> {
+    let invalid = |why: String| {
+        Fault::new(FaultKind::InvalidArgument { field: field.to_owned() }, format!("{}: {why}", path.display()))
+    };
+    let pem = tokio::fs::read(path).await.map_err(|error| invalid(error.to_string()))?;
+    let marker = b"-----BEGIN CERTIFICATE-----";
+    if pem.windows(marker.len()).any(|window| window == marker) {
+        Ok(pem)
+    } else {
+        Err(invalid("there is no certificate in PEM format in it".to_owned()))
+    }
+}

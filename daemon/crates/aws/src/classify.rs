@@ -1,0 +1,267 @@
+//! The one place where errors of AWS and its SDK become faults.
+//!
+//! Only `Display` texts and error metadata are used, never `Debug`: that of an SDK error holds whole responses, tokens
+//! included.
+
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use stormtunnel_model::{Fault, FaultKind, Region, Target};
+
+use crate::endpoint::ClearEndpoint;
+use crate::quote::quote;
+
+/// Whose credentials were used, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    /// The profile; empty for the default credential chain.
+    pub(crate) profile: String,
+    /// Region of the call.
+    pub(crate) region: Region,
+    /// The profile's sign-in, if it has one.
+    pub(crate) sign_in: Option<String>,
+}
+
+/// What was asked of AWS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call<'a> {
+    /// The action as IAM calls it.
+    pub(crate) action: &'static str,
+    /// The target of a StartSession.
+    pub(crate) target: Option<&'a Target>,
+    /// The document of a StartSession.
+    pub(crate) document: Option<&'static str>,
+}
+
+/// What an AWS error code stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Denied,
+    Credentials,
+    NotConnected,
+    Throttled,
+    Document,
+    Argument,
+}
+
+/// THE table of error codes. What is not in it is tried again, with the code in the detail.
+const CODES: [(&str, Class); 26] = [
+    ("AccessDenied", Class::Denied),
+    ("AccessDeniedException", Class::Denied),
+    ("UnauthorizedOperation", Class::Denied),
+    ("NotAuthorized", Class::Denied),
+    ("ExpiredToken", Class::Credentials),
+    ("ExpiredTokenException", Class::Credentials),
+    ("RequestExpired", Class::Credentials),
+    ("UnrecognizedClientException", Class::Credentials),
+    ("InvalidClientTokenId", Class::Credentials),
+    ("InvalidAccessKeyId", Class::Credentials),
+    ("InvalidSignatureException", Class::Credentials),
+    ("SignatureDoesNotMatch", Class::Credentials),
+    ("IncompleteSignature", Class::Credentials),
+    ("IncompleteSignatureException", Class::Credentials),
+    ("MissingAuthenticationToken", Class::Credentials),
+    ("MissingAuthenticationTokenException", Class::Credentials),
+    ("TargetNotConnected", Class::NotConnected),
+    ("Throttling", Class::Throttled),
+    ("ThrottlingException", Class::Throttled),
+    ("ThrottledException", Class::Throttled),
+    ("TooManyRequestsException", Class::Throttled),
+    ("RequestLimitExceeded", Class::Throttled),
+    ("RequestThrottled", Class::Throttled),
+    ("SlowDown", Class::Throttled),
+    ("InvalidDocument", Class::Document),
+    ("ValidationException", Class::Argument),
+];
+
+/// The fault behind a failed API call. `secrets` are cut out of what AWS said.
+pub(crate) fn api_fault<E>(
+    error: &SdkError<E, HttpResponse>,
+    subject: &Subject,
+    call: &Call<'_>,
+    secrets: &[&str],
+) -> Fault
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    if let (Some(code), Some(status)) = (error.code(), status) {
+        let message = quote(error.message().unwrap_or_default(), secrets);
+        return service_fault(code, status, &message, subject, call);
+    }
+    if let Some(status) = status {
+        let detail = format!("HTTP {status}, and not an answer of AWS: is a proxy or a captive portal in between?");
+        return Fault::new(FaultKind::Network, detail);
+    }
+    local_fault(error, subject, call, secrets)
+}
+
+/// AWS answered with an error.
+fn service_fault(code: &str, status: u16, message: &str, subject: &Subject, call: &Call<'_>) -> Fault {
+    let raw = || format!("AWS answered {code} (HTTP {status}){}{message}", separator(message));
+    let said = || if message.is_empty() { code.to_owned() } else { message.to_owned() };
+    let class = CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class);
+    match class {
+        Some(Class::Denied) => denied(message, call.action, said()),
+        Some(Class::Credentials) => {
+            Fault::new(FaultKind::CredentialsInvalid { profile: subject.profile.clone() }, with_clock_hint(raw()))
+        }
+        Some(Class::NotConnected) => {
+            let target = call.target.map(ToString::to_string).unwrap_or_default();
+            Fault::new(FaultKind::TargetNotConnected { target, region: subject.region.to_string() }, message)
+        }
+        Some(Class::Throttled) => Fault::new(FaultKind::Throttled, raw()),
+        Some(Class::Document) => {
+            let document = call.document.unwrap_or("of the session");
+            let detail = format!("AWS does not offer document {document} in {}: {}", subject.region, said());
+            Fault::new(FaultKind::InvalidArgument { field: "document".to_owned() }, detail)
+        }
+        Some(Class::Argument) => {
+            Fault::new(FaultKind::InvalidArgument { field: argument_in(message).to_owned() }, raw())
+        }
+        None => Fault::new(FaultKind::Network, raw()),
+    }
+}
+
+/// Nothing came back: the network, the credentials, or our own configuration.
+fn local_fault(error: &(dyn Error + 'static), subject: &Subject, call: &Call<'_>, secrets: &[&str]) -> Fault {
+    if let Some(clear) = find::<ClearEndpoint>(error) {
+        let detail = format!("{clear}; correct endpoint_url of the profile or of its services section");
+        return Fault::new(FaultKind::InvalidArgument { field: "endpoint_url".to_owned() }, detail);
+    }
+    if let Some(error) = find::<CredentialsError>(error) {
+        return credentials_fault(error, subject, secrets);
+    }
+    let text = chain(error);
+    if is_unresolved(&text) {
+        let detail = format!(
+            "the Session Manager endpoint of {region} cannot be found in DNS: is {region} a region?",
+            region = subject.region
+        );
+        return Fault::new(FaultKind::Network, detail);
+    }
+    if text.contains("timed out") || text.contains("timeout") {
+        return Fault::new(FaultKind::Network, format!("no answer to {} in time", call.action));
+    }
+    Fault::new(FaultKind::Network, quote(&with_trust_hint(text), secrets))
+}
+
+/// The fault behind credentials that could not be had.
+pub(crate) fn credentials_fault(error: &CredentialsError, subject: &Subject, secrets: &[&str]) -> Fault {
+    let text = chain(error);
+    let detail = quote(&text, secrets);
+    if text.contains(NOT_AUTHORIZED) {
+        return denied(&detail, "sts:AssumeRole", detail.clone());
+    }
+    if is_unresolved(&text) || text.contains("dispatch failure") || text.contains("request has timed out") {
+        return Fault::new(FaultKind::Network, detail);
+    }
+    if CODES.iter().any(|(code, class)| *class == Class::Throttled && text.contains(code)) {
+        return Fault::new(FaultKind::Throttled, detail);
+    }
+    match &subject.sign_in {
+        // The login is there, but the account or role is not for this user.
+        Some(_) if text.contains("ForbiddenException") => denied(&detail, "sso:GetRoleCredentials", detail.clone()),
+        Some(sign_in) => Fault::new(FaultKind::SignInNeeded { sign_in: sign_in.clone() }, detail),
+        None => Fault::new(FaultKind::CredentialsInvalid { profile: subject.profile.clone() }, detail),
+    }
+}
+
+/// The fault behind an upgrade that was answered with something else than a WebSocket. `error_type` is the header
+/// `x-amzn-ErrorType`.
+pub(crate) fn upgrade_fault(
+    status: u16,
+    error_type: Option<&str>,
+    body: &str,
+    subject: &Subject,
+    secrets: &[&str],
+) -> Fault {
+    let text = format!("{} {body}", error_type.unwrap_or_default());
+    let said = quote(body, secrets);
+    let detail = format!("the data channel was refused with HTTP {status}{}{said}", separator(&said));
+    let of_class = |wanted| CODES.iter().any(|(code, class)| *class == wanted && text.contains(code));
+    let lower = text.to_ascii_lowercase();
+    let about_credentials = ["security token", "signature", "expired"].iter().any(|word| lower.contains(word));
+    if of_class(Class::Throttled) || status == 429 {
+        Fault::new(FaultKind::Throttled, detail)
+    } else if status == 401 || (status == 403 && (of_class(Class::Credentials) || about_credentials)) {
+        Fault::new(FaultKind::CredentialsInvalid { profile: subject.profile.clone() }, with_clock_hint(detail))
+    } else if status == 403 {
+        denied(&said, "ssmmessages:OpenDataChannel", detail)
+    } else {
+        Fault::new(FaultKind::Network, detail)
+    }
+}
+
+const NOT_AUTHORIZED: &str = " is not authorized to perform: ";
+
+/// Takes apart `User: P is not authorized to perform: A on resource: R because …`. What the text does not tell stays
+/// empty; `action` is what was asked for.
+fn denied(text: &str, action: &str, detail: impl Into<String>) -> Fault {
+    let word = |text: &str| {
+        let word = text.split_whitespace().next().unwrap_or_default();
+        word.trim_matches(['"', '\'', ',']).trim_end_matches('.').to_owned()
+    };
+    let (before, after) = text.split_once(NOT_AUTHORIZED).unwrap_or_default();
+    let principal = before.rsplit_once("User: ").map(|(_, user)| word(user)).unwrap_or_default();
+    let named = word(after);
+    let resource = after.split_once("on resource: ").map(|(_, resource)| word(resource)).unwrap_or_default();
+    let action = if named.is_empty() { action.to_owned() } else { named };
+    Fault::new(FaultKind::PermissionDenied { principal, action, resource }, detail)
+}
+
+/// `Value '…' at 'target' failed to satisfy constraint`: the field, as the API of ours calls it.
+fn argument_in(message: &str) -> &str {
+    let field = message.split_once(" at '").and_then(|(_, rest)| rest.split('\'').next());
+    field.filter(|field| !field.is_empty()).unwrap_or("session")
+}
+
+fn separator(message: &str) -> &'static str {
+    if message.is_empty() { "" } else { ": " }
+}
+
+/// A clock that is off by five minutes makes every signature wrong, and AWS says so in many words.
+fn with_clock_hint(detail: String) -> String {
+    let about_time = ["Signature expired", "Signature not yet current", "RequestExpired"];
+    if about_time.iter().any(|text| detail.contains(text)) {
+        format!("{detail} (is this computer's clock right?)")
+    } else {
+        detail
+    }
+}
+
+fn with_trust_hint(text: String) -> String {
+    if text.contains("UnknownIssuer") {
+        format!("{text} (does a proxy decrypt TLS here? set network.ca_bundle)")
+    } else {
+        text
+    }
+}
+
+fn is_unresolved(text: &str) -> bool {
+    text.contains("dns error") || text.contains("failed to lookup address")
+}
+
+/// An error of this type among the causes.
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
+}
+
+/// All causes, from the outermost on, each text once.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    for cause in std::iter::successors(Some(error), |error| error.source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(separator(&text));
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+#[path = "classify_tests.rs"]
+mod tests;

@@ -1,0 +1,150 @@
+use std::io;
+
+use super::*;
+
+fn subject(sign_in: Option<&str>) -> Subject {
+    Subject {
+        profile: "prod".to_owned(),
+        region: "eu-west-1".parse().unwrap(),
+        sign_in: sign_in.map(str::to_owned),
+    }
+}
+
+fn service(code: &str, message: &str) -> Fault {
+    let target: Target = "i-0abcdef1234567890".parse().unwrap();
+    let document = Some("AWS-StartPortForwardingSession");
+    let call = Call { action: "ssm:StartSession", target: Some(&target), document };
+    service_fault(code, 400, message, &subject(None), &call)
+}
+
+fn credentials(error: &str, sign_in: Option<&str>) -> FaultKind {
+    credentials_fault(&CredentialsError::provider_error(error), &subject(sign_in), &[]).kind
+}
+
+fn denial(principal: &str, action: &str, resource: &str) -> FaultKind {
+    let [principal, action, resource] = [principal, action, resource].map(str::to_owned);
+    FaultKind::PermissionDenied { principal, action, resource }
+}
+
+#[test]
+fn a_denial_tells_who_what_and_where() {
+    for (message, kind) in [
+        (
+            "User: arn:aws:sts::123456789012:assumed-role/Dev/me@corp.example is not authorized to perform: \
+             ssm:StartSession on resource: arn:aws:ec2:eu-west-1:123456789012:instance/i-0abc because no \
+             identity-based policy allows the ssm:StartSession action",
+            denial(
+                "arn:aws:sts::123456789012:assumed-role/Dev/me@corp.example",
+                "ssm:StartSession",
+                "arn:aws:ec2:eu-west-1:123456789012:instance/i-0abc",
+            ),
+        ),
+        (
+            "User: arn:aws:iam::1:user/me is not authorized to perform: ssm:ResumeSession.",
+            denial("arn:aws:iam::1:user/me", "ssm:ResumeSession", ""),
+        ),
+        ("no, thanks", denial("", "ssm:StartSession", "")),
+        ("", denial("", "ssm:StartSession", "")),
+    ] {
+        let fault = service("AccessDeniedException", message);
+        assert_eq!(fault.kind, kind);
+        assert!(!fault.detail.is_empty());
+    }
+}
+
+#[test]
+fn codes_become_kinds() {
+    let invalid = FaultKind::CredentialsInvalid { profile: "prod".to_owned() };
+    for (code, kind) in [
+        ("ExpiredTokenException", invalid.clone()),
+        ("UnrecognizedClientException", invalid.clone()),
+        ("InvalidSignatureException", invalid),
+        ("ThrottlingException", FaultKind::Throttled),
+        ("InternalServerError", FaultKind::Network),
+        ("NeverHeardOf", FaultKind::Network),
+    ] {
+        let fault = service(code, "The reason.");
+        assert_eq!(fault.kind, kind, "{code}");
+        assert_eq!(fault.detail, format!("AWS answered {code} (HTTP 400): The reason."));
+    }
+    let fault = service("TargetNotConnected", "i-0abcdef1234567890 is not connected.");
+    let target = "i-0abcdef1234567890".to_owned();
+    assert_eq!(fault.kind, FaultKind::TargetNotConnected { target, region: "eu-west-1".to_owned() });
+    let fault = service("InvalidDocument", "Document does not exist.");
+    assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "document".to_owned() });
+    assert!(fault.detail.contains("AWS-StartPortForwardingSession in eu-west-1"), "{fault}");
+}
+
+#[test]
+fn a_validation_error_names_the_field() {
+    let message = "1 validation error detected: Value 'x' at 'target' failed to satisfy constraint";
+    assert_eq!(
+        service("ValidationException", message).kind,
+        FaultKind::InvalidArgument { field: "target".to_owned() }
+    );
+    let kind = service("ValidationException", "no field here").kind;
+    assert_eq!(kind, FaultKind::InvalidArgument { field: "session".to_owned() });
+}
+
+#[test]
+fn a_wrong_clock_is_named() {
+    let fault = service("InvalidSignatureException", "Signature expired: 20200101T000000Z is now earlier than …");
+    assert!(fault.detail.ends_with("(is this computer's clock right?)"), "{fault}");
+}
+
+#[test]
+fn sso_trouble_needs_a_sign_in_and_other_trouble_does_not() {
+    let sign_in = Some("corp");
+    let needed = FaultKind::SignInNeeded { sign_in: "corp".to_owned() };
+    assert_eq!(credentials("the SSO token has expired and cannot be refreshed", sign_in), needed);
+    assert_eq!(credentials("failed to load the cached SSO token", sign_in), needed);
+    let unauthorized = "service error: UnauthorizedException: Session token not found or invalid";
+    assert_eq!(credentials(unauthorized, sign_in), needed);
+    let forbidden = credentials("service error: unhandled error (ForbiddenException): No access", sign_in);
+    assert_eq!(forbidden, denial("", "sso:GetRoleCredentials", ""));
+    assert_eq!(credentials("dispatch failure: io error: dns error", sign_in), FaultKind::Network);
+    assert_eq!(credentials("TooManyRequestsException", sign_in), FaultKind::Throttled);
+    let invalid = FaultKind::CredentialsInvalid { profile: "prod".to_owned() };
+    assert_eq!(credentials("the profile has no credentials", None), invalid);
+    let assume = "User: arn:aws:iam::1:user/me is not authorized to perform: sts:AssumeRole on resource: \
+                  arn:aws:iam::2:role/Admin";
+    let denied = denial("arn:aws:iam::1:user/me", "sts:AssumeRole", "arn:aws:iam::2:role/Admin");
+    assert_eq!(credentials(assume, sign_in), denied);
+}
+
+#[test]
+fn a_refused_upgrade_is_told_by_status_and_text() {
+    let refused = |status, error_type, body| upgrade_fault(status, error_type, body, &subject(None), &[]).kind;
+    let invalid = FaultKind::CredentialsInvalid { profile: "prod".to_owned() };
+    assert_eq!(refused(401, None, ""), invalid);
+    assert_eq!(refused(403, Some("ExpiredTokenException:http://x"), ""), invalid);
+    assert_eq!(refused(403, None, "{\"message\":\"The security token included in the request is invalid\"}"), invalid);
+    assert_eq!(refused(403, None, "Forbidden"), denial("", "ssmmessages:OpenDataChannel", ""));
+    let body = "{\"Message\":\"User: arn:aws:iam::1:user/me is not authorized to perform: \
+                ssmmessages:OpenDataChannel on resource: arn:aws:ssm:eu-west-1:1:session/me-0a\"}";
+    let kind = denial("arn:aws:iam::1:user/me", "ssmmessages:OpenDataChannel", "arn:aws:ssm:eu-west-1:1:session/me-0a");
+    assert_eq!(refused(403, None, body), kind);
+    assert_eq!(refused(429, None, ""), FaultKind::Throttled);
+    for status in [200, 400, 404, 410, 500, 502, 503] {
+        assert_eq!(refused(status, None, "<html>"), FaultKind::Network, "{status}");
+    }
+}
+
+#[test]
+fn causes_are_told_once_each() {
+    let inner = io::Error::other("connection refused");
+    let outer = CredentialsError::provider_error(inner);
+    assert_eq!(chain(&outer), "an error occurred while loading credentials: connection refused");
+    assert!(find::<io::Error>(&outer).is_some());
+}
+
+#[test]
+fn nothing_secret_survives_in_any_fault() {
+    let secrets = ["CANARY"];
+    let text = "token CANARY, The Canonical String is x-amz-security-token:CANARY";
+    let upgrade = upgrade_fault(403, Some("CANARY"), text, &subject(None), &secrets);
+    let of_credentials = credentials_fault(&CredentialsError::unhandled(text), &subject(Some("corp")), &secrets);
+    for fault in [upgrade, of_credentials] {
+        assert!(!format!("{fault} {fault:?}").contains("CANARY"), "{fault:?}");
+    }
+}

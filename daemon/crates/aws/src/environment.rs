@@ -1,0 +1,109 @@
+//! The environment variables that AWS tools share, read once by whoever owns the process.
+
+use std::path::{Path, PathBuf};
+
+/// Values of the AWS variables. Empty values count as not set.
+///
+/// Keys (`AWS_ACCESS_KEY_ID` and so on) are not among them: the SDK's default credential chain reads those by itself.
+#[derive(Clone, Debug, Default)]
+pub struct AwsEnvironment {
+    config_file: Option<PathBuf>,
+    credentials_file: Option<PathBuf>,
+    profile: Option<String>,
+    region: Option<String>,
+    ca_bundle: Option<PathBuf>,
+    endpoint_ssm: Option<String>,
+    endpoint_ssmmessages: Option<String>,
+}
+
+impl AwsEnvironment {
+    /// Reads the variables through `var`, which is `|name| std::env::var(name).ok()` in a process.
+    pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> Self {
+        let var = |name: &str| var(name).filter(|value| !value.is_empty());
+        let home = var("HOME").map(PathBuf::from);
+        let file = |name: &str, default: &str| {
+            let in_home = || home.as_ref().map(|home| home.join(".aws").join(default));
+            var(name).map(|value| expand_home(&value, home.as_deref())).or_else(in_home)
+        };
+        Self {
+            config_file: file("AWS_CONFIG_FILE", "config"),
+            credentials_file: file("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
+            profile: var("AWS_PROFILE"),
+            region: var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION")),
+            ca_bundle: var("AWS_CA_BUNDLE").map(|value| expand_home(&value, home.as_deref())),
+            endpoint_ssm: var("AWS_ENDPOINT_URL_SSM").or_else(|| var("AWS_ENDPOINT_URL")),
+            endpoint_ssmmessages: var("AWS_ENDPOINT_URL_SSMMESSAGES"),
+        }
+    }
+
+    /// `~/.aws/config`, or what stands in for it.
+    pub(crate) fn config_file(&self) -> Option<&Path> {
+        self.config_file.as_deref()
+    }
+
+    /// `~/.aws/credentials`, or what stands in for it.
+    pub(crate) fn credentials_file(&self) -> Option<&Path> {
+        self.credentials_file.as_deref()
+    }
+
+    /// The profile of the default credential chain.
+    pub(crate) fn chain_profile(&self) -> &str {
+        self.profile.as_deref().unwrap_or("default")
+    }
+
+    /// Region of last resort.
+    pub(crate) fn region(&self) -> Option<&str> {
+        self.region.as_deref()
+    }
+
+    /// PEM file with more certificate authorities.
+    pub(crate) fn ca_bundle(&self) -> Option<&Path> {
+        self.ca_bundle.as_deref()
+    }
+
+    /// Endpoint of the Session Manager API.
+    pub(crate) fn endpoint_ssm(&self) -> Option<&str> {
+        self.endpoint_ssm.as_deref()
+    }
+
+    /// Endpoint of data channels. `AWS_ENDPOINT_URL` does not count: it names an API, and the token goes here.
+    pub(crate) fn endpoint_ssmmessages(&self) -> Option<&str> {
+        self.endpoint_ssmmessages.as_deref()
+    }
+}
+
+/// The AWS tools take `~/` in these variables, also where no shell expanded it.
+fn expand_home(value: &str, home: Option<&Path>) -> PathBuf {
+    match (value.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        (Some(_), None) | (None, _) => PathBuf::from(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(vars: &[(&str, &str)]) -> AwsEnvironment {
+        let find = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        AwsEnvironment::from_vars(find)
+    }
+
+    #[test]
+    fn files_are_in_the_home_directory_unless_named() {
+        let plain = environment(&[("HOME", "/home/me"), ("AWS_CONFIG_FILE", "")]);
+        assert_eq!(plain.config_file(), Some(Path::new("/home/me/.aws/config")));
+        let named = environment(&[("HOME", "/home/me"), ("AWS_CONFIG_FILE", "~/work/aws")]);
+        assert_eq!(named.config_file(), Some(Path::new("/home/me/work/aws")));
+        assert_eq!(environment(&[]).credentials_file(), None);
+    }
+
+    #[test]
+    fn the_general_endpoint_is_for_the_api_only() {
+        let both = environment(&[("AWS_ENDPOINT_URL", "https://a"), ("AWS_ENDPOINT_URL_SSM", "https://b")]);
+        assert_eq!(both.endpoint_ssm(), Some("https://b"));
+        let general = environment(&[("AWS_ENDPOINT_URL", "https://a")]);
+        assert_eq!(general.endpoint_ssm(), Some("https://a"));
+        assert_eq!(general.endpoint_ssmmessages(), None);
+    }
+}

@@ -1,0 +1,31 @@
+//! The HTTP client of all API calls, the SDK's own sign-in and STS calls included.
+
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, Connector, proxy::ProxyConfig};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use stormtunnel_model::{Fault, FaultKind};
+
+/// A client that trusts the system's certificate authorities, and those in `extra_roots` (PEM).
+///
+/// The SDK's shortcut for a client with a TLS context forgets the proxy variables; connectors made one by one keep
+/// them.
+pub(crate) fn http_client(extra_roots: Option<&[u8]>) -> Result<SharedHttpClient, Fault> {
+    let mut trust = TrustStore::default();
+    if let Some(pem) = extra_roots {
+        trust.add_pem_certificate(pem);
+    }
+    let context = TlsContext::builder().with_trust_store(trust).build().map_err(|error| {
+        let kind = FaultKind::InvalidArgument { field: "network.ca_bundle".to_owned() };
+        Fault::new(kind, error.to_string())
+    })?;
+    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut builder = Connector::builder()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(context.clone())
+            .proxy_config(ProxyConfig::from_env());
+        builder.set_connector_settings(settings.cloned());
+        builder.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        builder.build()
+    }))
+}

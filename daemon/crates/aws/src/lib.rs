@@ -1,0 +1,24 @@
+//! AWS adapters: the Session Manager API, credentials, and what the data channel's upgrade needs.
+//!
+//! [`AwsAccess`] is the one place that knows which profile, region, endpoint and credentials a tunnel gets; it is
+//! shared by [`AwsSsm`] (the API calls) and by the transport that opens data channels, so that both use the same
+//! credentials. Errors of the SDK become a [`Fault`](stormtunnel_model::Fault) in `classify`, nowhere else. Values of
+//! the environment are arguments ([`AwsEnvironment`]).
+
+mod access;
+mod address;
+mod classify;
+mod credentials;
+mod endpoint;
+mod environment;
+mod http_client;
+mod profile;
+mod quote;
+mod signer;
+mod ssm;
+
+pub use access::{AwsAccess, UpgradeRefusal};
+pub use address::ChannelAddress;
+pub use environment::AwsEnvironment;
+pub use quote::quote;
+pub use ssm::AwsSsm;

@@ -1,0 +1,168 @@
+//! What front ends can ask of the engine: one async method per use case.
+//!
+//! Every change is made by the supervisor's task and is durable before the answer: a caller that goes away undoes
+//! nothing.
+
+use std::fmt;
+
+use stormtunnel_model::{
+    Epoch, Etag, Fault, FaultKind, RequestId, Revision, Tunnel, TunnelSpec, TunnelSpecPatch,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::publish::{Publisher, Watcher};
+
+/// What an update did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Updated {
+    /// The tunnel with the change.
+    pub tunnel: Tunnel,
+    /// The change ends the session; a new one is started.
+    pub reconnects: bool,
+    /// The change closes the listener; it is bound anew.
+    pub rebinds: bool,
+}
+
+/// What became of one of several tunnels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelResult {
+    /// Name or id, as asked for.
+    pub requested: String,
+    /// The tunnel afterwards, or why not.
+    pub outcome: Result<Tunnel, Fault>,
+}
+
+/// What to do with tunnels that exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Start,
+    Stop,
+    Restart,
+    Delete,
+}
+
+/// What the supervisor is asked.
+pub(crate) enum Command {
+    Create { request_id: Option<RequestId>, spec: TunnelSpec, start: bool, reply: Reply<Result<Tunnel, Fault>> },
+    Update { change: Update, reply: Reply<Result<Updated, Fault>> },
+    Act { verb: Verb, tunnels: Vec<String>, reply: Reply<Vec<TunnelResult>> },
+}
+
+/// A change of a spec.
+pub(crate) struct Update {
+    pub(crate) tunnel: String,
+    pub(crate) patch: TunnelSpecPatch,
+    pub(crate) etag: Option<Etag>,
+    pub(crate) validate_only: bool,
+}
+
+pub(crate) type Reply<T> = oneshot::Sender<T>;
+
+/// The engine as front ends see it. Cheap to clone.
+#[derive(Clone)]
+pub struct EngineHandle {
+    commands: mpsc::Sender<Command>,
+    publisher: Publisher,
+}
+
+impl fmt::Debug for EngineHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineHandle").field("epoch", &self.publisher.epoch()).finish_non_exhaustive()
+    }
+}
+
+impl EngineHandle {
+    pub(crate) fn new(commands: mpsc::Sender<Command>, publisher: Publisher) -> Self {
+        Self { commands, publisher }
+    }
+
+    /// Makes a tunnel. With a `request_id` that was used before, or for a name that exists with the same spec, the
+    /// answer is the tunnel that exists.
+    ///
+    /// # Errors
+    /// `TunnelExists`, `PortInUse` (another tunnel has the port), `InvalidArgument`, `Internal`, `ShuttingDown`.
+    pub async fn create(
+        &self,
+        request_id: Option<RequestId>,
+        spec: TunnelSpec,
+        start: bool,
+    ) -> Result<Tunnel, Fault> {
+        self.ask(|reply| Command::Create { request_id, spec, start, reply }).await?
+    }
+
+    /// Changes a spec; a running tunnel follows at once.
+    ///
+    /// # Errors
+    /// `TunnelNotFound`, `EtagMismatch`, `TunnelExists`, `PortInUse`, `InvalidArgument`, `Internal`, `ShuttingDown`.
+    pub async fn update(
+        &self,
+        tunnel: &str,
+        patch: TunnelSpecPatch,
+        etag: Option<Etag>,
+        validate_only: bool,
+    ) -> Result<Updated, Fault> {
+        let change = Update { tunnel: tunnel.to_owned(), patch, etag, validate_only };
+        self.ask(|reply| Command::Update { change, reply }).await?
+    }
+
+    /// Ends and forgets tunnels, by name or id. Answers when they are gone; shows each as it was last.
+    pub async fn delete(&self, tunnels: Vec<String>) -> Vec<TunnelResult> {
+        self.act(Verb::Delete, tunnels).await
+    }
+
+    /// Sets the intent to run. Answers when that is under way, not when the tunnel is up.
+    pub async fn start(&self, tunnels: Vec<String>) -> Vec<TunnelResult> {
+        self.act(Verb::Start, tunnels).await
+    }
+
+    /// Sets the intent to stop. Answers when the tunnels are stopped, or after a bound.
+    pub async fn stop(&self, tunnels: Vec<String>) -> Vec<TunnelResult> {
+        self.act(Verb::Stop, tunnels).await
+    }
+
+    /// Ends the session and starts a new one; the listener stays bound. Sets the intent to run.
+    pub async fn restart(&self, tunnels: Vec<String>) -> Vec<TunnelResult> {
+        self.act(Verb::Restart, tunnels).await
+    }
+
+    /// One tunnel, by name or id.
+    ///
+    /// # Errors
+    /// `TunnelNotFound`.
+    pub fn get(&self, tunnel: &str) -> Result<Tunnel, Fault> {
+        let not_found = || Fault::new(FaultKind::TunnelNotFound { tunnel: tunnel.to_owned() }, "");
+        self.publisher.find(tunnel).ok_or_else(not_found)
+    }
+
+    /// All tunnels, ordered by name.
+    pub fn list(&self) -> Vec<Tunnel> {
+        self.publisher.list()
+    }
+
+    /// The tunnels as they are, then each change. With a `since` of this daemon life that is still remembered, only
+    /// the changes. `tunnels` (names or ids) limits both; empty means all.
+    pub fn watch(&self, since: Option<Revision>, tunnels: Vec<String>) -> Watcher {
+        self.publisher.watch(since, tunnels)
+    }
+
+    /// This daemon life.
+    pub fn epoch(&self) -> Epoch {
+        self.publisher.epoch()
+    }
+
+    async fn act(&self, verb: Verb, tunnels: Vec<String>) -> Vec<TunnelResult> {
+        let requested = tunnels.clone();
+        let failed = |fault: Fault| {
+            let outcome = |requested| TunnelResult { requested, outcome: Err(fault.clone()) };
+            requested.into_iter().map(outcome).collect()
+        };
+        self.ask(|reply| Command::Act { verb, tunnels, reply }).await.unwrap_or_else(failed)
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Fault> {
+        let (reply, answer) = oneshot::channel();
+        let stopping = || Fault::new(FaultKind::ShuttingDown, "");
+        self.commands.send(command(reply)).await.map_err(|_closed| stopping())?;
+        answer.await.map_err(|_dropped| stopping())
+    }
+}

@@ -1,0 +1,2 @@
+//! Keeps tunnels up: machines that decide, actors that act, ports to the world.
+//!

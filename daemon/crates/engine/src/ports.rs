@@ -1,0 +1,197 @@
+//! The engine's ports: the only ways in which it reaches the world. Adapters live in other crates; `testing` has a
+//! twin of each.
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Instant;
+
+use futures_util::{Sink, Stream};
+use secrecy::SecretString;
+use ssm_session::WsMessage;
+use stormtunnel_model::{
+    Etag, Fault, Intent, LocalAddress, Profile, Region, RemoteEndpoint, RequestId, SsmSessionId, Target, Timestamp,
+    TunnelId, TunnelSpec,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A future that a port answers with.
+pub type PortFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Time as the engine sees it: monotonic for durations, wall clock for what people and AWS read.
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// Monotonic time.
+    fn mono(&self) -> Instant;
+    /// Wall-clock time.
+    fn wall(&self) -> Timestamp;
+}
+
+/// Randomness, for seeds of machines.
+pub trait Entropy: Send + Sync + fmt::Debug {
+    /// 256 fresh random bits.
+    fn seed(&self) -> [u8; 32];
+}
+
+/// Whose credentials to use, and where: the two things every AWS call of a tunnel needs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AwsScope {
+    /// Profile as the tunnel has it; absent means the default one.
+    pub profile: Option<Profile>,
+    /// Region as the tunnel has it; absent means the profile's.
+    pub region: Option<Region>,
+}
+
+/// What StartSession is to open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRequest {
+    /// Credentials and region.
+    pub scope: AwsScope,
+    /// The managed node.
+    pub target: Target,
+    /// Where the node is to connect to.
+    pub remote: RemoteEndpoint,
+    /// For the audit trail only.
+    pub local_port: u16,
+}
+
+/// A session that may be connected to: the answer of StartSession and of ResumeSession.
+///
+/// The token is a credential; it has no `Debug`.
+pub struct SessionGrant {
+    /// The session.
+    pub id: SsmSessionId,
+    /// Where its data channel is.
+    pub stream_url: String,
+    /// What opens it.
+    pub token: SecretString,
+    /// The region that AWS was asked in, for signing.
+    pub region: Region,
+}
+
+impl fmt::Debug for SessionGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may hold pre-signed parameters: it stays out as well.
+        f.debug_struct("SessionGrant").field("id", &self.id).field("region", &self.region).finish_non_exhaustive()
+    }
+}
+
+/// Answer of ResumeSession.
+#[derive(Debug)]
+pub enum Resumption {
+    /// The session lives; connect with this.
+    Granted(SessionGrant),
+    /// The session is over: no token, or no such session.
+    Gone,
+}
+
+/// The Session Manager API.
+pub trait SsmApi: Send + Sync {
+    /// Opens a session.
+    fn start_session<'a>(&'a self, request: &'a SessionRequest) -> PortFuture<'a, Result<SessionGrant, Fault>>;
+    /// Asks for a new token for a session whose data channel was lost.
+    fn resume_session<'a>(
+        &'a self,
+        scope: &'a AwsScope,
+        id: &'a SsmSessionId,
+    ) -> PortFuture<'a, Result<Resumption, Fault>>;
+    /// Ends a session. Ending one that is over already is no fault.
+    fn terminate_session<'a>(&'a self, scope: &'a AwsScope, id: &'a SsmSessionId)
+    -> PortFuture<'a, Result<(), Fault>>;
+}
+
+/// A data channel: one WebSocket. Messages come out of the stream and go into the sink; the sink pushes back.
+pub trait Channel: Stream<Item = Result<WsMessage, Fault>> + Sink<WsMessage, Error = Fault> + Send {}
+impl<T: Stream<Item = Result<WsMessage, Fault>> + Sink<WsMessage, Error = Fault> + Send> Channel for T {}
+
+/// A data channel behind a pointer.
+pub type BoxChannel = Pin<Box<dyn Channel>>;
+
+/// Opens data channels.
+pub trait ChannelDialer: Send + Sync {
+    /// Checks the grant's URL, connects, signs and upgrades. The open message is the caller's.
+    fn dial<'a>(&'a self, scope: &'a AwsScope, grant: &'a SessionGrant) -> PortFuture<'a, Result<BoxChannel, Fault>>;
+}
+
+/// A local connection.
+pub trait LocalStream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Makes the coming close a reset (RST), so that the application sees a failure and not an end of file.
+    fn reset_on_close(&self);
+}
+
+/// A local connection behind a pointer.
+pub type BoxLocalStream = Box<dyn LocalStream>;
+
+/// A bound local port, on all addresses that were asked for.
+pub trait LocalListener: Send {
+    /// The addresses, the one to show first.
+    fn addresses(&self) -> Vec<SocketAddr>;
+    /// The next connection. Waits out what passes by itself (no descriptors left, aborted connections).
+    /// Cancel-safe.
+    fn accept(&mut self) -> PortFuture<'_, BoxLocalStream>;
+}
+
+/// A local port that could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BindError(pub Fault);
+
+/// The local network.
+pub trait LocalNetwork: Send + Sync {
+    /// Binds `port` (0: any that is free on all addresses) on every address of `address`. A machine without IPv6
+    /// binds `localhost` on IPv4 alone.
+    fn bind(&self, address: LocalAddress, port: u16) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>>;
+}
+
+/// A tunnel as stored: spec and intent, never state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredTunnel {
+    /// Its id.
+    pub id: TunnelId,
+    /// Version of what is stored.
+    pub etag: Etag,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// What it is to be.
+    pub spec: TunnelSpec,
+    /// What the user wants of it.
+    pub intent: Intent,
+    /// The port that the system chose at the first start of an automatic one.
+    pub kept_port: Option<u16>,
+    /// The request that created it, so that a repeat is recognised.
+    pub request_id: Option<RequestId>,
+}
+
+/// An SSM session that is open, so that a daemon started after a crash can end it. Never holds a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSession {
+    /// The session.
+    pub id: SsmSessionId,
+    /// Credentials and region that it was opened with.
+    pub scope: AwsScope,
+    /// The node.
+    pub target: Target,
+}
+
+/// What is stored at the start.
+#[derive(Clone, Debug, Default)]
+pub struct StoredState {
+    /// All tunnels.
+    pub tunnels: Vec<StoredTunnel>,
+    /// Sessions that the last daemon left open.
+    pub open_sessions: Vec<OpenSession>,
+}
+
+/// Where specs and intent are kept. Every method returns after the change is durable.
+pub trait TunnelStore: Send + Sync {
+    /// Everything stored.
+    fn load(&self) -> PortFuture<'_, Result<StoredState, Fault>>;
+    /// Adds or replaces a tunnel.
+    fn put_tunnel(&self, tunnel: StoredTunnel) -> PortFuture<'_, Result<(), Fault>>;
+    /// Forgets a tunnel.
+    fn delete_tunnel(&self, id: TunnelId) -> PortFuture<'_, Result<(), Fault>>;
+    /// Notes an open session.
+    fn put_session(&self, session: OpenSession) -> PortFuture<'_, Result<(), Fault>>;
+    /// Forgets an ended session.
+    fn delete_session(&self, id: SsmSessionId) -> PortFuture<'_, Result<(), Fault>>;
+}

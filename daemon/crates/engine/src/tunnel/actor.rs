@@ -1,0 +1,474 @@
+//! One tunnel's actor: feeds its machine, carries out what the machine decides, owns listener and held connections.
+//!
+//! It never waits for the world: calls run as tasks ([`Effects`]), sessions and connections have tasks of their own,
+//! and all of them report to its mailbox.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use secrecy::SecretString;
+use ssm_session::OpenError;
+use stormtunnel_model::{
+    Attempt, Fault, FaultKind, LocalPort, RemoteHealth, TunnelId, TunnelSpec, TunnelState, TunnelStatus,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Sleep;
+
+use crate::ports::{
+    BindError, BoxChannel, BoxLocalStream, LocalListener, OpenSession, Resumption, SessionGrant, SessionRequest,
+};
+use crate::publish::Meter;
+use crate::tunnel::context::Context;
+use crate::tunnel::effects::{Effects, abandon};
+use crate::tunnel::front::Front;
+use crate::tunnel::machine::{self, Answer, Effect, Input, Output, TunnelMachine};
+use crate::tunnel::pump::{Pump, PumpContext};
+use crate::tunnel::session_driver::{Connect, News};
+use crate::tunnel::session_task::{SessionHandle, SessionTask};
+
+/// Messages that may wait for the actor. It answers each at once, so the queue is short; a full one only makes the
+/// senders, which are tasks of their own, wait.
+pub(crate) const MAILBOX_CAPACITY: usize = 64;
+
+/// What an actor is told.
+pub(crate) enum Message {
+    /// By the supervisor.
+    Order(Order),
+    /// The answer of a bind.
+    Bound(Attempt, Result<Box<dyn LocalListener>, BindError>),
+    /// The answer of a StartSession; the session is noted as open.
+    Started(Attempt, Result<(OpenSession, SessionGrant), Fault>),
+    /// The answer of a ResumeSession.
+    Resumed(Attempt, Result<Resumption, Fault>),
+    /// The answer of a dial.
+    Dialled(Attempt, Result<(BoxChannel, SecretString), Fault>),
+    /// News of the session started in that attempt.
+    Session(Attempt, News),
+}
+
+/// An order of the supervisor.
+pub(crate) struct Order {
+    pub(crate) command: machine::Command,
+    /// The spec from now on.
+    pub(crate) wanted: Wanted,
+    /// Told when the order is carried out: for Stop and Delete when nothing is left of the tunnel, else at once.
+    pub(crate) done: Option<oneshot::Sender<()>>,
+}
+
+/// What a tunnel is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) spec: TunnelSpec,
+    pub(crate) kept_port: Option<u16>,
+}
+
+impl Wanted {
+    fn port(&self) -> u16 {
+        match self.spec.local.port {
+            LocalPort::Automatic => self.kept_port.unwrap_or(0),
+            LocalPort::Fixed(port) => port.get(),
+        }
+    }
+}
+
+/// A port that the system chose, to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PortChosen {
+    pub(crate) id: TunnelId,
+    pub(crate) port: u16,
+}
+
+/// What an actor is made of.
+pub(crate) struct ActorParts {
+    pub(crate) context: Arc<Context>,
+    pub(crate) id: TunnelId,
+    pub(crate) wanted: Wanted,
+    pub(crate) machine: TunnelMachine,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) sender: mpsc::Sender<Message>,
+    pub(crate) mailbox: mpsc::Receiver<Message>,
+    pub(crate) ports_chosen: mpsc::Sender<PortChosen>,
+}
+
+/// The actor of one tunnel.
+pub(crate) struct Actor {
+    parts: ActorParts,
+    effects: Effects,
+    front: Front,
+    sessions: BTreeMap<Attempt, SessionHandle>,
+    /// What the next dial needs.
+    grant: Option<SessionGrant>,
+    /// The place of the next StartSession among all those of its account.
+    admission: Option<Admission>,
+    status: TunnelStatus,
+    /// Who waits for the tunnel to be stopped.
+    stop_waiters: Vec<oneshot::Sender<()>>,
+    /// The machine's last word on when it wants to be called.
+    due: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+    finished: bool,
+}
+
+struct Admission {
+    attempt: Attempt,
+    place: Pin<Box<Sleep>>,
+}
+
+/// What happened next.
+enum Happened {
+    Cancelled,
+    Message(Message),
+    Due,
+    Admitted(Attempt),
+    Accepted(BoxLocalStream),
+}
+
+impl Actor {
+    pub(crate) fn new(parts: ActorParts) -> Self {
+        let effects = Effects::new(Arc::clone(&parts.context), parts.sender.clone());
+        let status = TunnelStatus::stopped(parts.context.now().wall);
+        Self {
+            parts,
+            effects,
+            front: Front::default(),
+            sessions: BTreeMap::new(),
+            grant: None,
+            admission: None,
+            status,
+            stop_waiters: Vec::new(),
+            due: None,
+            timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
+            finished: false,
+        }
+    }
+
+    /// Runs until the tunnel is deleted or the daemon ends.
+    pub(crate) async fn run(mut self) {
+        self.carry_out();
+        while !self.finished {
+            match self.next().await {
+                Happened::Cancelled => break,
+                Happened::Message(message) => self.on_message(message),
+                Happened::Due => self.parts.machine.handle_timeout(self.parts.context.now()),
+                Happened::Admitted(attempt) => self.on_admitted(attempt),
+                Happened::Accepted(local) => self.on_connection(local),
+            }
+            self.carry_out();
+        }
+        self.parts.mailbox.close();
+        while let Some(message) = self.parts.mailbox.recv().await {
+            abandon(&self.parts.context, message).await;
+        }
+    }
+
+    async fn next(&mut self) -> Happened {
+        let admission = async {
+            match &mut self.admission {
+                Some(Admission { attempt, place }) => {
+                    place.as_mut().await;
+                    *attempt
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.parts.context.tasks.cancelled().cancelled() => Happened::Cancelled,
+            Some(message) = self.parts.mailbox.recv() => Happened::Message(message),
+            () = self.timer.as_mut(), if self.due.is_some() => Happened::Due,
+            attempt = admission => Happened::Admitted(attempt),
+            local = self.front.accept() => Happened::Accepted(local),
+        }
+    }
+
+    fn on_message(&mut self, message: Message) {
+        match message {
+            Message::Order(order) => self.on_order(order),
+            Message::Bound(attempt, bound) => self.on_bound(attempt, bound),
+            Message::Started(attempt, started) => self.on_started(attempt, started),
+            Message::Resumed(attempt, resumed) => self.on_resumed(attempt, resumed),
+            Message::Dialled(attempt, dialled) => self.on_dialled(attempt, dialled),
+            Message::Session(session, news) => self.on_news(session, news),
+        }
+    }
+
+    fn on_order(&mut self, Order { command, wanted, done }: Order) {
+        self.parts.wanted = wanted;
+        self.input(Input::Command(command));
+        let Some(done) = done else { return };
+        match command {
+            machine::Command::Stop | machine::Command::Delete => self.stop_waiters.push(done),
+            machine::Command::Run | machine::Command::Restart | machine::Command::SpecChanged { .. } => {
+                // Carried out before the answer, so that the caller finds its effect.
+                self.carry_out();
+                let _caller_left = done.send(());
+            }
+        }
+    }
+
+    fn on_bound(&mut self, attempt: Attempt, bound: Result<Box<dyn LocalListener>, BindError>) {
+        let answer = match bound {
+            Ok(listener) if self.parts.machine.wants_listener(attempt) => {
+                self.front.listen(listener);
+                self.keep_port();
+                Answer::ListenerBound
+            }
+            // Dropping the listener closes it.
+            Ok(_late) => return,
+            Err(BindError(fault)) => Answer::ListenerFailed(fault),
+        };
+        self.input(Input::Answer(attempt, answer));
+    }
+
+    /// Has the port that the system chose stored.
+    fn keep_port(&mut self) {
+        let wanted = &mut self.parts.wanted;
+        if wanted.spec.local.port != LocalPort::Automatic || wanted.kept_port.is_some() {
+            return;
+        }
+        let Some(address) = self.front.addresses().first().copied() else { return };
+        wanted.kept_port = Some(address.port());
+        let chosen = PortChosen { id: self.parts.id, port: address.port() };
+        let ports_chosen = self.parts.ports_chosen.clone();
+        // A task, because the supervisor may be waiting for this very actor.
+        let _stopping = self.parts.context.tasks.spawn("keep port", async move {
+            let _supervisor_gone = ports_chosen.send(chosen).await;
+        });
+    }
+
+    fn on_admitted(&mut self, attempt: Attempt) {
+        self.admission = None;
+        if !self.parts.machine.wants_session(attempt) {
+            return;
+        }
+        let spec = &self.parts.wanted.spec;
+        let request = SessionRequest {
+            scope: self.parts.context.scope(spec),
+            target: spec.target.clone(),
+            remote: spec.remote.clone(),
+            local_port: self.front.addresses().first().map_or(0, std::net::SocketAddr::port),
+        };
+        let within = self.parts.context.settings().connect_timeout;
+        self.input(Input::Answer(attempt, Answer::Admitted(within)));
+        self.effects.start_session(attempt, request);
+    }
+
+    fn on_started(&mut self, attempt: Attempt, started: Result<(OpenSession, SessionGrant), Fault>) {
+        let answer = match started {
+            Ok((record, grant)) => {
+                self.add_session(attempt, record);
+                self.grant = Some(grant);
+                Answer::SessionStarted
+            }
+            Err(fault) => Answer::SessionFailed(fault),
+        };
+        self.input(Input::Answer(attempt, answer));
+    }
+
+    /// From here on the session's own task sees to its end, wanted or not.
+    fn add_session(&mut self, attempt: Attempt, record: OpenSession) {
+        let ActorParts { context, wanted, sender, .. } = &self.parts;
+        let (task, handle) =
+            SessionTask::new(Arc::clone(context), record, &wanted.spec, attempt, sender.clone());
+        self.sessions.insert(attempt, handle);
+        if context.tasks.spawn("session", task.run()).is_err() {
+            tracing::warn!("a session that was started while the daemon ends is left to the next one");
+        }
+    }
+
+    fn on_resumed(&mut self, attempt: Attempt, resumed: Result<Resumption, Fault>) {
+        if !self.parts.machine.wants_resumption(attempt) {
+            return;
+        }
+        let answer = match resumed {
+            Ok(Resumption::Granted(grant)) => {
+                self.grant = Some(grant);
+                Answer::Resumed
+            }
+            Ok(Resumption::Gone) => Answer::SessionGone,
+            Err(fault) => Answer::ResumeFailed(fault),
+        };
+        self.input(Input::Answer(attempt, answer));
+    }
+
+    fn on_dialled(&mut self, attempt: Attempt, dialled: Result<(BoxChannel, SecretString), Fault>) {
+        let Some(session) = self.parts.machine.wants_channel(attempt) else { return };
+        let answer = match dialled {
+            Ok((channel, token)) => {
+                let handle = self.sessions.get(&session);
+                handle.into_iter().for_each(|handle| handle.connect(Connect { attempt, channel, token }));
+                Answer::ChannelOpened
+            }
+            Err(fault) => Answer::ChannelFailed(fault),
+        };
+        self.input(Input::Answer(attempt, answer));
+    }
+
+    fn on_news(&mut self, session: Attempt, news: News) {
+        let current = self.parts.machine.session() == Some(session);
+        match news {
+            News::Machine(news) => {
+                if news == machine::SessionNews::Closed {
+                    self.sessions.remove(&session);
+                }
+                self.input(Input::Session(session, news));
+            }
+            News::PayloadLimit(limit) => {
+                let scope = self.sessions.get(&session).map(|session| &session.scope);
+                scope.into_iter().for_each(|scope| self.parts.context.learn_payload_limit(scope, limit));
+            }
+            News::Agent(version) if current => self.status.agent_version = Some(version),
+            News::Remote(health) if current => self.learn_remote(health),
+            News::Trouble(kind, detail) if current => self.status.last_fault = Some(Fault::new(kind, detail)),
+            News::Agent(_) | News::Remote(_) | News::Trouble(..) => {}
+        }
+    }
+
+    fn learn_remote(&mut self, health: RemoteHealth) {
+        self.status.remote = health;
+        if health == RemoteHealth::Refused {
+            let remote = self.parts.wanted.spec.remote.to_string();
+            self.status.last_fault = Some(Fault::new(FaultKind::RemoteRefused { remote }, ""));
+        }
+    }
+
+    fn on_connection(&mut self, local: BoxLocalStream) {
+        let settings = self.parts.context.settings();
+        if self.parts.meter.connections() >= settings.max_connections || !self.parts.machine.holds_connections() {
+            return Front::refuse(local);
+        }
+        self.front.hold(local, settings.max_held_connections as usize);
+        if !self.connect_held() {
+            self.input(Input::Waiting(self.front.has_held()));
+        }
+    }
+
+    /// Hands the held connections to the session, in the order they came; answers whether none is left waiting.
+    fn connect_held(&mut self) -> bool {
+        let Some(session) = self.parts.machine.session_up() else { return false };
+        let Some(session) = self.sessions.get(&session).map(|handle| Arc::clone(&handle.shared)) else { return false };
+        while let Some(local) = self.front.release() {
+            match session.open(self.parts.context.now()) {
+                Ok(stream) => {
+                    let context = PumpContext {
+                        session: Arc::clone(&session),
+                        clock: Arc::clone(&self.parts.context.ports.clock),
+                        meter: Arc::clone(&self.parts.meter),
+                        cancelled: self.parts.context.tasks.cancelled().clone(),
+                    };
+                    let pump = Pump::new(context, stream, local);
+                    // Refused only while the daemon stops: dropping the pump closes the connection.
+                    let _stopping = self.parts.context.tasks.spawn("connection", pump.run());
+                }
+                Err(error @ (OpenError::SessionOver | OpenError::Exhausted)) => {
+                    tracing::debug!(%error, "a connection came too late for its session");
+                    Front::refuse(local);
+                }
+            }
+        }
+        true
+    }
+
+    fn input(&mut self, input: Input) {
+        self.parts.machine.handle_input(input, self.parts.context.now());
+    }
+
+    /// Does everything that the machine wants done, and shows the result.
+    fn carry_out(&mut self) {
+        let before = self.status.clone();
+        self.due = loop {
+            match self.parts.machine.poll_output() {
+                Output::Effect(effect) => self.carry_out_one(effect),
+                Output::Timeout(due) => break due,
+            }
+        };
+        let now = self.parts.context.now();
+        self.due.into_iter().for_each(|due| self.timer.as_mut().reset(now.timer_at(due)));
+        if self.front.has_held() && self.connect_held() {
+            self.input(Input::Waiting(false));
+        }
+        self.refresh_status();
+        if self.status != before {
+            self.parts.context.publisher.set_status(self.parts.id, &self.status);
+        }
+        if self.parts.machine.is_stopped() {
+            self.tell_stop_waiters();
+        }
+    }
+
+    fn carry_out_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::BindListener(attempt) => {
+                let wanted = &self.parts.wanted;
+                self.effects.bind(attempt, wanted.spec.local.address, wanted.port());
+            }
+            Effect::CloseListener => self.front.close(),
+            Effect::StartSession(attempt) => self.queue_start(attempt),
+            Effect::Dial(attempt) => self.dial(attempt),
+            Effect::ResumeSession(attempt) => {
+                let session = self.parts.machine.session().and_then(|session| self.sessions.get(&session));
+                if let Some(session) = session {
+                    self.effects.resume_session(attempt, session.scope.clone(), session.id.clone());
+                }
+            }
+            Effect::EndSession { session, over } => {
+                if let Some(session) = self.sessions.remove(&session) {
+                    session.end(over);
+                }
+            }
+            Effect::ResetHeld => self.front.reset_held(),
+            Effect::Publish(state) => self.show(state),
+            Effect::Finished => self.finished = true,
+        }
+    }
+
+    /// Takes a place among the StartSession calls of the account.
+    fn queue_start(&mut self, attempt: Attempt) {
+        let context = &self.parts.context;
+        let now = context.now();
+        let place = context.politeness.reserve(&context.scope(&self.parts.wanted.spec), now.mono);
+        let place = Box::pin(tokio::time::sleep_until(now.timer_at(place)));
+        self.admission = Some(Admission { attempt, place });
+        self.status.remote = RemoteHealth::Unknown;
+        self.status.agent_version = None;
+    }
+
+    fn dial(&mut self, attempt: Attempt) {
+        let session = self.parts.machine.session().and_then(|session| self.sessions.get(&session));
+        if let (Some(session), Some(grant)) = (session, self.grant.take()) {
+            self.effects.dial(attempt, session.scope.clone(), grant);
+        }
+    }
+
+    fn show(&mut self, state: TunnelState) {
+        if state.label() != self.status.state.label() {
+            self.status.since = self.parts.context.now().wall;
+            let name = &self.parts.wanted.spec.name;
+            match state.fault() {
+                Some(fault) => tracing::info!(tunnel = %name, %fault, "tunnel is {}", state.label()),
+                None => tracing::info!(tunnel = %name, "tunnel is {}", state.label()),
+            }
+        }
+        if state == TunnelState::Stopped {
+            self.tell_stop_waiters();
+        }
+        self.status.state = state;
+    }
+
+    fn refresh_status(&mut self) {
+        let machine = &self.parts.machine;
+        self.status.attempt = machine.connects();
+        self.status.listening = self.front.addresses();
+        let session = machine.session().and_then(|session| self.sessions.get(&session));
+        self.status.session = session.map(|session| session.id.clone());
+    }
+
+    fn tell_stop_waiters(&mut self) {
+        for waiter in self.stop_waiters.drain(..) {
+            let _caller_left = waiter.send(());
+        }
+    }
+}
+

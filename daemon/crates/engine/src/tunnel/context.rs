@@ -1,0 +1,65 @@
+//! What all tunnels share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ssm_session::{Config, MessageRate};
+use stormtunnel_model::TunnelSpec;
+use stormtunnel_model::settings::Settings;
+use tokio::sync::watch;
+
+use crate::clock::Now;
+use crate::engine::Ports;
+use crate::ports::AwsScope;
+use crate::publish::Publisher;
+use crate::tasks::Tasks;
+use crate::tunnel::politeness::Politeness;
+
+/// The world, the settings, and what was learnt of both.
+pub(crate) struct Context {
+    pub(crate) ports: Ports,
+    pub(crate) settings: watch::Receiver<Arc<Settings>>,
+    pub(crate) publisher: Publisher,
+    pub(crate) tasks: Tasks,
+    pub(crate) politeness: Politeness,
+    /// Largest payload that the path to a region's gateway takes, where a session learnt it the hard way.
+    pub(crate) payload_limits: Mutex<HashMap<AwsScope, usize>>,
+}
+
+impl Context {
+    pub(crate) fn now(&self) -> Now {
+        Now::read(self.ports.clock.as_ref())
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// Whose credentials a tunnel uses. A region that is absent is found by the adapter, from the profile.
+    pub(crate) fn scope(&self, spec: &TunnelSpec) -> AwsScope {
+        let profile = spec.profile.clone().or_else(|| self.settings().default_profile.clone());
+        AwsScope { profile, region: spec.region.clone() }
+    }
+
+    pub(crate) fn session_config(&self, scope: &AwsScope) -> Config {
+        let settings = self.settings();
+        Config {
+            payload_size: settings.payload_bytes as usize,
+            payload_limit: self.payload_limits().get(scope).copied(),
+            message_rate: (settings.message_rate > 0)
+                .then_some(MessageRate { per_second: settings.message_rate, burst: settings.message_rate }),
+            handshake_timeout: settings.connect_timeout,
+            half_close_grace: settings.half_close_grace,
+            stalled_reader_grace: settings.stalled_reader_grace,
+            ..Config::default()
+        }
+    }
+
+    pub(crate) fn learn_payload_limit(&self, scope: &AwsScope, limit: usize) {
+        self.payload_limits().insert(scope.clone(), limit);
+    }
+
+    fn payload_limits(&self) -> std::sync::MutexGuard<'_, HashMap<AwsScope, usize>> {
+        self.payload_limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,102 @@
+//! The machine's effects as tasks: each makes one call to the world and sends its answer to the actor.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use stormtunnel_model::{Attempt, Fault, LocalAddress, SsmSessionId};
+use tokio::sync::mpsc;
+
+use crate::ports::{AwsScope, BindError, OpenSession, SessionGrant, SessionRequest};
+use crate::tasks::panic_message;
+use crate::tunnel::actor::Message;
+use crate::tunnel::context::Context;
+use crate::tunnel::session_task::see_out;
+
+/// Starts tasks for one actor.
+#[derive(Clone)]
+pub(crate) struct Effects {
+    context: Arc<Context>,
+    mailbox: mpsc::Sender<Message>,
+}
+
+impl Effects {
+    pub(crate) fn new(context: Arc<Context>, mailbox: mpsc::Sender<Message>) -> Self {
+        Self { context, mailbox }
+    }
+
+    pub(crate) fn bind(&self, attempt: Attempt, address: LocalAddress, port: u16) {
+        let context = Arc::clone(&self.context);
+        let failed = move |fault| Message::Bound(attempt, Err(BindError(fault)));
+        self.run("bind", failed, async move {
+            Message::Bound(attempt, context.ports.network.bind(address, port).await)
+        });
+    }
+
+    /// Starts a session and notes it as open before anybody hears of it.
+    pub(crate) fn start_session(&self, attempt: Attempt, request: SessionRequest) {
+        let context = Arc::clone(&self.context);
+        let failed = move |fault| Message::Started(attempt, Err(fault));
+        self.run("start session", failed, async move {
+            let started = context.ports.ssm.start_session(&request).await;
+            let started = match started {
+                Ok(grant) => {
+                    let SessionRequest { scope, target, .. } = request;
+                    let record = OpenSession { id: grant.id.clone(), scope, target };
+                    if let Err(fault) = context.ports.store.put_session(record.clone()).await {
+                        tracing::warn!(session = %record.id, %fault, "an open session could not be noted");
+                    }
+                    Ok((record, grant))
+                }
+                Err(fault) => Err(fault),
+            };
+            Message::Started(attempt, started)
+        });
+    }
+
+    pub(crate) fn resume_session(&self, attempt: Attempt, scope: AwsScope, id: SsmSessionId) {
+        let context = Arc::clone(&self.context);
+        let failed = move |fault| Message::Resumed(attempt, Err(fault));
+        self.run("resume session", failed, async move {
+            Message::Resumed(attempt, context.ports.ssm.resume_session(&scope, &id).await)
+        });
+    }
+
+    pub(crate) fn dial(&self, attempt: Attempt, scope: AwsScope, grant: SessionGrant) {
+        let context = Arc::clone(&self.context);
+        let failed = move |fault| Message::Dialled(attempt, Err(fault));
+        self.run("dial", failed, async move {
+            let dialled = context.ports.dialer.dial(&scope, &grant).await;
+            Message::Dialled(attempt, dialled.map(|channel| (channel, grant.token)))
+        });
+    }
+
+    /// Runs `work` and sends its message; a panic becomes the failure that the machine waits for.
+    fn run(
+        &self,
+        name: &'static str,
+        failed: impl FnOnce(Fault) -> Message + Send + 'static,
+        work: impl Future<Output = Message> + Send + 'static,
+    ) {
+        let (context, mailbox) = (Arc::clone(&self.context), self.mailbox.clone());
+        let task = async move {
+            let message = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+                let message = panic_message(panic.as_ref());
+                tracing::error!(task = name, %message, "task panicked");
+                failed(Fault::internal(message))
+            });
+            if let Err(mpsc::error::SendError(message)) = mailbox.send(message).await {
+                abandon(&context, message).await;
+            }
+        };
+        // Refused only while the daemon stops, when nobody waits for the answer.
+        let _stopping = self.context.tasks.spawn(name, task);
+    }
+}
+
+/// Undoes what an answer brought that nobody takes any more: a session would stay open at AWS.
+pub(crate) async fn abandon(context: &Context, message: Message) {
+    if let Message::Started(_, Ok((record, _))) = message {
+        see_out(context, &record, false).await;
+    }
+}

@@ -1,0 +1,92 @@
+//! The local side of a tunnel: its listener, and the connections that wait for the tunnel to be up.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::ports::{BoxLocalStream, LocalListener};
+
+/// A connection that is reset, not closed, unless somebody takes it over: its application must see a failure.
+pub(crate) struct Held(Option<BoxLocalStream>);
+
+impl Held {
+    fn new(stream: BoxLocalStream) -> Self {
+        Self(Some(stream))
+    }
+
+    fn release(mut self) -> Option<BoxLocalStream> {
+        self.0.take()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|stream| stream.reset_on_close());
+    }
+}
+
+/// Listener and held connections.
+#[derive(Default)]
+pub(crate) struct Front {
+    listener: Option<Box<dyn LocalListener>>,
+    held: VecDeque<Held>,
+}
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Front").field("listening", &self.addresses()).field("held", &self.held.len()).finish()
+    }
+}
+
+impl Front {
+    /// Takes over a bound listener.
+    pub(crate) fn listen(&mut self, listener: Box<dyn LocalListener>) {
+        self.listener = Some(listener);
+    }
+
+    /// Closes the listener: the port is free when this returns.
+    pub(crate) fn close(&mut self) {
+        self.listener = None;
+    }
+
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listener.as_ref().map(|listener| listener.addresses()).unwrap_or_default()
+    }
+
+    /// The next connection; never comes without a listener. Cancel-safe, as the port promises.
+    pub(crate) async fn accept(&mut self) -> BoxLocalStream {
+        match &mut self.listener {
+            Some(listener) => listener.accept().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets a connection wait, unless `limit` wait already: then it is reset.
+    pub(crate) fn hold(&mut self, stream: BoxLocalStream, limit: usize) {
+        let held = Held::new(stream);
+        if self.held.len() < limit {
+            self.held.push_back(held);
+        }
+    }
+
+    /// Resets a connection.
+    pub(crate) fn refuse(stream: BoxLocalStream) {
+        drop(Held::new(stream));
+    }
+
+    /// The connection that has waited longest.
+    pub(crate) fn release(&mut self) -> Option<BoxLocalStream> {
+        self.held.pop_front().and_then(Held::release)
+    }
+
+    /// Resets all that wait.
+    pub(crate) fn reset_held(&mut self) {
+        self.held.clear();
+    }
+
+    /// Whether somebody waits.
+    pub(crate) fn has_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+}

@@ -1,0 +1,331 @@
+//! Drives one session over the WebSockets that it goes through in its life.
+//!
+//! One poll does everything that can be done: it takes what arrived, hands out what is due, flushes once. Messages
+//! are pulled out of the state machine only while the WebSocket takes them, because a message counts as sent from the
+//! moment it is pulled. Without a WebSocket everything stays as it is, until the actor brings the next one.
+
+use std::collections::VecDeque;
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_util::{Sink as _, SinkExt as _, Stream as _};
+use secrecy::SecretString;
+use ssm_session::{Output, ResetReason, SessionEvent, Token, WsMessage};
+use stormtunnel_model::{Attempt, Fault, FaultKind, RemoteHealth, TunnelSpec};
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::clock::Now;
+use crate::ports::{BoxChannel, Clock};
+use crate::tunnel::machine::SessionNews;
+use crate::tunnel::session_end::{Ending, ending, violation};
+use crate::tunnel::shared_session::SharedSession;
+
+/// Messages taken from the WebSocket before what they caused is sent: acknowledgements must not wait for the end of
+/// a burst.
+const RECEIVE_BATCH: usize = 32;
+/// How long the closing handshake of a WebSocket may take.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// A fresh WebSocket for the session.
+pub(crate) struct Connect {
+    pub(crate) attempt: Attempt,
+    pub(crate) channel: BoxChannel,
+    pub(crate) token: SecretString,
+}
+
+/// What the driver tells the tunnel's actor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// For the machine.
+    Machine(SessionNews),
+    /// The agent named its version.
+    Agent(String),
+    /// A connection told something of the remote end.
+    Remote(RemoteHealth),
+    /// Something went wrong that the session survives.
+    Trouble(FaultKind, &'static str),
+    /// Payloads beyond this break the connection.
+    PayloadLimit(usize),
+}
+
+/// What one poll came to.
+pub(crate) enum Step {
+    /// Tell the actor, then go on.
+    News(News),
+    /// The session is over.
+    Ended(Ending),
+}
+
+/// The driver of one session.
+pub(crate) struct Driver {
+    shared: Arc<SharedSession>,
+    clock: Arc<dyn Clock>,
+    spec: TunnelSpec,
+    connects: mpsc::Receiver<Connect>,
+    /// Fires when the session is to be ended.
+    end: Pin<Box<WaitForCancellationFutureOwned>>,
+    ending: bool,
+    link: Option<Link>,
+    timer: Pin<Box<Sleep>>,
+    /// What the timer is set to; absent when nothing is due.
+    due: Option<Instant>,
+    remote: RemoteHealth,
+    steps: VecDeque<Step>,
+}
+
+/// The present WebSocket.
+struct Link {
+    channel: BoxChannel,
+    attempt: Attempt,
+    /// Something was written and not flushed.
+    dirty: bool,
+    /// Something came.
+    proven: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        shared: Arc<SharedSession>,
+        clock: Arc<dyn Clock>,
+        spec: TunnelSpec,
+        connects: mpsc::Receiver<Connect>,
+        end: CancellationToken,
+    ) -> Self {
+        Self {
+            shared,
+            clock,
+            spec,
+            connects,
+            end: Box::pin(end.cancelled_owned()),
+            ending: false,
+            link: None,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            due: None,
+            remote: RemoteHealth::Unknown,
+            steps: VecDeque::new(),
+        }
+    }
+
+    /// Runs until there is something to tell.
+    pub(crate) async fn step(&mut self) -> Step {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// Says goodbye on the WebSocket.
+    pub(crate) async fn close(&mut self) {
+        if let Some(mut link) = self.link.take() {
+            // The session is over either way; the goodbye is for the gateway's logs.
+            let _closed_or_late = tokio::time::timeout(CLOSE_WAIT, link.channel.close()).await;
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        loop {
+            if let Some(step) = self.steps.pop_front() {
+                return Poll::Ready(step);
+            }
+            if self.shared.is_broken() {
+                let fault = Fault::internal("the session failed");
+                return Poll::Ready(Step::Ended(Ending { fault, over: false }));
+            }
+            let now = Now::read(self.clock.as_ref());
+            self.poll_orders(cx, now);
+            let more = self.poll_receive(cx, now);
+            self.poll_transmit(cx, now);
+            let expired = self.poll_timer(cx);
+            if !(more || expired || !self.steps.is_empty()) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes what the actor wants: the end, or another WebSocket.
+    fn poll_orders(&mut self, cx: &mut Context<'_>, now: Now) {
+        if !self.ending && self.end.as_mut().poll(cx).is_ready() {
+            self.ending = true;
+            self.shared.lock().session.terminate(now.for_session());
+        }
+        while let Poll::Ready(Some(Connect { attempt, channel, token })) = self.connects.poll_recv(cx) {
+            let mut inner = self.shared.lock();
+            if self.link.is_some() {
+                inner.session.handle_disconnected(now.for_session());
+            }
+            inner.session.handle_connected(&Token::from(token), now.for_session());
+            self.link = Some(Link { channel, attempt, dirty: false, proven: false });
+        }
+    }
+
+    /// Takes what arrived; answers whether more may be there.
+    fn poll_receive(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        for _ in 0..RECEIVE_BATCH {
+            let Some(link) = &mut self.link else { return false };
+            if !self.shared.lock().session.wants_input() {
+                return false;
+            }
+            match link.channel.as_mut().poll_next(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Some(Ok(message))) => {
+                    link.proven |= matches!(message, WsMessage::Binary(_));
+                    let handled = self.shared.lock().session.handle_message(message, now.for_session());
+                    if let Err(error) = handled {
+                        self.steps.push_back(Step::Ended(violation(&error)));
+                        return false;
+                    }
+                }
+                Poll::Ready(Some(Err(fault))) => self.lose_link(fault, now),
+                Poll::Ready(None) => self.lose_link(closed(), now),
+            }
+        }
+        true
+    }
+
+    /// Hands out everything that is due, as far as the WebSocket takes it.
+    fn poll_transmit(&mut self, cx: &mut Context<'_>, now: Now) {
+        loop {
+            let room = self.poll_room(cx, now);
+            let (output, pump) = {
+                let mut inner = self.shared.lock();
+                let session_now = now.for_session();
+                let output =
+                    if room { inner.session.poll_output(session_now) } else { inner.session.poll_event(session_now) };
+                let pump = match &output {
+                    Output::Event(event) => inner.deliver(event),
+                    Output::Timeout(_) => {
+                        inner.park_driver(cx.waker());
+                        None
+                    }
+                    Output::Send(_) => None,
+                };
+                (output, pump)
+            };
+            pump.into_iter().for_each(std::task::Waker::wake);
+            match output {
+                Output::Send(message) => self.send(message, now),
+                Output::Event(event) => self.on_event(event, now),
+                Output::Timeout(due) => {
+                    self.set_timer(due, now);
+                    if self.poll_flush(cx, now) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a message can leave.
+    fn poll_room(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let Some(link) = &mut self.link else { return false };
+        match link.channel.as_mut().poll_ready(cx) {
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(fault)) => {
+                self.lose_link(fault, now);
+                false
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    fn send(&mut self, message: WsMessage, now: Now) {
+        let Some(link) = &mut self.link else { return };
+        link.dirty = true;
+        if let Err(fault) = link.channel.as_mut().start_send(message) {
+            self.lose_link(fault, now);
+        }
+    }
+
+    /// Flushes what was written. Answers false when that cost the WebSocket: there is news to be drained then.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let Some(link) = self.link.as_mut().filter(|link| link.dirty) else { return true };
+        match link.channel.as_mut().poll_flush(cx) {
+            Poll::Ready(Ok(())) => link.dirty = false,
+            Poll::Ready(Err(fault)) => {
+                self.lose_link(fault, now);
+                return false;
+            }
+            Poll::Pending => {}
+        }
+        true
+    }
+
+    fn on_event(&mut self, event: SessionEvent, now: Now) {
+        match event {
+            SessionEvent::HandshakeComplete { agent_version, customer_message } => {
+                if !customer_message.is_empty() {
+                    tracing::info!(message = %customer_message, "message of the administrator");
+                }
+                self.tell(News::Agent(agent_version.as_str().to_owned()));
+            }
+            SessionEvent::Up => self.tell(News::Machine(SessionNews::HandshakeUp)),
+            SessionEvent::Readable(_) | SessionEvent::RemoteFinished(_) => self.learn_remote(RemoteHealth::Ok),
+            SessionEvent::Reset { reason: ResetReason::RefusedByRemote, .. } | SessionEvent::RemoteConnectFailed => {
+                self.learn_remote(RemoteHealth::Refused);
+            }
+            SessionEvent::Reset { reason: ResetReason::StalledReader, .. } => {
+                self.tell(News::Trouble(FaultKind::LocalReaderStalled, "its connection was reset"));
+            }
+            SessionEvent::Reset { reason: ResetReason::SessionEnded, .. }
+            | SessionEvent::Writable(_)
+            | SessionEvent::Closed(_)
+            | SessionEvent::AgentRecovered => {}
+            SessionEvent::AgentStalled { .. } => {
+                self.tell(News::Trouble(FaultKind::AgentUnresponsive, "it stopped confirming what it is sent"));
+            }
+            SessionEvent::PayloadReduced { limit } => self.tell(News::PayloadLimit(limit)),
+            SessionEvent::ChannelDead => {
+                let detail = "the gateway did not answer a ping in time";
+                self.lose_link(Fault::new(FaultKind::Network, detail), now);
+            }
+            SessionEvent::Ended(end) => {
+                let was_up = self.shared.lock().session.is_up();
+                self.steps.push_back(Step::Ended(ending(end, was_up, &self.spec)));
+            }
+        }
+    }
+
+    fn learn_remote(&mut self, health: RemoteHealth) {
+        if self.remote != health {
+            self.remote = health;
+            self.tell(News::Remote(health));
+        }
+    }
+
+    fn lose_link(&mut self, fault: Fault, now: Now) {
+        let Some(link) = self.link.take() else { return };
+        self.shared.lock().session.handle_disconnected(now.for_session());
+        let Link { attempt: channel, proven, .. } = link;
+        self.tell(News::Machine(SessionNews::ChannelLost { channel, proven, fault }));
+    }
+
+    fn tell(&mut self, news: News) {
+        self.steps.push_back(Step::News(news));
+    }
+
+    fn set_timer(&mut self, due: Option<Instant>, now: Now) {
+        if let Some(at) = due
+            && self.due != due
+        {
+            self.timer.as_mut().reset(now.timer_at(at));
+        }
+        self.due = due;
+    }
+
+    /// Lets the session do what is due; answers whether it did.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.due.is_none() || self.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.due = None;
+        let now = Now::read(self.clock.as_ref());
+        self.shared.lock().session.handle_timeout(now.for_session());
+        true
+    }
+}
+
+fn closed() -> Fault {
+    Fault::new(FaultKind::Network, "the gateway closed the data channel")
+}

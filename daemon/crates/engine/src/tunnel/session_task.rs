@@ -1,0 +1,170 @@
+//! One SSM session from its grant to its end at AWS.
+//!
+//! Whatever happens to the tunnel's actor, this task sees the session out: it ends it in the data channel, then with
+//! TerminateSession, then forgets it in the store.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use ssm_session::PortSession;
+use stormtunnel_model::{Attempt, Fault, SsmSessionId, TunnelSpec};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::ports::{AwsScope, OpenSession};
+use crate::retry::Backoff;
+use crate::tasks::panic_message;
+use crate::tunnel::actor::Message;
+use crate::tunnel::context::Context;
+use crate::tunnel::machine::SessionNews;
+use crate::tunnel::session_driver::{Connect, Driver, News, Step};
+use crate::tunnel::session_end::Ending;
+use crate::tunnel::shared_session::SharedSession;
+
+/// Calls to TerminateSession before the session is left to its idle timeout and to the next daemon.
+const TERMINATE_TRIES: u32 = 5;
+/// How long one of them may take.
+const TERMINATE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait between them.
+const TERMINATE_CAP: Duration = Duration::from_secs(5);
+/// A session gets one WebSocket at a time; the second place is for one that replaces an unread one.
+const CONNECT_CAPACITY: usize = 2;
+
+/// The actor's end of a session. Dropping it ends the session.
+#[derive(Debug)]
+pub(crate) struct SessionHandle {
+    pub(crate) id: SsmSessionId,
+    pub(crate) scope: AwsScope,
+    pub(crate) shared: Arc<SharedSession>,
+    connects: mpsc::Sender<Connect>,
+    gone: CancellationToken,
+    _end: DropGuard,
+}
+
+impl SessionHandle {
+    /// Gives the session a WebSocket. One that is over takes none: its end is on the way to the actor already.
+    pub(crate) fn connect(&self, connect: Connect) {
+        let _over = self.connects.try_send(connect);
+    }
+
+    /// Ends the session: here alone when AWS ended it already.
+    pub(crate) fn end(self, over: bool) {
+        if over {
+            self.gone.cancel();
+        }
+    }
+}
+
+/// A session about to be driven.
+pub(crate) struct SessionTask {
+    context: Arc<Context>,
+    record: OpenSession,
+    started: Attempt,
+    driver: Driver,
+    shared: Arc<SharedSession>,
+    gone: CancellationToken,
+    end: CancellationToken,
+    mailbox: mpsc::Sender<Message>,
+}
+
+impl SessionTask {
+    /// The session that was started in `started`.
+    pub(crate) fn new(
+        context: Arc<Context>,
+        record: OpenSession,
+        spec: &TunnelSpec,
+        started: Attempt,
+        mailbox: mpsc::Sender<Message>,
+    ) -> (Self, SessionHandle) {
+        let config = context.session_config(&record.scope);
+        let seed = context.ports.entropy.seed();
+        let session = PortSession::new(config, context.now().for_session(), seed);
+        let shared = Arc::new(SharedSession::new(session));
+        let (connects, connects_receiver) = mpsc::channel(CONNECT_CAPACITY);
+        let (gone, end) = (CancellationToken::new(), CancellationToken::new());
+        let clock = Arc::clone(&context.ports.clock);
+        let driver = Driver::new(Arc::clone(&shared), clock, spec.clone(), connects_receiver, end.clone());
+        let handle = SessionHandle {
+            id: record.id.clone(),
+            scope: record.scope.clone(),
+            shared: Arc::clone(&shared),
+            connects,
+            gone: gone.clone(),
+            _end: end.clone().drop_guard(),
+        };
+        (Self { context, record, started, driver, shared, gone, end, mailbox }, handle)
+    }
+
+    /// Drives the session, then ends it.
+    pub(crate) async fn run(mut self) {
+        let driven = AssertUnwindSafe(self.drive()).catch_unwind().await;
+        let Ending { fault, over } = driven.unwrap_or_else(|panic| {
+            let message = panic_message(panic.as_ref());
+            tracing::error!(session = %self.record.id, %message, "session driver panicked");
+            Ending { fault: Fault::internal(message), over: false }
+        });
+        self.shared.end();
+        if !self.end.is_cancelled() {
+            tracing::info!(session = %self.record.id, %fault, "session ended");
+            self.tell(News::Machine(SessionNews::Ended { fault, over })).await;
+        }
+        self.driver.close().await;
+        see_out(&self.context, &self.record, over || self.gone.is_cancelled()).await;
+        self.tell(News::Machine(SessionNews::Closed)).await;
+    }
+
+    async fn drive(&mut self) -> Ending {
+        let gone = self.gone.clone();
+        loop {
+            let step = tokio::select! {
+                biased;
+                () = gone.cancelled() => {
+                    let fault = Fault::new(stormtunnel_model::FaultKind::SessionEnded, "");
+                    return Ending { fault, over: true };
+                }
+                step = self.driver.step() => step,
+            };
+            match step {
+                Step::News(news) => self.tell(news).await,
+                Step::Ended(ending) => return ending,
+            }
+        }
+    }
+
+    /// An actor that is gone needs no news.
+    async fn tell(&self, news: News) {
+        let _gone = self.mailbox.send(Message::Session(self.started, news)).await;
+    }
+}
+
+/// Ends a session at AWS, unless it is `over`, and forgets it in the store once that is certain.
+pub(crate) async fn see_out(context: &Context, record: &OpenSession, over: bool) {
+    if !over && !terminate(context, record).await {
+        return;
+    }
+    if let Err(fault) = context.ports.store.delete_session(record.id.clone()).await {
+        tracing::warn!(session = %record.id, %fault, "an ended session stays noted as open");
+    }
+}
+
+/// Answers whether AWS confirmed.
+async fn terminate(context: &Context, record: &OpenSession) -> bool {
+    let mut backoff = Backoff::new(context.ports.entropy.seed());
+    let cancelled = context.tasks.cancelled();
+    while backoff.failures() < TERMINATE_TRIES {
+        let call = context.ports.ssm.terminate_session(&record.scope, &record.id);
+        match tokio::time::timeout(TERMINATE_TIMEOUT, call).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(fault)) => tracing::warn!(session = %record.id, %fault, "session could not be terminated"),
+            Err(_elapsed) => tracing::warn!(session = %record.id, "terminating the session took too long"),
+        }
+        let wait = backoff.next_wait(TERMINATE_CAP);
+        let stopping = tokio::time::timeout(wait, cancelled.cancelled()).await.is_ok();
+        if stopping {
+            break;
+        }
+    }
+    false
+}

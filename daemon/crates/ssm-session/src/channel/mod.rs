@@ -1,0 +1,312 @@
+//! The reliable, ordered message channel inside a session: numbering, acknowledging, resending, pausing.
+//!
+//! Both roles use it; they differ in the message type they send, in what they resend and in their limits. It outlives
+//! the WebSocket: numbers and unacknowledged messages stay, a reconnect only makes everything due again.
+
+mod bucket;
+mod inbox;
+mod outbox;
+mod window;
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use uuid::Uuid;
+
+pub(crate) use self::bucket::RateBucket;
+pub(crate) use self::inbox::{Arrival, Inbox};
+use self::outbox::Outbox;
+pub use self::outbox::Resend;
+use crate::ids::IdSource;
+use crate::kind::{MessageType, PayloadType};
+use crate::message::{FLAG_FIN, FLAG_SYN, Header, Message, PAYLOAD_OFFSET, seal};
+use crate::payload::{AcknowledgedNumber, write_acknowledge};
+use crate::statistics::{Counters, Statistics};
+use crate::time::{Now, earliest};
+use crate::ProtocolError;
+
+/// A pause without a word from anybody ends by itself: the official client ignores pauses altogether, and two sides
+/// that both wait for the other would wait for ever.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Messages with a wrong digest before the peer counts as broken.
+const DIGEST_ERRORS: u32 = 16;
+/// Acknowledgements waiting before the channel asks for a break in input.
+const ACKS_DUE: usize = 4096;
+/// Size of the memory blocks that messages are built in; small ones share a block.
+const BLOCK: usize = 32 << 10;
+/// The same for acknowledgements, which are gone as soon as they are written.
+const ACK_BLOCK: usize = 8 << 10;
+
+/// How a channel behaves; one value per role.
+#[derive(Debug)]
+pub(crate) struct Manners {
+    /// Type of the data messages sent.
+    pub(crate) sends: MessageType,
+    pub(crate) resend: Resend,
+    /// Limits data messages, resent ones included.
+    pub(crate) bucket: Option<RateBucket>,
+    /// Whether the byte window applies.
+    pub(crate) windowed: bool,
+    /// Flags of message 0.
+    pub(crate) first_flags: u64,
+    /// Whether digests of received messages are checked.
+    pub(crate) checks_digest: bool,
+    /// Whether a pause ends by itself.
+    pub(crate) pause_expires: bool,
+}
+
+/// One direction pair of numbered messages.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    manners: Manners,
+    outbox: Outbox,
+    pub(crate) inbox: Inbox,
+    ids: IdSource,
+    blocks: BytesMut,
+    ack_blocks: BytesMut,
+    paused_at: Option<Instant>,
+    digest_errors: u32,
+    pub(crate) counters: Counters,
+}
+
+impl Channel {
+    pub(crate) fn new(manners: Manners, seed: [u8; 32], now: Instant) -> Self {
+        Self {
+            outbox: Outbox::new(manners.resend, now),
+            manners,
+            inbox: Inbox::default(),
+            ids: IdSource::new(seed),
+            blocks: BytesMut::new(),
+            ack_blocks: BytesMut::new(),
+            paused_at: None,
+            digest_errors: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    pub(crate) fn new_id(&mut self) -> Uuid {
+        self.ids.next()
+    }
+
+    /// Whether a message may be trusted. Wrong digests are dropped without acknowledgement, so that the peer sends the
+    /// message again.
+    ///
+    /// # Errors
+    /// Too many of them: this is no accident on the way.
+    pub(crate) fn check_digest(&mut self, message: &Message) -> Result<bool, ProtocolError> {
+        if !self.manners.checks_digest || message.digest_matches() {
+            return Ok(true);
+        }
+        self.counters.digest_errors += 1;
+        self.digest_errors += 1;
+        if self.digest_errors >= DIGEST_ERRORS {
+            return Err(ProtocolError::Digest { count: self.digest_errors });
+        }
+        Ok(false)
+    }
+
+    /// Sorts a data message in.
+    pub(crate) fn arrive(&mut self, message: Message) -> Arrival {
+        self.paused_at = None;
+        self.counters.messages_in += 1;
+        self.counters.bytes_in += message.payload.len() as u64;
+        let arrival = self.inbox.arrive(message);
+        match arrival {
+            Arrival::Next(_) => {}
+            Arrival::Early => self.counters.early += 1,
+            Arrival::Duplicate => self.counters.duplicates += 1,
+            Arrival::Refused => self.counters.refused += 1,
+        }
+        arrival
+    }
+
+    /// Takes an acknowledgement in; answers the number if something was waiting for it.
+    ///
+    /// # Errors
+    /// The body is not an acknowledgement's.
+    pub(crate) fn acknowledged(&mut self, payload: &[u8], now: Instant) -> Result<Option<i64>, ProtocolError> {
+        let body: AcknowledgedNumber =
+            serde_json::from_slice(payload).map_err(|_| ProtocolError::Body { body: "acknowledgement" })?;
+        self.paused_at = None;
+        self.counters.acks_in += 1;
+        let number = body.acknowledged_message_sequence_number;
+        Ok(self.outbox.acknowledged(number, now).then_some(number))
+    }
+
+    /// The service asks for silence.
+    pub(crate) fn pause(&mut self, now: Instant) {
+        self.paused_at.get_or_insert(now);
+    }
+
+    /// The service takes it back.
+    pub(crate) fn unpause(&mut self) {
+        self.paused_at = None;
+    }
+
+    pub(crate) fn is_paused(&self, now: Instant) -> bool {
+        self.paused_at.is_some_and(|at| !self.manners.pause_expires || now < at + LONGEST_PAUSE)
+    }
+
+    /// A new connection: everything unacknowledged is due, and something leaves in any case.
+    pub(crate) fn reconnected(&mut self, now: Instant) {
+        self.paused_at = None;
+        self.outbox.reconnected(now);
+        self.inbox.repeat_last_ack();
+    }
+
+    /// Room for the acknowledgements that more input would cause.
+    pub(crate) fn wants_input(&self) -> bool {
+        self.inbox.acks_due() < ACKS_DUE
+    }
+
+    /// The next acknowledgement, ready to leave.
+    pub(crate) fn next_ack(&mut self, now: Now) -> Option<Bytes> {
+        let ack = self.inbox.pop_ack()?;
+        self.counters.acks_out += 1;
+        let header = Header {
+            message_type: MessageType::Acknowledge,
+            created_date: now.wall_ms,
+            sequence_number: 0,
+            flags: FLAG_SYN | FLAG_FIN,
+            message_id: self.ids.next(),
+            payload_type: PayloadType::None,
+        };
+        let name = ack.message_type;
+        Some(build(&mut self.ack_blocks, ACK_BLOCK, 256, &header, |out| {
+            write_acknowledge(out, name.name(), ack.id, ack.number);
+        }))
+    }
+
+    /// The next message to send again, if one is overdue and may leave.
+    pub(crate) fn next_resend(&mut self, now: Instant) -> Option<Bytes> {
+        if self.is_paused(now) || self.bucket_opens_at(now).is_some() {
+            return None;
+        }
+        let frame = self.outbox.next_resend(now)?;
+        self.take_token(now);
+        self.counters.retransmissions += 1;
+        Some(frame)
+    }
+
+    /// Whether a new data message may leave now.
+    pub(crate) fn may_send(&mut self, now: Instant) -> bool {
+        !self.is_paused(now)
+            && self.bucket_opens_at(now).is_none()
+            && (!self.manners.windowed || self.outbox.has_room())
+    }
+
+    /// Numbers and remembers a new data message; `fill` appends its payload, at most `limit` bytes and at least one.
+    pub(crate) fn send(
+        &mut self,
+        payload_type: PayloadType,
+        limit: usize,
+        quick: bool,
+        now: Now,
+        fill: impl FnOnce(&mut BytesMut),
+    ) -> Bytes {
+        let header = self.data_header(payload_type, self.outbox.next_number(), now);
+        let frame = build(&mut self.blocks, BLOCK, limit, &header, fill);
+        self.counters.messages_out += 1;
+        self.counters.bytes_out += (frame.len() - PAYLOAD_OFFSET) as u64;
+        self.take_token(now.mono);
+        self.outbox.sent(frame.clone(), quick, now.mono);
+        frame
+    }
+
+    /// Exchanges the payload of an unacknowledged message. Only for payloads whose content means nothing: the peer may
+    /// have processed either.
+    pub(crate) fn replace(&mut self, number: i64, payload_type: PayloadType, payload: &[u8], now: Now) -> bool {
+        let header = self.data_header(payload_type, number, now);
+        let frame = build(&mut self.blocks, BLOCK, payload.len(), &header, |out| out.extend_from_slice(payload));
+        self.outbox.replace(number, frame)
+    }
+
+    /// A service message of our own: not numbered, not acknowledged.
+    #[cfg(feature = "agent")]
+    pub(crate) fn service_message(&mut self, message_type: MessageType, payload: &[u8], now: Now) -> Bytes {
+        Message::service(message_type, PayloadType::None, self.ids.next(), now.wall_ms, payload).encode()
+    }
+
+    /// The figures that a channel knows; `streams` are unread bytes and count.
+    pub(crate) fn statistics(&self, streams: (usize, usize), connections: u32) -> Statistics {
+        let outbox = &self.outbox;
+        let (outstanding_messages, outstanding_bytes) = outbox.outstanding();
+        Statistics {
+            counters: self.counters,
+            smoothed_rtt: outbox.rtt().smoothed(),
+            min_rtt: outbox.window().min_rtt(),
+            retransmission_timeout: outbox.rtt().rto(),
+            window: outbox.window().limit(),
+            outstanding_messages,
+            outstanding_bytes,
+            last_ack: outbox.last_ack(),
+            unread_bytes: streams.0,
+            streams: streams.1,
+            connections,
+        }
+    }
+
+    /// There was room and nothing to send.
+    pub(crate) fn starve(&mut self) {
+        self.outbox.starve();
+    }
+
+    /// See [`Outbox::excuse_peer`].
+    pub(crate) fn excuse_peer(&mut self, now: Instant) {
+        self.outbox.excuse_peer(now);
+    }
+
+    /// When something that cannot leave now can; `wants_to_send`: new data is waiting.
+    pub(crate) fn next_timeout(&mut self, wants_to_send: bool, now: Instant) -> Option<Instant> {
+        if self.is_paused(now) {
+            return self.paused_at.filter(|_| self.manners.pause_expires).map(|at| at + LONGEST_PAUSE);
+        }
+        let overdue = self.outbox.has_overdue(now);
+        let resend = if overdue { None } else { self.outbox.next_deadline() };
+        let blocked_by_rate = overdue || (wants_to_send && (!self.manners.windowed || self.outbox.has_room()));
+        earliest(resend, self.bucket_opens_at(now).filter(|_| blocked_by_rate))
+    }
+
+    fn data_header(&mut self, payload_type: PayloadType, number: i64, now: Now) -> Header {
+        Header {
+            message_type: self.manners.sends,
+            created_date: now.wall_ms,
+            sequence_number: number,
+            flags: if number == 0 { self.manners.first_flags } else { 0 },
+            message_id: self.ids.next(),
+            payload_type,
+        }
+    }
+
+    fn bucket_opens_at(&self, now: Instant) -> Option<Instant> {
+        self.manners.bucket.as_ref()?.ready_at(now)
+    }
+
+    fn take_token(&mut self, now: Instant) {
+        if let Some(bucket) = &mut self.manners.bucket {
+            bucket.take(now);
+        }
+    }
+}
+
+/// Builds a message in place at the front of a shared block.
+fn build(
+    blocks: &mut BytesMut,
+    block: usize,
+    limit: usize,
+    header: &Header,
+    fill: impl FnOnce(&mut BytesMut),
+) -> Bytes {
+    let size = PAYLOAD_OFFSET + limit;
+    if blocks.capacity() < size {
+        *blocks = BytesMut::with_capacity(block.max(size));
+    }
+    blocks.resize(PAYLOAD_OFFSET, 0);
+    fill(blocks);
+    seal(blocks, header);
+    blocks.split().freeze()
+}

@@ -1,0 +1,106 @@
+//! One direction of the way between client and agent.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{Rng, ms};
+
+/// What goes wrong on the way, in per mille of messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Faults {
+    pub loss: u64,
+    pub duplication: u64,
+    /// Messages that are late by up to `lateness`, so that others overtake them.
+    pub reordering: u64,
+    pub lateness: Duration,
+    pub delay: Duration,
+    /// Bytes per second; `None`: no limit.
+    pub rate: Option<u64>,
+}
+
+impl Faults {
+    pub const NONE: Self =
+        Self { loss: 0, duplication: 0, reordering: 0, lateness: ms(0), delay: ms(1), rate: None };
+}
+
+/// Messages under way, by arrival.
+#[derive(Debug)]
+pub struct Leg {
+    pub faults: Faults,
+    rng: Rng,
+    flying: BTreeMap<(Instant, u64), Bytes>,
+    serial: u64,
+    /// When the sender's socket buffer is empty.
+    free_at: Instant,
+    pub lost: u64,
+    pub doubled: u64,
+    pub late: u64,
+}
+
+/// Socket buffer in front of a leg with a rate.
+const SOCKET: u64 = 32 << 10;
+
+impl Leg {
+    pub fn new(faults: Faults, seed: u64, now: Instant) -> Self {
+        Self {
+            faults,
+            rng: Rng(seed),
+            flying: BTreeMap::new(),
+            serial: 0,
+            free_at: now,
+            lost: 0,
+            doubled: 0,
+            late: 0,
+        }
+    }
+
+    /// When the socket takes the next message; `None`: now.
+    pub fn full_until(&self, now: Instant) -> Option<Instant> {
+        let buffered = Duration::from_secs_f64(SOCKET as f64 / self.faults.rate? as f64);
+        let room_at = self.free_at.checked_sub(buffered)?;
+        (room_at > now).then_some(room_at)
+    }
+
+    pub fn send(&mut self, frame: &Bytes, now: Instant) {
+        if let Some(rate) = self.faults.rate {
+            self.free_at = self.free_at.max(now) + Duration::from_secs_f64(frame.len() as f64 / rate as f64);
+        } else {
+            self.free_at = now;
+        }
+        let copies = if self.rng.chance(self.faults.loss) {
+            self.lost += 1;
+            0
+        } else if self.rng.chance(self.faults.duplication) {
+            self.doubled += 1;
+            2
+        } else {
+            1
+        };
+        for _ in 0..copies {
+            let mut at = self.free_at + self.faults.delay;
+            if self.rng.chance(self.faults.reordering) {
+                self.late += 1;
+                at += Duration::from_micros(self.rng.below(self.faults.lateness.as_micros() as u64));
+            }
+            self.serial += 1;
+            self.flying.insert((at, self.serial), frame.clone());
+        }
+    }
+
+    pub fn arrived(&mut self, now: Instant) -> Option<Bytes> {
+        let entry = self.flying.first_entry()?;
+        (entry.key().0 <= now).then(|| entry.remove())
+    }
+
+    pub fn next_arrival(&self) -> Option<Instant> {
+        self.flying.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// The connection broke: nothing of what is under way arrives.
+    pub fn clear(&mut self, now: Instant) {
+        self.flying.clear();
+        self.free_at = now;
+    }
+}

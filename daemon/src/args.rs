@@ -1,0 +1,56 @@
+//! The command line of `stormtunneld`. Variables are read where the paths are worked out, by the rules that the front
+//! ends follow too.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// The per-user daemon that owns AWS Session Manager tunnels. `stctl` starts it when it is needed.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "stormtunneld", version)]
+pub struct Args {
+    /// Socket to serve the API on [env: STORMTUNNEL_SOCKET]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Directory of the database, the lock and the log [env: STORMTUNNEL_STATE_DIR]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub state_dir: Option<PathBuf>,
+    /// Settings file (TOML) [env: STORMTUNNEL_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Run in the background; print "ready" when serving, or "running" when another daemon serves already
+    #[arg(long)]
+    pub detach: bool,
+    /// What `--detach` starts: the background process itself.
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub detached: bool,
+    /// Format of the log
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_background_process_cannot_go_to_the_background_again() {
+        assert!(Args::try_parse_from(["stormtunneld", "--detach", "--detached"]).is_err());
+    }
+}

@@ -1,0 +1,1 @@
+//! The per-user daemon that owns AWS Session Manager tunnels.

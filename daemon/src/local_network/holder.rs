@@ -1,0 +1,108 @@
+//! Who has the port that we wanted. Linux tells through `/proc`; elsewhere nobody is named.
+
+use std::net::SocketAddr;
+
+/// The process that listens where `at` could not be bound, such as `pid 123 (nginx)`.
+pub(super) async fn find(at: SocketAddr) -> Option<String> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    // Hundreds of small files of the kernel: not slow, but nothing for an async worker.
+    tokio::task::spawn_blocking(move || proc::find(at)).await.ok().flatten()
+}
+
+mod proc {
+    use std::fs;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+    /// The kernel's number for a listening socket.
+    const LISTEN: &str = "0A";
+
+    pub(super) struct Listener {
+        pub(super) at: SocketAddr,
+        pub(super) uid: u32,
+        pub(super) inode: u64,
+    }
+
+    pub(super) fn find(wanted: SocketAddr) -> Option<String> {
+        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
+        let listener = tables.iter().flat_map(|table| table.lines()).filter_map(parse).find(|l| blocks(l.at, wanted))?;
+        // Descriptors of other users' processes cannot be seen.
+        Some(process_with(listener.inode).unwrap_or_else(|| format!("a process of uid {}", listener.uid)))
+    }
+
+    /// A line of `/proc/net/tcp{,6}`, when it is of a listener: `sl local remote st tx:rx tr:when retrnsmt uid timeout
+    /// inode ..`.
+    pub(super) fn parse(line: &str) -> Option<Listener> {
+        let mut fields = line.split_ascii_whitespace();
+        let local = fields.nth(1)?;
+        let state = fields.nth(1)?;
+        let uid = fields.nth(3)?.parse().ok()?;
+        let inode = fields.nth(1)?.parse().ok()?;
+        let (ip, port) = local.split_once(':')?;
+        let at = SocketAddr::new(parse_ip(ip)?, u16::from_str_radix(port, 16).ok()?);
+        (state == LISTEN).then_some(Listener { at, uid, inode })
+    }
+
+    /// The kernel prints addresses as 32-bit words in the machine's byte order.
+    fn parse_ip(hex: &str) -> Option<IpAddr> {
+        let word = |index: usize| {
+            let digits = hex.get(index * 8..index * 8 + 8)?;
+            Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
+        };
+        if hex.len() == 8 {
+            return Some(Ipv4Addr::from(word(0)?).into());
+        }
+        let words = [word(0)?, word(1)?, word(2)?, word(3)?];
+        let octets: [u8; 16] = words.concat().try_into().ok()?;
+        let ip = Ipv6Addr::from(octets);
+        Some(ip.to_ipv4_mapped().map_or(ip.into(), IpAddr::from))
+    }
+
+    /// Whether a listener at `held` keeps us from binding `wanted`.
+    pub(super) fn blocks(held: SocketAddr, wanted: SocketAddr) -> bool {
+        let wildcard = held.ip().is_unspecified() && (held.is_ipv6() || wanted.is_ipv4());
+        held.port() == wanted.port() && (held.ip() == wanted.ip() || wildcard || wanted.ip().is_unspecified())
+    }
+
+    fn process_with(inode: u64) -> Option<String> {
+        let socket = format!("socket:[{inode}]");
+        let pids = fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        let has_socket = |pid: &u32| {
+            let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            descriptors.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|link| link.as_os_str() == socket.as_str())
+        };
+        let pid = { pids }.find(has_socket)?;
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        Some(format!("pid {pid} ({})", name.trim_end()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::proc::{blocks, parse};
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn kernel_tables_are_read() {
+        let v4 = "   0: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000   113        0 24688 1 0 100 0";
+        let listener = parse(v4).unwrap();
+        assert_eq!((listener.at, listener.uid, listener.inode), ("127.0.0.1:5432".parse().unwrap(), 113, 24688));
+        let v6 = "   1: 00000000000000000000000001000000:1538 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 7 1 0";
+        assert_eq!(parse(v6).unwrap().at, "[::1]:5432".parse().unwrap());
+        assert!(parse(&v4.replace(" 0A ", " 01 ")).is_none(), "an open connection is no listener");
+        assert!(parse("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid").is_none());
+    }
+
+    #[test]
+    fn wildcards_block_and_other_ports_do_not() {
+        let at = |text: &str| text.parse().unwrap();
+        assert!(blocks(at("127.0.0.1:80"), at("127.0.0.1:80")));
+        assert!(blocks(at("0.0.0.0:80"), at("127.0.0.1:80")));
+        assert!(blocks(at("[::]:80"), at("127.0.0.1:80")), "dual stack");
+        assert!(blocks(at("127.0.0.1:80"), at("0.0.0.0:80")));
+        assert!(!blocks(at("127.0.0.1:80"), at("127.0.0.1:81")));
+        assert!(!blocks(at("127.0.0.1:80"), at("[::1]:80")));
+        assert!(!blocks(at("0.0.0.0:80"), at("[::1]:80")));
+    }
+}

@@ -1,0 +1,175 @@
+//! Local ports: what applications connect to.
+//!
+//! `localhost` is 127.0.0.1 and ::1 on one port, so that no other program can take the half that was left free and be
+//! mistaken for the tunnel.
+
+mod holder;
+mod stream;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use stormtunnel_engine::ports::{BindError, BoxLocalStream, LocalListener, LocalNetwork, PortFuture};
+use stormtunnel_model::{Fault, FaultKind, LocalAddress};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::Sleep;
+
+use stream::TcpLocalStream;
+
+/// Connections that may wait to be accepted; a browser opens dozens at once.
+const BACKLOG: u32 = 1024;
+
+/// How often another automatic port is tried when the one that was free on the first address is taken on the second.
+const PORT_TRIES: usize = 32;
+
+/// How long to wait after an accept that failed; connections wait in the backlog meanwhile.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// TCP on this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TcpNetwork;
+
+impl LocalNetwork for TcpNetwork {
+    fn bind(&self, address: LocalAddress, port: u16) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>> {
+        Box::pin(async move {
+            match bind_all(address, port) {
+                Ok(listeners) => Ok(Box::new(TcpLocalListener::new(listeners)) as Box<dyn LocalListener>),
+                Err((at, error)) => Err(BindError(fault(at, &error).await)),
+            }
+        })
+    }
+}
+
+/// Binds every address on one port; tells which address failed.
+fn bind_all(address: LocalAddress, port: u16) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+    let ips = address.ips();
+    let mut last = bind_once(&ips, port);
+    for _ in 1..PORT_TRIES {
+        match &last {
+            Err((_, error)) if port == 0 && error.kind() == io::ErrorKind::AddrInUse => last = bind_once(&ips, port),
+            Ok(_) | Err(_) => break,
+        }
+    }
+    last
+}
+
+fn bind_once(ips: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut missing = None;
+    for ip in ips {
+        let chosen = listeners.first().and_then(|first| first.local_addr().ok()).map_or(port, |at| at.port());
+        let at = SocketAddr::new(*ip, chosen);
+        match listen(at) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if ips.len() > 1 && is_missing_family(&error) => missing = Some((at, error)),
+            Err(error) => return Err((at, error)),
+        }
+    }
+    match missing {
+        Some(missing) if listeners.is_empty() => Err(missing),
+        Some(_) | None => Ok(listeners),
+    }
+}
+
+fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of an earlier life in TIME_WAIT must not block the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
+}
+
+/// The machine lacks that address family, or its loopback interface does.
+fn is_missing_family(error: &io::Error) -> bool {
+    let missing = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT];
+    Errno::from_io_error(error).is_some_and(|errno| missing.contains(&errno))
+}
+
+async fn fault(at: SocketAddr, error: &io::Error) -> Fault {
+    let invalid = |field: &str| FaultKind::InvalidArgument { field: field.to_owned() };
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let holder = holder::find(at).await;
+            Fault::new(FaultKind::PortInUse { address: at.to_string(), holder }, "")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            Fault::new(invalid("local"), format!("this machine has no address {}", at.ip()))
+        }
+        io::ErrorKind::PermissionDenied => {
+            Fault::new(invalid("local"), format!("the system does not let you listen on port {}", at.port()))
+        }
+        _ => Fault::internal(format!("cannot listen on {at}: {error}")),
+    }
+}
+
+/// Listeners on one port.
+struct TcpLocalListener {
+    listeners: Vec<TcpListener>,
+    /// Which one is asked first: they take turns.
+    first: usize,
+    /// Kept here and not in the future, so that a dropped `accept` does not forget to pause.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl TcpLocalListener {
+    fn new(listeners: Vec<TcpListener>) -> Self {
+        Self { listeners, first: 0, pause: None }
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<TcpStream> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            match ready!(self.poll_any(cx)) {
+                Ok(stream) => return Poll::Ready(stream),
+                Err(error) if is_of_the_connection(&error) => tracing::debug!(%error, "a connection was gone before it was accepted"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept local connections; they wait");
+                    self.pause = Some(Box::pin(tokio::time::sleep(ACCEPT_PAUSE)));
+                }
+            }
+        }
+    }
+
+    fn poll_any(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+        let count = self.listeners.len();
+        for turn in 0..count {
+            let index = (self.first + turn) % count;
+            if let Poll::Ready(accepted) = self.listeners[index].poll_accept(cx) {
+                self.first = index + 1;
+                return Poll::Ready(accepted.map(|(stream, _)| stream));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Errors that say something of one connection and nothing of the listener.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+impl LocalListener for TcpLocalListener {
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    fn accept(&mut self) -> PortFuture<'_, BoxLocalStream> {
+        Box::pin(async {
+            let stream = std::future::poll_fn(|cx| self.poll_accept(cx)).await;
+            Box::new(TcpLocalStream::new(stream)) as BoxLocalStream
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! One local connection.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use stormtunnel_engine::ports::LocalStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// When to ask a silent application whether it is still there; it may be on another machine.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+
+/// TCP as the engine sees it.
+#[derive(Debug)]
+pub(super) struct TcpLocalStream(TcpStream);
+
+impl TcpLocalStream {
+    /// Small writes leave at once, and a vanished peer is noticed. A socket that refuses is as good without.
+    pub(super) fn new(stream: TcpStream) -> Self {
+        let set = stream
+            .set_nodelay(true)
+            .and_then(|()| Ok(sockopt::set_socket_keepalive(&stream, true)?))
+            .and_then(|()| Ok(sockopt::set_tcp_keepidle(&stream, KEEPALIVE_IDLE)?));
+        if let Err(error) = set {
+            tracing::debug!(%error, "options of a local connection were refused");
+        }
+        Self(stream)
+    }
+}
+
+impl LocalStream for TcpLocalStream {
+    fn reset_on_close(&self) {
+        // Lingering for no time means: throw away what is unsent and answer with RST.
+        if let Err(error) = sockopt::set_socket_linger(&self.0, Some(Duration::ZERO)) {
+            tracing::debug!(%error, "a local connection ends without a reset");
+        }
+    }
+}
+
+impl AsyncRead for TcpLocalStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for TcpLocalStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+impl TcpLocalStream {
+    pub(super) fn has_options(&self) -> bool {
+        let keepalive = sockopt::socket_keepalive(&self.0).unwrap();
+        self.0.nodelay().unwrap() && keepalive && sockopt::tcp_keepidle(&self.0).unwrap() == KEEPALIVE_IDLE
+    }
+}

@@ -1,0 +1,122 @@
+//! Real sockets on loopback.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn localhost_is_both_families_on_one_port() {
+    let mut listener = bind(LocalAddress::Localhost, 0).await;
+    let addresses = listener.addresses();
+    assert_eq!(addresses[0].ip(), Ipv4Addr::LOCALHOST, "the one to show first");
+    assert!(addresses.iter().all(|address| address.port() == addresses[0].port()), "{addresses:?}");
+    assert_eq!(addresses.len(), if has_ipv6() { 2 } else { 1 });
+    for address in addresses {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let mut accepted = within(listener.accept()).await;
+        client.write_all(b"hello").await.unwrap();
+        let mut bytes = [0; 5];
+        within(accepted.read_exact(&mut bytes)).await.unwrap();
+        assert_eq!(&bytes, b"hello");
+    }
+}
+
+#[tokio::test]
+async fn an_automatic_port_skips_those_taken_on_one_family() {
+    if !has_ipv6() {
+        return;
+    }
+    // Half of a port is taken: `localhost` must not answer with it.
+    let taken = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let fault = refused(LocalAddress::Localhost, port).await;
+    assert!(matches!(fault.kind, FaultKind::PortInUse { ref address, .. } if *address == format!("[::1]:{port}")), "{fault}");
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("the half that was free is free again");
+}
+
+#[tokio::test]
+async fn a_taken_port_names_its_holder() {
+    let first = bind(LocalAddress::Localhost, 0).await;
+    let port = first.addresses()[0].port();
+    let fault = refused(LocalAddress::Localhost, port).await;
+    let FaultKind::PortInUse { address, holder } = fault.kind else { panic!("{fault}") };
+    assert_eq!(address, format!("127.0.0.1:{port}"));
+    if cfg!(target_os = "linux") {
+        let holder = holder.expect("Linux tells");
+        assert!(holder.starts_with(&format!("pid {} (", std::process::id())), "{holder}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_is_free_again_at_once() {
+    let mut listener = bind(LocalAddress::Localhost, 0).await;
+    let address = listener.addresses()[0];
+    let client = TcpStream::connect(address).await.unwrap();
+    // The side that closes first is left in TIME_WAIT.
+    drop(within(listener.accept()).await);
+    drop((client, listener));
+    assert_eq!(bind(LocalAddress::Localhost, address.port()).await.addresses()[0], address);
+}
+
+#[tokio::test]
+async fn an_address_of_another_machine_is_no_port_conflict() {
+    let fault = refused(LocalAddress::Ip("192.0.2.1".parse().unwrap()), 0).await;
+    assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "local".to_owned() });
+    assert!(fault.detail.contains("192.0.2.1"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_reset_is_seen_as_one_and_a_close_is_not() {
+    for reset in [true, false] {
+        let mut listener = bind(LocalAddress::Localhost, 0).await;
+        let mut client = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+        let accepted = within(listener.accept()).await;
+        if reset {
+            accepted.reset_on_close();
+        }
+        drop(accepted);
+        let read = within(client.read(&mut [0])).await;
+        match read {
+            Err(error) => assert!(reset && error.kind() == io::ErrorKind::ConnectionReset, "{error}"),
+            Ok(count) => assert!(!reset && count == 0),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_accept_loses_no_connection() {
+    let mut listener = bind(LocalAddress::Localhost, 0).await;
+    assert!(futures_util::poll!(listener.accept()).is_pending());
+    let _client = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    within(listener.accept()).await;
+}
+
+#[tokio::test]
+async fn local_connections_have_no_delay_and_keepalive() {
+    let mut listener = TcpLocalListener::new(bind_all(LocalAddress::Localhost, 0).unwrap());
+    let _client = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    let stream = within(std::future::poll_fn(|cx| listener.poll_accept(cx))).await;
+    let stream = TcpLocalStream::new(stream);
+    assert!(stream.has_options());
+}
+
+async fn bind(address: LocalAddress, port: u16) -> Box<dyn LocalListener> {
+    TcpNetwork.bind(address, port).await.unwrap()
+}
+
+async fn refused(address: LocalAddress, port: u16) -> Fault {
+    let Err(BindError(fault)) = TcpNetwork.bind(address, port).await else { panic!("bound") };
+    fault
+}
+
+fn has_ipv6() -> bool {
+    std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.expect("it happens before the deadline")
+}

@@ -1,0 +1,237 @@
+//! Logging: one stream, text or JSON, with a filter that can change while the daemon runs.
+//!
+//! Third-party code is capped at INFO whatever the filter says. Below that level HTTP and WebSocket libraries write
+//! requests and frames, and these hold tokens.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use stormtunnel_model::Fault;
+use stormtunnel_model::FaultKind;
+use thiserror::Error;
+use tracing::level_filters::LevelFilter;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, ParseError, filter_fn};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Registry, reload};
+
+use crate::args::LogFormat;
+
+/// The setting that holds the filter.
+pub const FILTER_KEY: &str = "log.filter";
+
+/// Crates whose messages are written with our rules for secrets; all others are capped.
+const OURS: &[&str] = &["stormtunnel", "stormtunneld", "ssm_session", "smux", "stctl"];
+
+/// A log of more than this is put aside at the next start, so that two of them are the most that a disk holds.
+const ROTATE_ABOVE: u64 = 8 * 1024 * 1024;
+
+/// Logging that cannot begin.
+#[derive(Debug, Error)]
+pub enum LoggingError {
+    /// The log file cannot be opened.
+    #[error("cannot write the log {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The process logs already.
+    #[error("logging was set up twice")]
+    Twice(#[source] TryInitError),
+}
+
+/// Changes what is logged.
+#[derive(Clone, Debug)]
+pub struct LogControl {
+    filter: reload::Handle<EnvFilter, Registry>,
+    current: Arc<Mutex<String>>,
+}
+
+/// Sets up logging for the whole process: into `file`, or to standard error.
+///
+/// # Errors
+/// [`LoggingError::Twice`].
+pub fn start(format: LogFormat, file: Option<&File>, filter: &str) -> Result<LogControl, LoggingError> {
+    let (writer, ansi) = match file.map(File::try_clone) {
+        Some(Ok(file)) => (BoxMakeWriter::new(Mutex::new(file)), false),
+        Some(Err(_)) | None => (BoxMakeWriter::new(io::stderr), io::IsTerminal::is_terminal(&io::stderr())),
+    };
+    let (layer, control) = layer(format, writer, ansi, filter);
+    tracing_subscriber::registry().with(layer).try_init().map_err(LoggingError::Twice)?;
+    Ok(control)
+}
+
+/// Opens the log file for appending, putting an overgrown one aside as `*.1`.
+///
+/// # Errors
+/// [`LoggingError::File`].
+pub fn open_file(path: &Path) -> Result<File, LoggingError> {
+    let failed = |source| LoggingError::File { path: path.to_owned(), source };
+    if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > ROTATE_ABOVE) {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(".1");
+        std::fs::rename(path, aside).map_err(failed)?;
+    }
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed)
+}
+
+/// Parses a filter; an empty one means the default.
+///
+/// # Errors
+/// What is wrong with the first directive that cannot be read.
+pub fn parse_filter(text: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(text)
+}
+
+impl LogControl {
+    /// Puts a filter in force and answers it.
+    ///
+    /// # Errors
+    /// [`FaultKind::InvalidArgument`] for a filter that cannot be parsed; the old one stays in force.
+    pub fn set_filter(&self, text: &str) -> Result<String, Fault> {
+        let invalid = || FaultKind::InvalidArgument { field: "filter".to_owned() };
+        let filter = parse_filter(text).map_err(|error| Fault::new(invalid(), error.to_string()))?;
+        let in_force = filter.to_string();
+        self.filter.reload(filter).map_err(|error| Fault::internal(error.to_string()))?;
+        let mut current = self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        in_force.clone_into(&mut current);
+        Ok(in_force)
+    }
+}
+
+fn layer(
+    format: LogFormat,
+    writer: BoxMakeWriter,
+    ansi: bool,
+    filter: &str,
+) -> (impl Layer<Registry> + Send + Sync + 'static, LogControl) {
+    let filter = parse_filter(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let current = Arc::new(Mutex::new(filter.to_string()));
+    let (filter, handle) = reload::Layer::new(filter);
+    let filter = filter.and(filter_fn(is_allowed));
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    let layer = match format {
+        LogFormat::Text => boxed(layer.with_ansi(ansi)),
+        LogFormat::Json => boxed(layer.json().flatten_event(true)),
+    };
+    (layer.with_filter(filter), LogControl { filter: handle, current })
+}
+
+fn boxed<S: Subscriber + for<'a> LookupSpan<'a>>(
+    layer: impl Layer<S> + Send + Sync + 'static,
+) -> Box<dyn Layer<S> + Send + Sync> {
+    Box::new(layer)
+}
+
+/// The cap on third-party code.
+fn is_allowed(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= tracing::Level::INFO || is_ours(metadata.target())
+}
+
+fn is_ours(target: &str) -> bool {
+    let name = target.split("::").next().unwrap_or(target);
+    OURS.contains(&name) || name.starts_with("stormtunnel_")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    fn logged(format: LogFormat, filter: &str, act: impl FnOnce(&LogControl)) -> String {
+        let lines = Lines::default();
+        let (layer, control) = layer(format, BoxMakeWriter::new(lines.clone()), false, filter);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || act(&control));
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn third_party_code_is_capped_whatever_the_filter() {
+        for filter in ["trace", "tungstenite=trace", "info,aws_smithy_runtime=trace,log=trace"] {
+            let text = logged(LogFormat::Text, filter, |_| {
+                tracing::trace!(target: "tungstenite::protocol", "TOKEN");
+                tracing::debug!(target: "aws_smithy_runtime", "TOKEN");
+                tracing::debug!(target: "stormtunnelx", "TOKEN");
+            });
+            assert_eq!(text, "", "{filter}");
+        }
+        let text = logged(LogFormat::Text, "trace", |_| {
+            tracing::trace!(target: "stormtunnel_engine::tunnel", "ours");
+            tracing::trace!(target: "smux::mux", "the multiplexer's");
+            tracing::info!(target: "tungstenite", "theirs");
+        });
+        assert_eq!(text.lines().count(), 3, "{text}");
+    }
+
+    #[test]
+    fn the_filter_changes_while_the_process_runs() {
+        let text = logged(LogFormat::Text, "info", |control| {
+            tracing::debug!(target: "stormtunneld", "before");
+            assert_eq!(control.set_filter("warn,stormtunneld=debug").unwrap(), "stormtunneld=debug,warn");
+            tracing::debug!(target: "stormtunneld", "after");
+            tracing::info!(target: "stormtunnel_engine", "hidden");
+        });
+        assert!(text.contains("after") && !text.contains("before") && !text.contains("hidden"), "{text}");
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_changes_nothing() {
+        let text = logged(LogFormat::Text, "stormtunneld=debug", |control| {
+            let fault = control.set_filter("stormtunneld=loud").unwrap_err();
+            assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "filter".to_owned() });
+            tracing::debug!(target: "stormtunneld", "still here");
+        });
+        assert!(text.contains("still here"), "{text}");
+    }
+
+    #[test]
+    fn json_is_one_object_per_line() {
+        let text = logged(LogFormat::Json, "info", |_| tracing::info!(target: "stormtunneld", tunnel = "db", "up"));
+        assert!(text.starts_with('{') && text.ends_with("}\n"), "{text}");
+        assert!(text.contains("\"tunnel\":\"db\"") && text.contains("\"message\":\"up\""), "{text}");
+    }
+
+    #[test]
+    fn an_overgrown_log_is_put_aside() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("daemon.log");
+        open_file(&path).unwrap().set_len(ROTATE_ABOVE + 1).unwrap();
+        let new = open_file(&path).unwrap();
+        assert_eq!(new.metadata().unwrap().len(), 0);
+        assert_eq!(directory.path().join("daemon.log.1").metadata().unwrap().len(), ROTATE_ABOVE + 1);
+    }
+}

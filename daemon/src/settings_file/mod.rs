@@ -1,0 +1,209 @@
+//! The settings file: read at the start, watched, edited through the API with its comments kept.
+//!
+//! What is in force is published as one immutable [`Settings`]; whoever needs a value subscribes. A wrong value, or a
+//! file that is no TOML, leaves the old values in force and shows as a problem.
+
+pub mod document;
+mod watch;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use stormtunnel_engine::tasks::{Tasks, TasksClosed};
+use stormtunnel_model::settings::{Setting, SettingError, Settings};
+use thiserror::Error;
+use tokio::sync::watch as channel;
+
+use document::{Change, EditError, Problem, Reading};
+
+/// A change of the settings file that was not made.
+#[derive(Debug, Error)]
+pub enum UpdateError {
+    /// The change or the file is wrong.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// The file cannot be read.
+    #[error("cannot read the settings file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file cannot be written.
+    #[error("cannot write the settings file {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// One setting as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingValue {
+    /// Its row in the settings table.
+    pub setting: &'static Setting,
+    /// The value in force, as text.
+    pub value: String,
+    /// The file sets it.
+    pub is_set: bool,
+}
+
+/// A settings file and what it says.
+#[derive(Debug)]
+pub struct SettingsFile {
+    path: PathBuf,
+    state: Mutex<State>,
+    settings: channel::Sender<Arc<Settings>>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// As last read or written; `None` for a file that is missing.
+    text: Option<String>,
+    reading: Reading,
+}
+
+impl SettingsFile {
+    /// Reads the file. It need not exist, and nothing that is wrong with it is fatal.
+    pub fn open(path: &Path) -> Arc<Self> {
+        let state = State { text: None, reading: Reading::default() };
+        let settings = channel::Sender::new(Arc::new(Settings::default()));
+        let file = Self { path: path.to_owned(), state: Mutex::new(state), settings };
+        file.reload();
+        Arc::new(file)
+    }
+
+    /// Where the file is, or would be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The settings in force, now and after each change.
+    pub fn subscribe(&self) -> channel::Receiver<Arc<Settings>> {
+        self.settings.subscribe()
+    }
+
+    /// What is wrong with the file as it is, from top to bottom; empty when nothing is.
+    pub fn problems(&self) -> Vec<String> {
+        self.state().reading.problems.iter().map(|problem| problem.in_file(&self.path)).collect()
+    }
+
+    /// The settings of those names, or all when none is named.
+    ///
+    /// # Errors
+    /// [`SettingError::UnknownKey`].
+    pub fn values(&self, keys: &[String]) -> Result<Vec<SettingValue>, SettingError> {
+        let state = self.state();
+        let value = |setting: &'static Setting| SettingValue {
+            setting,
+            value: setting.value(&state.reading.settings),
+            is_set: state.reading.set.contains(setting.key),
+        };
+        if keys.is_empty() {
+            return Ok(document::all().map(value).collect());
+        }
+        keys.iter().map(|key| Setting::by_key(key).map(value)).collect()
+    }
+
+    /// Writes changes into the file and puts them in force: all of them or none. Blocks for the disk.
+    ///
+    /// # Errors
+    /// [`UpdateError`]; nothing was changed then.
+    pub fn update(&self, changes: &[Change]) -> Result<(), UpdateError> {
+        let mut state = self.state();
+        let text = read_text(&self.path).map_err(|source| UpdateError::Read { path: self.path.clone(), source })?;
+        let edited = document::edit(text.as_deref().unwrap_or_default(), changes)?;
+        write_atomically(&self.path, &edited)
+            .map_err(|source| UpdateError::Write { path: self.path.clone(), source })?;
+        self.take(&mut state, Some(edited));
+        Ok(())
+    }
+
+    /// Reads the file again. One with the same text, such as what [`SettingsFile::update`] has just written, changes
+    /// nothing. Blocks for the disk.
+    pub fn reload(&self) {
+        let mut state = self.state();
+        match read_text(&self.path) {
+            Ok(text) if text == state.text => {}
+            Ok(text) => self.take(&mut state, text),
+            Err(error) => {
+                let problem = Problem { line: None, message: format!("cannot be read: {error}") };
+                if state.reading.problems != [problem.clone()] {
+                    tracing::warn!("{}", problem.in_file(&self.path));
+                }
+                // Whatever it says next is news.
+                state.text = None;
+                state.reading.problems = vec![problem];
+            }
+        }
+    }
+
+    /// Follows the file until the tasks are cancelled.
+    ///
+    /// # Errors
+    /// [`TasksClosed`].
+    pub fn watch(self: &Arc<Self>, tasks: &Tasks) -> Result<(), TasksClosed> {
+        watch::spawn(Arc::clone(self), tasks)
+    }
+
+    fn take(&self, state: &mut State, text: Option<String>) {
+        state.reading = document::read(text.as_deref().unwrap_or_default(), &state.reading);
+        state.text = text;
+        for problem in &state.reading.problems {
+            tracing::warn!("{}", problem.in_file(&self.path));
+        }
+        let settings = &state.reading.settings;
+        self.settings.send_if_modified(|current| {
+            let changed = **current != *settings;
+            if changed {
+                *current = Arc::new(settings.clone());
+            }
+            changed
+        });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs between two changes of the state: it is whole even after a panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The text of the file, or nothing when there is none.
+fn read_text(path: &Path) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces the file as a whole: readers see the old text or the new one, and a power failure leaves one of them. A
+/// symbolic link (dotfiles are often kept that way) stays one.
+fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
+    let path = match std::fs::canonicalize(path) {
+        Ok(real) => real,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        Err(error) => return Err(error),
+    };
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(directory)?;
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = PathBuf::from(name);
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&new, &path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&new);
+        return written;
+    }
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

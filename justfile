@@ -1,0 +1,44 @@
+# The steps are those of the gate (.ci/run); here they use what the machine has, and tests of missing tools skip with a reason.
+
+# What a change must pass before it is pushed.
+check:
+    .ci/run fmt shell proto deny clippy doc test
+
+# Formats the code.
+fmt:
+    cargo fmt --all
+
+clippy:
+    .ci/run clippy
+
+# The API documentation of every crate, private items included.
+doc:
+    .ci/run doc
+
+# Bans, licences and sources of the dependencies.
+deny:
+    .ci/run deny
+
+# The shape of the gRPC contract.
+proto:
+    .ci/run proto
+
+# The command of the README.
+test:
+    .ci/run test
+
+# Emulator, daemon and a tunnel that works, until Ctrl-C.
+demo:
+    cargo run -p stormtunnel-demo
+
+# The macOS code, type-checked on Linux.
+macos:
+    .ci/run macos
+
+# Everything, as on a clean Debian: installs packages.
+ci:
+    .ci/run
+
+# Runs the promises of docs/promises.toml (those whose id begins with one of the prefixes) and writes docs/testing.md.
+promises *PREFIXES:
+    cargo run -q -p stormtunnel-promises -- {{PREFIXES}}

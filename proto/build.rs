@@ -1,0 +1,25 @@
+//! Compiles the contract with protox: nobody who builds this needs `protoc`.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::{env, fs};
+
+use prost::Message;
+
+const FILES: [&str; 4] = [
+    "stormtunnel/v1/common.proto",
+    "stormtunnel/v1/daemon.proto",
+    "stormtunnel/v1/settings.proto",
+    "stormtunnel/v1/tunnels.proto",
+];
+
+#[expect(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=stormtunnel");
+    let descriptors = protox::compile(FILES, ["."])?;
+    let out_dir = env::var_os("OUT_DIR").map(PathBuf::from).ok_or("cargo sets OUT_DIR for build scripts")?;
+    fs::write(out_dir.join("stormtunnel.v1.fds"), descriptors.encode_to_vec())?;
+    // Without the transport methods: they would connect over TCP, and this API has none.
+    tonic_prost_build::configure().build_transport(false).compile_fds(descriptors)?;
+    Ok(())
+}

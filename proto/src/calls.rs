@@ -1,0 +1,163 @@
+//! What the calls take and give, in the words of the model.
+
+use std::fmt;
+
+use stormtunnel_model::{
+    Epoch, Etag, Fault, RequestId, Revision, Timestamp, Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch,
+};
+
+/// Makes a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateTunnel {
+    /// Makes a repeat give the first answer again; absent: a repeat is a new wish.
+    pub request_id: Option<RequestId>,
+    /// What the tunnel is to be.
+    pub spec: TunnelSpec,
+    /// Start it at once.
+    pub start: bool,
+}
+
+/// Changes a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateTunnel {
+    /// Name or id.
+    pub tunnel: String,
+    /// The change.
+    pub patch: TunnelSpecPatch,
+    /// Change only if the tunnel still has this etag.
+    pub etag: Option<Etag>,
+    /// Only tell what the change would do.
+    pub validate_only: bool,
+}
+
+/// What a change did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdatedTunnel {
+    /// The tunnel after the change.
+    pub tunnel: Tunnel,
+    /// The session ends and a new one is started.
+    pub reconnects: bool,
+    /// The listener is closed and bound anew.
+    pub rebinds: bool,
+}
+
+/// What became of one of several tunnels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelOutcome {
+    /// As the request named it.
+    pub requested: String,
+    /// The tunnel after the call, or why nothing was done to it.
+    pub outcome: Result<Tunnel, Fault>,
+}
+
+/// Some of the tunnels, ordered by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelPage {
+    /// The tunnels.
+    pub tunnels: Vec<Tunnel>,
+    /// Asks for the next page; absent on the last one.
+    pub next_page_token: Option<String>,
+}
+
+/// Which tunnels to watch, and from where on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WatchTunnels {
+    /// The last revision seen; absent asks for a snapshot.
+    pub since: Option<Revision>,
+    /// Names or ids; empty means all, also those made later.
+    pub tunnels: Vec<String>,
+}
+
+/// One message of a watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchUpdate {
+    /// The state of affairs after this message.
+    pub revision: Revision,
+    /// What happened.
+    pub event: WatchEvent,
+}
+
+/// What a watch tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchEvent {
+    /// Replaces all that the watcher knows.
+    Snapshot(Vec<Tunnel>),
+    /// One tunnel is new or different.
+    Changed(Box<Tunnel>),
+    /// One tunnel is gone.
+    Deleted {
+        /// Its id.
+        id: TunnelId,
+        /// Its last name.
+        name: TunnelName,
+    },
+    /// The watch goes on where it was: changes follow.
+    Resumed,
+}
+
+/// What the daemon is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DaemonInfo {
+    /// Of the product.
+    pub version: String,
+    /// Of the API it speaks.
+    pub api_level: u32,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// The epoch of its revisions.
+    pub epoch: Epoch,
+    /// Its process.
+    pub pid: u32,
+    /// Its log file; absent when it logs to standard error.
+    pub log_path: Option<String>,
+    /// Directory of its database.
+    pub state_directory: String,
+    /// Troubles of the daemon itself, each in one sentence.
+    pub warnings: Vec<String>,
+}
+
+/// One setting as it is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingState {
+    /// Such as `tunnels.connect_timeout`.
+    pub key: String,
+    /// In force now.
+    pub value: String,
+    /// What holds when the file says nothing.
+    pub default_value: String,
+    /// What is accepted, in words.
+    pub range: String,
+    /// What it is for.
+    pub meaning: String,
+    /// The file sets it.
+    pub is_set: bool,
+}
+
+/// The settings and their file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsState {
+    /// The settings asked for.
+    pub settings: Vec<SettingState>,
+    /// The settings file.
+    pub path: String,
+    /// What is wrong with the file as it is; the last good values are in force meanwhile.
+    pub problem: Option<String>,
+}
+
+/// One change of a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingChange {
+    /// The setting.
+    pub key: String,
+    /// New value; absent takes the setting out of the file.
+    pub value: Option<String>,
+}
+
+impl fmt::Display for SettingChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{} = {value}", self.key),
+            None => write!(f, "{} unset", self.key),
+        }
+    }
+}

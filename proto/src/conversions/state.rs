@@ -1,0 +1,206 @@
+//! Tunnels as they are: intent, state, status.
+
+use stormtunnel_model::{
+    Attempt, ConnectStep, Fault, Intent, RemoteHealth, SsmSessionId, Traffic, Tunnel, TunnelState, TunnelStatus,
+};
+
+use super::{ConversionError, enum_value, parse_etag, parse_timestamp, parsed, required, timestamp};
+use crate::v1;
+use crate::v1::tunnel_state::{self, State};
+
+impl From<Intent> for v1::Intent {
+    fn from(intent: Intent) -> Self {
+        match intent {
+            Intent::Run => Self::Run,
+            Intent::Stop => Self::Stop,
+        }
+    }
+}
+
+fn parse_intent(number: i32) -> Result<Intent, ConversionError> {
+    match enum_value("intent", number)? {
+        v1::Intent::Run => Ok(Intent::Run),
+        v1::Intent::Stop => Ok(Intent::Stop),
+        v1::Intent::Unspecified => Err(ConversionError::missing("intent")),
+    }
+}
+
+impl From<ConnectStep> for v1::ConnectStep {
+    fn from(step: ConnectStep) -> Self {
+        match step {
+            ConnectStep::Listener => Self::Listener,
+            ConnectStep::Session => Self::Session,
+            ConnectStep::Channel => Self::Channel,
+            ConnectStep::Resume => Self::Resume,
+        }
+    }
+}
+
+fn parse_step(number: i32) -> Result<ConnectStep, ConversionError> {
+    match enum_value("connecting.step", number)? {
+        v1::ConnectStep::Listener => Ok(ConnectStep::Listener),
+        v1::ConnectStep::Session => Ok(ConnectStep::Session),
+        v1::ConnectStep::Channel => Ok(ConnectStep::Channel),
+        v1::ConnectStep::Resume => Ok(ConnectStep::Resume),
+        v1::ConnectStep::Unspecified => Err(ConversionError::missing("connecting.step")),
+    }
+}
+
+impl From<RemoteHealth> for v1::RemoteHealth {
+    fn from(health: RemoteHealth) -> Self {
+        match health {
+            RemoteHealth::Unknown => Self::Unknown,
+            RemoteHealth::Ok => Self::Ok,
+            RemoteHealth::Refused => Self::Refused,
+        }
+    }
+}
+
+fn parse_health(number: i32) -> Result<RemoteHealth, ConversionError> {
+    match enum_value("remote", number)? {
+        v1::RemoteHealth::Unknown => Ok(RemoteHealth::Unknown),
+        v1::RemoteHealth::Ok => Ok(RemoteHealth::Ok),
+        v1::RemoteHealth::Refused => Ok(RemoteHealth::Refused),
+        v1::RemoteHealth::Unspecified => Err(ConversionError::missing("remote")),
+    }
+}
+
+impl From<TunnelState> for v1::TunnelState {
+    fn from(state: TunnelState) -> Self {
+        let state = match state {
+            TunnelState::Stopped => State::Stopped(tunnel_state::Stopped {}),
+            TunnelState::Connecting { step } => {
+                State::Connecting(tunnel_state::Connecting { step: v1::ConnectStep::from(step).into() })
+            }
+            TunnelState::Up => State::Up(tunnel_state::Up {}),
+            TunnelState::Idle => State::Idle(tunnel_state::Idle {}),
+            TunnelState::Retrying { at, fault } => {
+                State::Retrying(tunnel_state::Retrying { at: Some(timestamp(at)), fault: Some(fault.into()) })
+            }
+            TunnelState::Blocked { fault } => State::Blocked(tunnel_state::Blocked { fault: Some(fault.into()) }),
+            TunnelState::Stopping => State::Stopping(tunnel_state::Stopping {}),
+        };
+        Self { state: Some(state) }
+    }
+}
+
+impl TryFrom<v1::TunnelState> for TunnelState {
+    type Error = ConversionError;
+
+    fn try_from(state: v1::TunnelState) -> Result<Self, Self::Error> {
+        Ok(match required("state", state.state)? {
+            State::Stopped(tunnel_state::Stopped {}) => Self::Stopped,
+            State::Connecting(tunnel_state::Connecting { step }) => Self::Connecting { step: parse_step(step)? },
+            State::Up(tunnel_state::Up {}) => Self::Up,
+            State::Idle(tunnel_state::Idle {}) => Self::Idle,
+            State::Retrying(tunnel_state::Retrying { at, fault }) => {
+                Self::Retrying { at: parse_timestamp("retrying.at", at)?, fault: parsed("retrying.fault", fault)? }
+            }
+            State::Blocked(tunnel_state::Blocked { fault }) => Self::Blocked { fault: parsed("blocked.fault", fault)? },
+            State::Stopping(tunnel_state::Stopping {}) => Self::Stopping,
+        })
+    }
+}
+
+impl From<Traffic> for v1::Traffic {
+    fn from(traffic: Traffic) -> Self {
+        Self { sent: traffic.sent, received: traffic.received }
+    }
+}
+
+impl From<v1::Traffic> for Traffic {
+    fn from(traffic: v1::Traffic) -> Self {
+        Self { sent: traffic.sent, received: traffic.received }
+    }
+}
+
+impl From<TunnelStatus> for v1::TunnelStatus {
+    fn from(status: TunnelStatus) -> Self {
+        Self {
+            state: Some(status.state.into()),
+            since: Some(timestamp(status.since)),
+            attempt: status.attempt.0,
+            remote: v1::RemoteHealth::from(status.remote).into(),
+            listening: status.listening.iter().map(ToString::to_string).collect(),
+            session_id: status.session.map(|session| session.0),
+            agent_version: status.agent_version,
+            connections: status.connections,
+            traffic: Some(status.traffic.into()),
+            last_fault: status.last_fault.map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<v1::TunnelStatus> for TunnelStatus {
+    type Error = ConversionError;
+
+    fn try_from(status: v1::TunnelStatus) -> Result<Self, Self::Error> {
+        let address = |text: String| {
+            text.parse().map_err(|_| ConversionError::invalid("listening", text, "an address is IP:PORT"))
+        };
+        let fault = |fault| Fault::try_from(fault).map_err(|error: ConversionError| error.inside("last_fault"));
+        Ok(Self {
+            state: parsed("state", status.state)?,
+            since: parse_timestamp("since", status.since)?,
+            attempt: Attempt(status.attempt),
+            remote: parse_health(status.remote)?,
+            listening: status.listening.into_iter().map(address).collect::<Result<_, _>>()?,
+            session: status.session_id.map(SsmSessionId),
+            agent_version: status.agent_version,
+            connections: status.connections,
+            traffic: status.traffic.unwrap_or_default().into(),
+            last_fault: status.last_fault.map(fault).transpose()?,
+        })
+    }
+}
+
+impl From<Tunnel> for v1::Tunnel {
+    fn from(tunnel: Tunnel) -> Self {
+        Self {
+            id: tunnel.id.to_string(),
+            etag: super::etag(tunnel.etag),
+            created_at: Some(timestamp(tunnel.created_at)),
+            spec: Some(tunnel.spec.into()),
+            intent: v1::Intent::from(tunnel.intent).into(),
+            status: Some(tunnel.status.into()),
+        }
+    }
+}
+
+impl TryFrom<v1::Tunnel> for Tunnel {
+    type Error = ConversionError;
+
+    fn try_from(tunnel: v1::Tunnel) -> Result<Self, Self::Error> {
+        Ok(Self {
+            id: super::tunnels::parse_id(&tunnel.id)?,
+            etag: parse_etag(&tunnel.etag)?,
+            created_at: parse_timestamp("created_at", tunnel.created_at)?,
+            spec: parsed("spec", tunnel.spec)?,
+            intent: parse_intent(tunnel.intent)?,
+            status: parsed("status", tunnel.status)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::strategies;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn tunnels_read_back_as_written(tunnel in strategies::tunnel()) {
+            prop_assert_eq!(Tunnel::try_from(v1::Tunnel::from(tunnel.clone())), Ok(tunnel));
+        }
+    }
+
+    #[test]
+    fn enum_values_of_the_future_are_named() {
+        assert_eq!(parse_intent(9).unwrap_err().field(), "intent");
+        assert_eq!(parse_intent(0).unwrap_err().field(), "intent");
+        assert_eq!(parse_step(9).unwrap_err().field(), "connecting.step");
+        assert_eq!(parse_health(9).unwrap_err().field(), "remote");
+    }
+}

@@ -1,0 +1,212 @@
+//! Values of every type that crosses the API, for round-trip tests.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use stormtunnel_model::{
+    Attempt, ConnectStep, Epoch, Etag, Fault, FaultKind, Intent, LocalAddress, LocalEndpoint, LocalPort, Profile,
+    Region, RemoteEndpoint, RemoteHealth, RequestId, Revision, SsmSessionId, Target, Timestamp, Traffic, Tunnel,
+    TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch, TunnelState, TunnelStatus,
+};
+use uuid::Uuid;
+
+use crate::calls::{
+    CreateTunnel, DaemonInfo, SettingChange, SettingState, SettingsState, TunnelOutcome, TunnelPage, UpdateTunnel,
+    UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
+};
+
+fn name() -> impl Strategy<Value = TunnelName> {
+    "[a-z0-9][a-z0-9-]{0,20}".prop_map(|text| text.parse().unwrap())
+}
+
+fn profile() -> impl Strategy<Value = Profile> {
+    "[A-Za-z0-9 @/._-]{1,20}".prop_map(|text| text.parse().unwrap())
+}
+
+fn region() -> impl Strategy<Value = Region> {
+    select(vec!["eu-west-1", "us-gov-east-1", "ap-southeast-12"]).prop_map(|text| text.parse().unwrap())
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    "(i|mi)-[0-9a-f]{8,17}".prop_map(|text| text.parse().unwrap())
+}
+
+fn remote() -> impl Strategy<Value = RemoteEndpoint> {
+    let ip = any::<IpAddr>().prop_map(|ip| ip.to_string());
+    let host = prop_oneof!["[a-z0-9.-]{1,30}", ip];
+    (option::of(host), any::<NonZeroU16>()).prop_map(|(host, port)| RemoteEndpoint { host, port })
+}
+
+fn local() -> impl Strategy<Value = LocalEndpoint> {
+    let address = prop_oneof![Just(LocalAddress::Localhost), any::<IpAddr>().prop_map(LocalAddress::Ip)];
+    (address, any::<u16>()).prop_map(|(address, port)| LocalEndpoint { address, port: LocalPort::from(port) })
+}
+
+pub(super) fn spec() -> impl Strategy<Value = TunnelSpec> {
+    (name(), option::of(profile()), option::of(region()), target(), remote(), local(), any::<bool>()).prop_map(
+        |(name, profile, region, target, remote, local, allow_non_loopback)| TunnelSpec {
+            name,
+            profile,
+            region,
+            target,
+            remote,
+            local,
+            allow_non_loopback,
+        },
+    )
+}
+
+pub(super) fn patch() -> impl Strategy<Value = TunnelSpecPatch> {
+    let changed = (any::<[bool; 7]>(), spec()).prop_filter("a change changes something", |(named, _)| named.contains(&true));
+    changed.prop_map(|([name, profile, region, target, remote, local, allow], spec)| TunnelSpecPatch {
+        name: name.then_some(spec.name),
+        profile: profile.then_some(spec.profile),
+        region: region.then_some(spec.region),
+        target: target.then_some(spec.target),
+        remote: remote.then_some(spec.remote),
+        local: local.then_some(spec.local),
+        allow_non_loopback: allow.then_some(spec.allow_non_loopback),
+    })
+}
+
+pub(super) fn fault() -> impl Strategy<Value = Fault> {
+    let text = "\\PC{0,20}";
+    let kind = prop_oneof![
+        4 => select(FaultKind::one_of_each()),
+        1 => text.prop_map(|profile| FaultKind::ProfileNotFound { profile }),
+        1 => (text, option::of(text)).prop_map(|(address, holder)| FaultKind::PortInUse { address, holder }),
+        1 => (text, text, text).prop_map(|(principal, action, resource)| {
+            FaultKind::PermissionDenied { principal, action, resource }
+        }),
+    ];
+    (kind, text).prop_map(|(kind, detail)| Fault { kind, detail })
+}
+
+fn state() -> impl Strategy<Value = TunnelState> {
+    let step = select(vec![
+        ConnectStep::Listener,
+        ConnectStep::Session,
+        ConnectStep::Channel,
+        ConnectStep::Resume,
+    ]);
+    prop_oneof![
+        Just(TunnelState::Stopped),
+        step.prop_map(|step| TunnelState::Connecting { step }),
+        Just(TunnelState::Up),
+        Just(TunnelState::Idle),
+        (time(), fault()).prop_map(|(at, fault)| TunnelState::Retrying { at, fault }),
+        fault().prop_map(|fault| TunnelState::Blocked { fault }),
+        Just(TunnelState::Stopping),
+    ]
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    any::<u64>().prop_map(Timestamp::from_millis)
+}
+
+fn status() -> impl Strategy<Value = TunnelStatus> {
+    let health = select(vec![RemoteHealth::Unknown, RemoteHealth::Ok, RemoteHealth::Refused]);
+    let listening = vec((any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from), 0..3);
+    let session = (option::of("[a-z0-9-]{1,30}"), option::of("[0-9.]{1,12}"));
+    let counts = (any::<u32>(), any::<u64>(), any::<u64>());
+    (state(), time(), any::<u64>(), health, listening, session, counts, option::of(fault())).prop_map(
+        |(state, since, attempt, remote, listening, (session, agent_version), counts, last_fault)| {
+            let (connections, sent, received) = counts;
+            let (attempt, session) = (Attempt(attempt), session.map(SsmSessionId));
+            let traffic = Traffic { sent, received };
+            TunnelStatus {
+                state, since, attempt, remote, listening, session, agent_version, connections, traffic, last_fault,
+            }
+        },
+    )
+}
+
+pub(super) fn tunnel() -> impl Strategy<Value = Tunnel> {
+    let intent = select(vec![Intent::Run, Intent::Stop]);
+    (id(), any::<u64>(), time(), spec(), intent, status()).prop_map(|(id, etag, created_at, spec, intent, status)| {
+        Tunnel { id, etag: Etag(etag), created_at, spec, intent, status }
+    })
+}
+
+fn id() -> impl Strategy<Value = TunnelId> {
+    any::<u128>().prop_map(|number| TunnelId::from(Uuid::from_u128(number)))
+}
+
+fn revision() -> impl Strategy<Value = Revision> {
+    (any::<u64>(), any::<u64>()).prop_map(|(epoch, counter)| Revision { epoch: Epoch(epoch), counter })
+}
+
+pub(super) fn create() -> impl Strategy<Value = CreateTunnel> {
+    (option::of("[ -~]{1,64}".prop_map(RequestId)), spec(), any::<bool>())
+        .prop_map(|(request_id, spec, start)| CreateTunnel { request_id, spec, start })
+}
+
+pub(super) fn update() -> impl Strategy<Value = UpdateTunnel> {
+    (name(), patch(), option::of(any::<u64>().prop_map(Etag)), any::<bool>()).prop_map(
+        |(tunnel, patch, etag, validate_only)| UpdateTunnel { tunnel: tunnel.into(), patch, etag, validate_only },
+    )
+}
+
+pub(super) fn updated() -> impl Strategy<Value = UpdatedTunnel> {
+    (tunnel(), any::<bool>(), any::<bool>())
+        .prop_map(|(tunnel, reconnects, rebinds)| UpdatedTunnel { tunnel, reconnects, rebinds })
+}
+
+pub(super) fn outcome() -> impl Strategy<Value = TunnelOutcome> {
+    let outcome = prop_oneof![tunnel().prop_map(Ok), fault().prop_map(Err)];
+    (name(), outcome).prop_map(|(name, outcome)| TunnelOutcome { requested: name.into(), outcome })
+}
+
+pub(super) fn page() -> impl Strategy<Value = TunnelPage> {
+    (vec(tunnel(), 0..3), option::of("[ -~]{1,20}"))
+        .prop_map(|(tunnels, next_page_token)| TunnelPage { tunnels, next_page_token })
+}
+
+pub(super) fn watch() -> impl Strategy<Value = WatchTunnels> {
+    (option::of(revision()), vec("[a-z0-9-]{1,20}", 0..3)).prop_map(|(since, tunnels)| WatchTunnels { since, tunnels })
+}
+
+pub(super) fn watch_update() -> impl Strategy<Value = WatchUpdate> {
+    let event = prop_oneof![
+        vec(tunnel(), 0..3).prop_map(WatchEvent::Snapshot),
+        tunnel().prop_map(|tunnel| WatchEvent::Changed(Box::new(tunnel))),
+        (id(), name()).prop_map(|(id, name)| WatchEvent::Deleted { id, name }),
+        Just(WatchEvent::Resumed),
+    ];
+    (revision(), event).prop_map(|(revision, event)| WatchUpdate { revision, event })
+}
+
+pub(super) fn daemon_info() -> impl Strategy<Value = DaemonInfo> {
+    let text = "\\PC{1,20}";
+    let numbers = (any::<u32>(), any::<u64>(), any::<u32>());
+    (text, numbers, time(), option::of(text), text, vec(text, 0..3)).prop_map(
+        |(version, (api_level, epoch, pid), started_at, log_path, state_directory, warnings)| {
+            let epoch = Epoch(epoch);
+            DaemonInfo { version, api_level, started_at, epoch, pid, log_path, state_directory, warnings }
+        },
+    )
+}
+
+pub(super) fn settings() -> impl Strategy<Value = SettingsState> {
+    let text = "\\PC{0,20}";
+    let setting = (text, text, text, text, text, any::<bool>()).prop_map(
+        |(key, value, default_value, range, meaning, is_set)| SettingState {
+            key,
+            value,
+            default_value,
+            range,
+            meaning,
+            is_set,
+        },
+    );
+    (vec(setting, 0..3), text, option::of(text))
+        .prop_map(|(settings, path, problem)| SettingsState { settings, path, problem })
+}
+
+pub(super) fn setting_change() -> impl Strategy<Value = SettingChange> {
+    ("[a-z._]{1,20}", option::of("\\PC{0,20}")).prop_map(|(key, value)| SettingChange { key, value })
+}

@@ -1,0 +1,142 @@
+//! What an emulator is started with.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::credentials::AccessKey;
+use crate::inject::ResumeAnswer;
+
+/// Settings of one emulator. `Config::default()` is plain HTTP on free ports with one instance.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Region of the endpoints; calls signed for another one find no instance.
+    pub region: String,
+    /// Account number in every ARN.
+    pub account: String,
+    /// Managed nodes that exist.
+    pub instances: Vec<Instance>,
+    /// Who may call. Empty: one long-lived key with a random secret is made at the start.
+    pub access_keys: Vec<AccessKey>,
+    /// ARN of the caller in access-denied messages.
+    pub principal: String,
+    /// What session ids begin with. A federated user's name holds an `@`.
+    pub session_prefix: String,
+    /// Serve https and wss with a certificate of the emulator's own authority.
+    pub tls: bool,
+    /// Where to write the authority's certificate as PEM. `None` with `tls`: only [`crate::Emulator::ca_pem`] has it.
+    pub ca_path: Option<PathBuf>,
+    /// Port of the SSM API; 0: any free one.
+    pub port: u16,
+    /// Port of the message gateway; 0: any free one.
+    pub gateway_port: u16,
+    /// Port of the control API, always plain HTTP; 0: any free one.
+    pub control_port: u16,
+    /// Refuse upgrades without a valid signature (the service is moving there; the official client signs).
+    pub require_signature: bool,
+    /// Refuse the second use of a token. The service's own rule is unknown; a strict one finds more mistakes.
+    pub one_use_tokens: bool,
+    /// What ResumeSession answers for a session that is over.
+    pub resume_answer: ResumeAnswer,
+    /// How agents behave.
+    pub habits: AgentHabits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            region: "eu-central-1".into(),
+            account: "123456789012".into(),
+            instances: vec![Instance::new("i-0123456789abcdef0")],
+            access_keys: Vec::new(),
+            principal: "arn:aws:sts::123456789012:assumed-role/Developer/me@corp.example".into(),
+            session_prefix: "me@corp.example".into(),
+            tls: false,
+            ca_path: None,
+            port: 0,
+            gateway_port: 0,
+            control_port: 0,
+            require_signature: true,
+            one_use_tokens: true,
+            resume_answer: ResumeAnswer::EmptyToken,
+            habits: AgentHabits::default(),
+        }
+    }
+}
+
+/// A managed node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// `i-…`, `mi-…` or `ecs:…`.
+    pub id: String,
+    /// Where it is; `None`: the emulator's region.
+    pub region: Option<String>,
+}
+
+impl Instance {
+    /// A node in the emulator's region.
+    #[must_use]
+    pub fn new(id: impl Into<String>) -> Self {
+        Self { id: id.into(), region: None }
+    }
+}
+
+/// How an agent behaves. The default is what AWS's agent was seen to do; each habit can be switched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentHabits {
+    /// Announced in the handshake.
+    pub agent_version: String,
+    /// Largest payload of a data message to the client.
+    pub message_bytes: usize,
+    /// Sleep after each data message, in microseconds; 0: none.
+    pub pacing_us: u64,
+    /// Resend only the oldest unacknowledged message, at most every 100 ms; otherwise every overdue one.
+    pub head_only_resend: bool,
+    /// After the handshake, leave data unacknowledged for this long.
+    pub not_ready_ms: u64,
+    /// Longest wait for acknowledgements before closing.
+    pub drain_ms: u64,
+    /// Bytes that may wait for all destinations of a session together before the agent stops reading.
+    pub receive_bucket: usize,
+    /// Connect streams one after the other: one destination that does not answer delays all later ones.
+    pub serial_dialling: bool,
+    /// Resolve the remote host when the session starts and never again.
+    pub resolve_once: bool,
+    /// Refuse link-local service addresses as remote hosts.
+    pub deny_service_addresses: bool,
+    /// Refuse `localhost`, 127.0.0.0/8 and `::1` as remote hosts, as agents since 3.3.4851.0 do.
+    pub deny_loopback: bool,
+    /// Time from StartSession to the agent's connection.
+    pub start_delay_ms: u64,
+    /// Time from a crash of the session's worker to the service's notice of it (60 s in AWS).
+    pub crash_notice_ms: u64,
+}
+
+impl Default for AgentHabits {
+    fn default() -> Self {
+        Self {
+            agent_version: "3.3.1142.0".into(),
+            message_bytes: 1024,
+            pacing_us: 1000,
+            head_only_resend: true,
+            not_ready_ms: 2,
+            drain_ms: 2000,
+            receive_bucket: 4 << 20,
+            serial_dialling: true,
+            resolve_once: true,
+            deny_service_addresses: true,
+            deny_loopback: true,
+            start_delay_ms: 0,
+            crash_notice_ms: 60_000,
+        }
+    }
+}
+
+impl AgentHabits {
+    /// The same agent without its brakes: no sleep, 32 KiB messages, every overdue message resent.
+    #[must_use]
+    pub fn unpaced() -> Self {
+        Self { message_bytes: 32 << 10, pacing_us: 0, head_only_resend: false, ..Self::default() }
+    }
+}

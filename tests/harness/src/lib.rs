@@ -1,0 +1,1 @@
+//! Builds the two binaries once and runs them in a place of their own.
