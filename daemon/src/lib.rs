@@ -1,1 +1,22 @@
-//! The per-user daemon that owns AWS Session Manager tunnels.
+//! `stormtunneld`: the per-user daemon that owns AWS Session Manager tunnels.
+//!
+//! This crate is the composition root. It decides nothing about tunnels (the engine does) and knows no AWS type (the
+//! AWS crate does); it owns what a process owns: arguments, locks, files, sockets, signals, the log.
+//!
+//! Read [`app`] first: start and stop, in order. Then the adapters of the engine's ports: [`store`] (SQLite),
+//! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness).
+
+pub mod app;
+pub mod args;
+mod control;
+pub mod detach;
+pub mod environment;
+pub mod instance;
+pub mod local_network;
+pub mod logging;
+pub mod paths;
+pub mod settings_file;
+mod signals;
+pub mod store;
+pub mod system;
+pub mod transport;

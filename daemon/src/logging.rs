@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use stormtunnel_model::Fault;
 use stormtunnel_model::FaultKind;
@@ -52,19 +52,21 @@ pub enum LoggingError {
 #[derive(Clone, Debug)]
 pub struct LogControl {
     filter: reload::Handle<EnvFilter, Registry>,
-    current: Arc<Mutex<String>>,
 }
+
+/// The filter until the settings are read.
+const FIRST_FILTER: &str = "info";
 
 /// Sets up logging for the whole process: into `file`, or to standard error.
 ///
 /// # Errors
 /// [`LoggingError::Twice`].
-pub fn start(format: LogFormat, file: Option<&File>, filter: &str) -> Result<LogControl, LoggingError> {
+pub fn start(format: LogFormat, file: Option<&File>) -> Result<LogControl, LoggingError> {
     let (writer, ansi) = match file.map(File::try_clone) {
         Some(Ok(file)) => (BoxMakeWriter::new(Mutex::new(file)), false),
         Some(Err(_)) | None => (BoxMakeWriter::new(io::stderr), io::IsTerminal::is_terminal(&io::stderr())),
     };
-    let (layer, control) = layer(format, writer, ansi, filter);
+    let (layer, control) = layer(format, writer, ansi, FIRST_FILTER);
     tracing_subscriber::registry().with(layer).try_init().map_err(LoggingError::Twice)?;
     Ok(control)
 }
@@ -101,8 +103,6 @@ impl LogControl {
         let filter = parse_filter(text).map_err(|error| Fault::new(invalid(), error.to_string()))?;
         let in_force = filter.to_string();
         self.filter.reload(filter).map_err(|error| Fault::internal(error.to_string()))?;
-        let mut current = self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        in_force.clone_into(&mut current);
         Ok(in_force)
     }
 }
@@ -113,8 +113,7 @@ fn layer(
     ansi: bool,
     filter: &str,
 ) -> (impl Layer<Registry> + Send + Sync + 'static, LogControl) {
-    let filter = parse_filter(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let current = Arc::new(Mutex::new(filter.to_string()));
+    let filter = parse_filter(filter).unwrap_or_else(|_| EnvFilter::new(FIRST_FILTER));
     let (filter, handle) = reload::Layer::new(filter);
     let filter = filter.and(filter_fn(is_allowed));
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
@@ -122,7 +121,13 @@ fn layer(
         LogFormat::Text => boxed(layer.with_ansi(ansi)),
         LogFormat::Json => boxed(layer.json().flatten_event(true)),
     };
-    (layer.with_filter(filter), LogControl { filter: handle, current })
+    (layer.with_filter(filter), LogControl { filter: handle })
+}
+
+/// A control that changes nothing outside itself: a test process has one log for all tests.
+#[cfg(test)]
+pub(crate) fn unattached() -> (impl Send + Sync, LogControl) {
+    layer(LogFormat::Text, BoxMakeWriter::new(io::sink), false, FIRST_FILTER)
 }
 
 fn boxed<S: Subscriber + for<'a> LookupSpan<'a>>(
@@ -144,6 +149,7 @@ fn is_ours(target: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::sync::Arc;
 
     use tracing_subscriber::fmt::MakeWriter;
 

@@ -26,7 +26,7 @@ pub enum UpdateError {
     #[error(transparent)]
     Edit(#[from] EditError),
     /// The file cannot be read.
-    #[error("cannot read the settings file {}: {source}", path.display())]
+    #[error("cannot read the settings file {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum UpdateError {
         source: io::Error,
     },
     /// The file cannot be written.
-    #[error("cannot write the settings file {}: {source}", path.display())]
+    #[error("cannot write the settings file {}", path.display())]
     Write {
         /// The file.
         path: PathBuf,

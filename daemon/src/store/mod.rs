@@ -49,8 +49,9 @@ pub enum StoreError {
     },
     /// A newer program wrote the file.
     #[error(
-        "the database {path} was written by a newer StormTunnel (schema {found}, this one knows {known}): \
-         install that version again, or choose another directory with --state-dir"
+        "the database {} was written by a newer StormTunnel (schema {found}, this one knows {known}): \
+         install that version again, or choose another directory with --state-dir",
+        path.display()
     )]
     NewerSchema {
         /// The database.

@@ -1,6 +1,6 @@
 //! `aws-emulator`: prints the environment that points any AWS tool at it and stays until Ctrl-C.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

@@ -180,7 +180,7 @@ impl Replay {
             match self.session.poll_output(self.now) {
                 Output::Send(WsMessage::Binary(bytes)) => self.sent(bytes),
                 Output::Send(_) => {}
-                Output::Event(event) => self.event(event),
+                Output::Event(event) => self.event(&event),
                 Output::Timeout(at) => return at,
             }
         }
@@ -194,16 +194,16 @@ impl Replay {
         self.side.listener.sent(&message);
     }
 
-    fn event(&mut self, event: AgentEvent) {
+    fn event(&mut self, event: &AgentEvent) {
         match event {
-            AgentEvent::Dial(stream) if self.refuses => self.session.dial_failed(stream, self.now),
+            AgentEvent::Dial(stream) if self.refuses => self.session.dial_failed(*stream, self.now),
             AgentEvent::Dial(stream) => {
                 // Both programs number streams 3, 5, 7.
-                self.streams.insert(3 + 2 * self.opened, stream);
+                self.streams.insert(3 + 2 * self.opened, *stream);
                 self.opened += 1;
-                self.session.dial_succeeded(stream, self.now);
+                self.session.dial_succeeded(*stream, self.now);
             }
-            AgentEvent::Readable(stream) | AgentEvent::PeerFinished(stream) => self.read(stream),
+            AgentEvent::Readable(stream) | AgentEvent::PeerFinished(stream) => self.read(*stream),
             AgentEvent::Ended(_) => {
                 self.over = true;
                 self.check_reads();

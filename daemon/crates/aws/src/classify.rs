@@ -244,15 +244,25 @@ fn is_unresolved(text: &str) -> bool {
     text.contains("dns error") || text.contains("failed to lookup address")
 }
 
+/// The error and what is behind it.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}
+
 /// An error of this type among the causes.
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
+    causes(error).find_map(|error| error.downcast_ref())
 }
 
 /// All causes, from the outermost on, each text once.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
-    for cause in std::iter::successors(Some(error), |error| error.source()) {
+    for cause in causes(error) {
         let cause = cause.to_string();
         if !text.contains(&cause) {
             text.push_str(separator(&text));

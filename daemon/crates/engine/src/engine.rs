@@ -1,17 +1,21 @@
 //! Start and stop of the engine.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{Epoch, Fault};
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
-use crate::handle::{Command, EngineHandle};
-use crate::ports::{ChannelDialer, Clock, Entropy, LocalNetwork, SsmApi, TunnelStore};
+use crate::handle::EngineHandle;
+use crate::ports::{ChannelDialer, Clock, Entropy, LocalNetwork, SsmApi, StoredState, TunnelStore};
 use crate::publish::Publisher;
-use crate::tasks::Tasks;
+use crate::tasks::{Task, Tasks, TasksClosed};
+use crate::tunnel::context::Context;
+use crate::tunnel::politeness::Politeness;
+use crate::tunnel::supervisor::Supervisor;
 
 /// Calls that may wait for the supervisor: more than front ends issue at once; the next ones wait in their callers.
 const COMMAND_CAPACITY: usize = 64;
@@ -44,7 +48,9 @@ impl fmt::Debug for Ports {
 pub struct Engine {
     tasks: Tasks,
     publisher: Publisher,
-    commands: mpsc::Receiver<Command>,
+    /// Tells the supervisor to stop.
+    stop: CancellationToken,
+    supervisor: Task<()>,
 }
 
 impl Engine {
@@ -56,21 +62,51 @@ impl Engine {
         ports: Ports,
         settings: watch::Receiver<Arc<Settings>>,
     ) -> Result<(Self, EngineHandle), Fault> {
-        let stored = ports.store.load().await?;
+        let StoredState { tunnels, open_sessions } = ports.store.load().await?;
         let seed = ports.entropy.seed();
         let publisher = Publisher::new(Epoch(u64::from_be_bytes(*seed.first_chunk().unwrap_or(&[0; 8]))));
+        let tasks = Tasks::new();
+        let context = Arc::new(Context {
+            ports,
+            settings,
+            publisher: publisher.clone(),
+            tasks: tasks.clone(),
+            politeness: Politeness::default(),
+            payload_limits: Mutex::default(),
+        });
         let (sender, commands) = mpsc::channel(COMMAND_CAPACITY);
-        let handle = EngineHandle::new(sender, publisher.clone());
-        drop((stored, settings));
-        Ok((Self { tasks: Tasks::new(), publisher, commands }, handle))
+        let stop = CancellationToken::new();
+        let mut supervisor = Supervisor::new(context, commands, stop.clone());
+        supervisor.restore(tunnels, open_sessions).await;
+        let supervisor = tasks.spawn("supervisor", supervisor.run()).map_err(|error| internal(&error))?;
+        let statistics = until_cancelled(tasks.clone(), publisher.clone().publish_statistics());
+        tasks.spawn("statistics", statistics).map_err(|error| internal(&error))?;
+        Ok((Self { tasks, publisher: publisher.clone(), stop, supervisor }, EngineHandle::new(sender, publisher)))
     }
 
     /// Ends all sessions and listeners without touching the stored intent, and all tasks. Takes at most `bound`.
     pub async fn shutdown(self, bound: Duration) {
+        let end = tokio::time::Instant::now() + bound;
+        self.stop.cancel();
+        if tokio::time::timeout_at(end, self.supervisor).await.is_err() {
+            tracing::warn!("the tunnels did not stop in time");
+        }
         self.publisher.close();
-        drop(self.commands);
-        if let Err(remain) = self.tasks.shutdown(bound).await {
+        let left = end.saturating_duration_since(tokio::time::Instant::now());
+        if let Err(remain) = self.tasks.shutdown(left).await {
             tracing::warn!(%remain, "engine stopped with tasks left");
         }
     }
+}
+
+async fn until_cancelled(tasks: Tasks, work: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = tasks.cancelled().cancelled() => {}
+        () = work => {}
+    }
+}
+
+fn internal(error: &TasksClosed) -> Fault {
+    Fault::internal(error.to_string())
 }

@@ -166,7 +166,7 @@ fn a_long_fat_path_is_filled() {
     pair.run_until(Duration::from_secs(60), Pair::all_done);
     let took = (pair.elapsed() - before).as_secs_f64();
     assert!(took < 6.5, "50 MB at 12 MB/s took {took} s, {}", pair.describe());
-    assert_eq!(pair.client.statistics().counters.retransmissions, 0);
+    assert!(pair.client.statistics().counters.retransmissions <= 4, "only the NOP, while the agent was not heard of");
 }
 
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 //! It never waits for the world: calls run as tasks ([`Effects`]), sessions and connections have tasks of their own,
 //! and all of them report to its mailbox.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,6 +27,7 @@ use crate::tunnel::machine::{self, Answer, Effect, Input, Output, TunnelMachine}
 use crate::tunnel::pump::{Pump, PumpContext};
 use crate::tunnel::session_driver::{Connect, News};
 use crate::tunnel::session_task::{SessionHandle, SessionTask};
+use crate::tunnel::shared_session::SharedSession;
 
 /// Messages that may wait for the actor. It answers each at once, so the queue is short; a full one only makes the
 /// senders, which are tasks of their own, wait.
@@ -65,6 +66,15 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// A port that the system chose a moment ago is kept, even if the supervisor does not know it yet.
+    fn keeping_port_of(mut self, before: &Self) -> Self {
+        let automatic = |wanted: &Self| wanted.spec.local.port == LocalPort::Automatic;
+        if automatic(&self) && automatic(before) {
+            self.kept_port = self.kept_port.or(before.kept_port);
+        }
+        self
+    }
+
     fn port(&self) -> u16 {
         match self.spec.local.port {
             LocalPort::Automatic => self.kept_port.unwrap_or(0),
@@ -195,7 +205,7 @@ impl Actor {
     }
 
     fn on_order(&mut self, Order { command, wanted, done }: Order) {
-        self.parts.wanted = wanted;
+        self.parts.wanted = wanted.keeping_port_of(&self.parts.wanted);
         self.input(Input::Command(command));
         let Some(done) = done else { return };
         match command {
@@ -336,39 +346,52 @@ impl Actor {
 
     fn on_connection(&mut self, local: BoxLocalStream) {
         let settings = self.parts.context.settings();
-        if self.parts.meter.connections() >= settings.max_connections || !self.parts.machine.holds_connections() {
-            return Front::refuse(local);
-        }
-        self.front.hold(local, settings.max_held_connections as usize);
-        if !self.connect_held() {
+        let full = self.parts.meter.connections() >= settings.max_connections;
+        if full || !self.parts.machine.holds_connections() {
+            Front::refuse(local);
+        } else if let Some(session) = self.session_up() {
+            self.forward(&session, local);
+        } else {
+            self.front.hold(local, settings.max_held_connections as usize);
             self.input(Input::Waiting(self.front.has_held()));
         }
     }
 
-    /// Hands the held connections to the session, in the order they came; answers whether none is left waiting.
-    fn connect_held(&mut self) -> bool {
-        let Some(session) = self.parts.machine.session_up() else { return false };
-        let Some(session) = self.sessions.get(&session).map(|handle| Arc::clone(&handle.shared)) else { return false };
+    /// Hands the held connections to the session, in the order they came.
+    fn forward_held(&mut self) {
+        if !self.front.has_held() {
+            return;
+        }
+        let Some(session) = self.session_up() else { return };
         while let Some(local) = self.front.release() {
-            match session.open(self.parts.context.now()) {
-                Ok(stream) => {
-                    let context = PumpContext {
-                        session: Arc::clone(&session),
-                        clock: Arc::clone(&self.parts.context.ports.clock),
-                        meter: Arc::clone(&self.parts.meter),
-                        cancelled: self.parts.context.tasks.cancelled().clone(),
-                    };
-                    let pump = Pump::new(context, stream, local);
-                    // Refused only while the daemon stops: dropping the pump closes the connection.
-                    let _stopping = self.parts.context.tasks.spawn("connection", pump.run());
-                }
-                Err(error @ (OpenError::SessionOver | OpenError::Exhausted)) => {
-                    tracing::debug!(%error, "a connection came too late for its session");
-                    Front::refuse(local);
-                }
+            self.forward(&session, local);
+        }
+        self.input(Input::Waiting(false));
+    }
+
+    fn session_up(&self) -> Option<Arc<SharedSession>> {
+        let session = self.sessions.get(&self.parts.machine.session_up()?)?;
+        Some(Arc::clone(&session.shared))
+    }
+
+    fn forward(&self, session: &Arc<SharedSession>, local: BoxLocalStream) {
+        let ActorParts { context, meter, .. } = &self.parts;
+        match session.open(context.now()) {
+            Ok(stream) => {
+                let pump = PumpContext {
+                    session: Arc::clone(session),
+                    clock: Arc::clone(&context.ports.clock),
+                    meter: Arc::clone(meter),
+                    cancelled: context.tasks.cancelled().clone(),
+                };
+                // Refused only while the daemon stops: dropping the pump closes the connection.
+                let _stopping = context.tasks.spawn("connection", Pump::new(pump, stream, local).run());
+            }
+            Err(error @ (OpenError::SessionOver | OpenError::Exhausted)) => {
+                tracing::debug!(%error, "a connection came too late for its session");
+                Front::refuse(local);
             }
         }
-        true
     }
 
     fn input(&mut self, input: Input) {
@@ -378,6 +401,7 @@ impl Actor {
     /// Does everything that the machine wants done, and shows the result.
     fn carry_out(&mut self) {
         let before = self.status.clone();
+        self.forward_held();
         self.due = loop {
             match self.parts.machine.poll_output() {
                 Output::Effect(effect) => self.carry_out_one(effect),
@@ -386,9 +410,6 @@ impl Actor {
         };
         let now = self.parts.context.now();
         self.due.into_iter().for_each(|due| self.timer.as_mut().reset(now.timer_at(due)));
-        if self.front.has_held() && self.connect_held() {
-            self.input(Input::Waiting(false));
-        }
         self.refresh_status();
         if self.status != before {
             self.parts.context.publisher.set_status(self.parts.id, &self.status);
@@ -419,6 +440,7 @@ impl Actor {
                 }
             }
             Effect::ResetHeld => self.front.reset_held(),
+            Effect::Note(fault) => self.status.last_fault = Some(fault),
             Effect::Publish(state) => self.show(state),
             Effect::Finished => self.finished = true,
         }

@@ -192,11 +192,14 @@ impl Channel {
         Some(frame)
     }
 
-    /// Whether a new data message may leave now.
-    pub(crate) fn may_send(&mut self, now: Instant) -> bool {
-        !self.is_paused(now)
-            && self.bucket_opens_at(now).is_none()
-            && (!self.manners.windowed || self.outbox.has_room())
+    /// Whether a new message may leave now: no pause, and inside the message rate.
+    pub(crate) fn may_send(&self, now: Instant) -> bool {
+        !self.is_paused(now) && self.bucket_opens_at(now).is_none()
+    }
+
+    /// Whether the window takes new stream data.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.manners.windowed || self.outbox.has_room()
     }
 
     /// Numbers and remembers a new data message; `fill` appends its payload, at most `limit` bytes and at least one.
@@ -267,8 +270,7 @@ impl Channel {
         }
         let overdue = self.outbox.has_overdue(now);
         let resend = if overdue { None } else { self.outbox.next_deadline() };
-        let blocked_by_rate = overdue || (wants_to_send && (!self.manners.windowed || self.outbox.has_room()));
-        earliest(resend, self.bucket_opens_at(now).filter(|_| blocked_by_rate))
+        earliest(resend, self.bucket_opens_at(now).filter(|_| overdue || wants_to_send))
     }
 
     fn data_header(&mut self, payload_type: PayloadType, number: i64, now: Now) -> Header {

@@ -131,7 +131,6 @@ impl PortSession {
         self.greeting = Some(SecretText::from_json(to_json(&open)));
         self.connected = true;
         self.connections += 1;
-        self.stalled = false;
         self.liveness.connected(now.mono);
         if self.connections > 1 {
             self.channel.reconnected(now.mono);

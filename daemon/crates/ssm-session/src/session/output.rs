@@ -3,7 +3,6 @@
 use bytes::Bytes;
 
 use super::{Phase, PortSession};
-use crate::config::SAFE_PAYLOAD;
 use crate::event::{Output, SessionEnd, SessionEvent};
 use crate::kind::PayloadType;
 use crate::time::Now;
@@ -40,9 +39,9 @@ impl PortSession {
         }
     }
 
-    /// Whether new numbered messages wait.
+    /// Whether new numbered messages wait for nothing but the message rate.
     pub(super) fn wants_to_send(&self) -> bool {
-        !self.controls.is_empty() || (self.flows() && self.streams.pending() > 0)
+        !self.controls.is_empty() || (self.flows() && self.channel.has_room() && self.streams.pending() > 0)
     }
 
     fn next_event(&mut self) -> Option<SessionEvent> {
@@ -70,7 +69,7 @@ impl PortSession {
         self.next_control(now).or_else(|| self.next_data(now)).map(WsMessage::Binary)
     }
 
-    /// Handshake answer and flags: they overtake stream data.
+    /// Handshake answer and flags: they overtake stream data and need no room in the window.
     fn next_control(&mut self, now: Now) -> Option<Bytes> {
         let control = self.controls.pop_front()?;
         let number = self.channel.outbox().next_number();
@@ -86,7 +85,7 @@ impl PortSession {
     }
 
     fn next_data(&mut self, now: Now) -> Option<Bytes> {
-        if !self.flows() {
+        if !self.flows() || !self.channel.has_room() {
             return None;
         }
         let pending = self.streams.pending();
@@ -106,7 +105,7 @@ impl PortSession {
         if let Phase::AwaitReady { probe } = &mut self.phase {
             *probe = Some(number);
         }
-        let limit = self.payload.current().max(SAFE_PAYLOAD).min(pending.saturating_mul(2).max(SAFE_PAYLOAD));
+        let limit = self.payload.current();
         let streams = &mut self.streams;
         let frame = self.channel.send(PayloadType::Output, limit, first, now, |out| {
             streams.transmit(out, limit, now.mono);

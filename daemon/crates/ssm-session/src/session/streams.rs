@@ -272,7 +272,6 @@ impl Streams {
 
     /// Takes in what the multiplexer has to say and announces waiting streams.
     fn pump(&mut self, now: Instant) {
-        self.announce(now);
         while let Some(mux) = &mut self.mux {
             match mux.poll_output() {
                 smux::Output::Event(event) => {
@@ -287,6 +286,7 @@ impl Streams {
                 }
             }
         }
+        self.announce(now);
     }
 
     fn translate(&mut self, id: StreamId, event: smux::Event, now: Instant) {
@@ -335,7 +335,10 @@ impl Streams {
             && let Some(id) = self.waiting.pop_front()
             && let Some(entry) = self.entries.get_mut(&id)
         {
-            let Ok(inner) = mux.open() else { return };
+            let Ok(inner) = mux.open() else {
+                self.reset(id, ResetReason::SessionEnded);
+                continue;
+            };
             entry.mux = Some(inner);
             for mut data in std::mem::take(&mut entry.held) {
                 // The multiplexer's buffer is at least as large as the one for held streams.

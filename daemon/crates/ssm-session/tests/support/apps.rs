@@ -10,10 +10,10 @@ const HEADER: usize = 20;
 
 /// What one connection transfers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Job {
-    pub number: u32,
-    pub upload: u64,
-    pub download: u64,
+pub(crate) struct Job {
+    pub(crate) number: u32,
+    pub(crate) upload: u64,
+    pub(crate) download: u64,
 }
 
 fn pattern(number: u32, direction: u8, from: u64, size: usize) -> Vec<u8> {
@@ -30,17 +30,17 @@ fn check(number: u32, direction: u8, from: u64, data: &[u8]) {
 
 /// The local application of one stream.
 #[derive(Debug)]
-pub struct LocalApp {
-    pub job: Job,
+pub(crate) struct LocalApp {
+    pub(crate) job: Job,
     written: u64,
     unsent: Bytes,
-    pub received: u64,
-    pub finished: bool,
-    pub closed: bool,
+    pub(crate) received: u64,
+    pub(crate) finished: bool,
+    pub(crate) closed: bool,
 }
 
 impl LocalApp {
-    pub fn start(job: Job) -> Self {
+    pub(crate) fn start(job: Job) -> Self {
         let mut header = BytesMut::with_capacity(HEADER);
         header.put_u32(job.number);
         header.put_u64(job.upload);
@@ -49,7 +49,7 @@ impl LocalApp {
     }
 
     /// Writes until the session takes no more or all is written.
-    pub fn write(&mut self, stream: StreamId, session: &mut PortSession, now: Now) {
+    pub(crate) fn write(&mut self, stream: StreamId, session: &mut PortSession, now: Now) {
         loop {
             if self.unsent.is_empty() {
                 let size = (self.job.upload - self.written).min(CHUNK as u64) as usize;
@@ -68,21 +68,21 @@ impl LocalApp {
         }
     }
 
-    pub fn read(&mut self, stream: StreamId, session: &mut PortSession, now: Now) {
+    pub(crate) fn read(&mut self, stream: StreamId, session: &mut PortSession, now: Now) {
         while let Some(data) = session.read(stream, now) {
             check(self.job.number, 1, self.received, &data);
             self.received += data.len() as u64;
         }
     }
 
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.closed && self.finished && self.received == self.job.download
     }
 }
 
 /// The destination of one stream: reads the header, takes the upload, sends the download, closes.
 #[derive(Debug, Default)]
-pub struct RemoteApp {
+pub(crate) struct RemoteApp {
     header: BytesMut,
     job: Option<Job>,
     received: u64,
@@ -92,7 +92,7 @@ pub struct RemoteApp {
 }
 
 impl RemoteApp {
-    pub fn read(&mut self, stream: StreamId, session: &mut AgentSession, now: Now) {
+    pub(crate) fn read(&mut self, stream: StreamId, session: &mut AgentSession, now: Now) {
         while let Some(mut data) = session.read(stream, now) {
             if self.job.is_none() {
                 let missing = HEADER - self.header.len();
@@ -112,7 +112,7 @@ impl RemoteApp {
         self.write(stream, session, now);
     }
 
-    pub fn write(&mut self, stream: StreamId, session: &mut AgentSession, now: Now) {
+    pub(crate) fn write(&mut self, stream: StreamId, session: &mut AgentSession, now: Now) {
         let Some(job) = self.job else { return };
         loop {
             if self.unsent.is_empty() {
@@ -136,4 +136,4 @@ impl RemoteApp {
 }
 
 /// Applications by stream.
-pub type Apps<A> = BTreeMap<StreamId, A>;
+pub(crate) type Apps<A> = BTreeMap<StreamId, A>;

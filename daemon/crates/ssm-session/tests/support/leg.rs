@@ -9,41 +9,41 @@ use super::{Rng, ms};
 
 /// What goes wrong on the way, in per mille of messages.
 #[derive(Clone, Copy, Debug)]
-pub struct Faults {
-    pub loss: u64,
-    pub duplication: u64,
+pub(crate) struct Faults {
+    pub(crate) loss: u64,
+    pub(crate) duplication: u64,
     /// Messages that are late by up to `lateness`, so that others overtake them.
-    pub reordering: u64,
-    pub lateness: Duration,
-    pub delay: Duration,
+    pub(crate) reordering: u64,
+    pub(crate) lateness: Duration,
+    pub(crate) delay: Duration,
     /// Bytes per second; `None`: no limit.
-    pub rate: Option<u64>,
+    pub(crate) rate: Option<u64>,
 }
 
 impl Faults {
-    pub const NONE: Self =
+    pub(crate) const NONE: Self =
         Self { loss: 0, duplication: 0, reordering: 0, lateness: ms(0), delay: ms(1), rate: None };
 }
 
 /// Messages under way, by arrival.
 #[derive(Debug)]
-pub struct Leg {
-    pub faults: Faults,
+pub(crate) struct Leg {
+    pub(crate) faults: Faults,
     rng: Rng,
     flying: BTreeMap<(Instant, u64), Bytes>,
     serial: u64,
     /// When the sender's socket buffer is empty.
     free_at: Instant,
-    pub lost: u64,
-    pub doubled: u64,
-    pub late: u64,
+    pub(crate) lost: u64,
+    pub(crate) doubled: u64,
+    pub(crate) late: u64,
 }
 
 /// Socket buffer in front of a leg with a rate.
 const SOCKET: u64 = 32 << 10;
 
 impl Leg {
-    pub fn new(faults: Faults, seed: u64, now: Instant) -> Self {
+    pub(crate) fn new(faults: Faults, seed: u64, now: Instant) -> Self {
         Self {
             faults,
             rng: Rng(seed),
@@ -57,13 +57,13 @@ impl Leg {
     }
 
     /// When the socket takes the next message; `None`: now.
-    pub fn full_until(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn full_until(&self, now: Instant) -> Option<Instant> {
         let buffered = Duration::from_secs_f64(SOCKET as f64 / self.faults.rate? as f64);
         let room_at = self.free_at.checked_sub(buffered)?;
         (room_at > now).then_some(room_at)
     }
 
-    pub fn send(&mut self, frame: &Bytes, now: Instant) {
+    pub(crate) fn send(&mut self, frame: &Bytes, now: Instant) {
         if let Some(rate) = self.faults.rate {
             self.free_at = self.free_at.max(now) + Duration::from_secs_f64(frame.len() as f64 / rate as f64);
         } else {
@@ -89,17 +89,17 @@ impl Leg {
         }
     }
 
-    pub fn arrived(&mut self, now: Instant) -> Option<Bytes> {
+    pub(crate) fn arrived(&mut self, now: Instant) -> Option<Bytes> {
         let entry = self.flying.first_entry()?;
         (entry.key().0 <= now).then(|| entry.remove())
     }
 
-    pub fn next_arrival(&self) -> Option<Instant> {
+    pub(crate) fn next_arrival(&self) -> Option<Instant> {
         self.flying.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// The connection broke: nothing of what is under way arrives.
-    pub fn clear(&mut self, now: Instant) {
+    pub(crate) fn clear(&mut self, now: Instant) {
         self.flying.clear();
         self.free_at = now;
     }

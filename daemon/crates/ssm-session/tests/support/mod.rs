@@ -3,30 +3,30 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code, clippy::allow_attributes, reason = "shared by several test binaries")]
 
-pub mod apps;
-pub mod leg;
-pub mod pair;
+pub(crate) mod apps;
+pub(crate) mod leg;
+pub(crate) mod pair;
 
 use std::time::{Duration, Instant};
 
 use ssm_session::Now;
 
-pub const fn ms(millis: u64) -> Duration {
+pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 /// An arbitrary origin of virtual time.
 #[expect(clippy::disallowed_methods, reason = "any instant serves as the origin of a virtual clock")]
-pub fn origin() -> Now {
+pub(crate) fn origin() -> Now {
     Now::new(Instant::now(), 1_700_000_000_000)
 }
 
 /// Small deterministic generator (splitmix64).
 #[derive(Clone, Debug)]
-pub struct Rng(pub u64);
+pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -34,12 +34,12 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
     /// True in `per_mille` of 1000 cases.
-    pub fn chance(&mut self, per_mille: u64) -> bool {
+    pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
 }

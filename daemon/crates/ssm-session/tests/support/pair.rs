@@ -15,40 +15,40 @@ use super::{Rng, ms, origin};
 /// Outputs at one instant beyond which the session is taken to spin.
 const LIVELOCK: usize = 50_000;
 
-pub struct Pair {
-    pub now: Now,
-    pub start: Instant,
-    pub client: PortSession,
-    pub agent: AgentSession,
-    pub up: Leg,
-    pub down: Leg,
-    pub local: Apps<LocalApp>,
-    pub remote: Apps<RemoteApp>,
-    pub events: Vec<(Duration, SessionEvent)>,
-    pub agent_events: Vec<(Duration, AgentEvent)>,
+pub(crate) struct Pair {
+    pub(crate) now: Now,
+    pub(crate) start: Instant,
+    pub(crate) client: PortSession,
+    pub(crate) agent: AgentSession,
+    pub(crate) up: Leg,
+    pub(crate) down: Leg,
+    pub(crate) local: Apps<LocalApp>,
+    pub(crate) remote: Apps<RemoteApp>,
+    pub(crate) events: Vec<(Duration, SessionEvent)>,
+    pub(crate) agent_events: Vec<(Duration, AgentEvent)>,
     /// Everything the client put on its WebSocket, with the time.
-    pub sent: Vec<(Duration, Message)>,
-    pub pings: u32,
+    pub(crate) sent: Vec<(Duration, Message)>,
+    pub(crate) pings: u32,
     /// Pongs withheld by the gateway.
-    pub mute_pongs: bool,
+    pub(crate) mute_pongs: bool,
     /// Answers dials by itself.
-    pub dials: bool,
+    pub(crate) dials: bool,
     /// Takes read events to the applications.
-    pub reads: bool,
+    pub(crate) reads: bool,
     /// Drops a connection that carries a larger payload upward.
-    pub largest_payload: Option<usize>,
+    pub(crate) largest_payload: Option<usize>,
     /// Whether the gateway tells the agent when the client is back, or that a pause is over.
-    pub starts_publication: bool,
+    pub(crate) starts_publication: bool,
     client_back_at: Option<Instant>,
     agent_back_at: Option<Instant>,
     pause_over_at: Option<Instant>,
-    pub drops: u32,
+    pub(crate) drops: u32,
     pongs: Vec<Instant>,
     rng: Rng,
 }
 
 impl Pair {
-    pub fn new(config: Config, agent: AgentConfig, faults: Faults, seed: u64) -> Self {
+    pub(crate) fn new(config: Config, agent: AgentConfig, faults: Faults, seed: u64) -> Self {
         let now = origin();
         let mut rng = Rng(seed);
         let client = PortSession::new(config, now, [rng.next() as u8; 32]);
@@ -85,15 +85,15 @@ impl Pair {
         pair
     }
 
-    pub fn clean() -> Self {
+    pub(crate) fn clean() -> Self {
         Self::new(Config::default(), AgentConfig::default(), Faults::NONE, 1)
     }
 
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.now.mono - self.start
     }
 
-    pub fn open(&mut self, job: Job) -> StreamId {
+    pub(crate) fn open(&mut self, job: Job) -> StreamId {
         let stream = self.client.open(self.now).expect("session takes streams");
         let mut app = LocalApp::start(job);
         app.write(stream, &mut self.client, self.now);
@@ -102,7 +102,7 @@ impl Pair {
     }
 
     /// The client's WebSocket breaks; it is back after `outage`.
-    pub fn drop_client(&mut self, outage: Duration) {
+    pub(crate) fn drop_client(&mut self, outage: Duration) {
         if !self.client.is_connected() {
             return;
         }
@@ -115,7 +115,7 @@ impl Pair {
     }
 
     /// The agent's WebSocket breaks; it is back after `outage`.
-    pub fn drop_agent(&mut self, outage: Duration) {
+    pub(crate) fn drop_agent(&mut self, outage: Duration) {
         if self.agent_back_at.is_some() {
             return;
         }
@@ -127,7 +127,7 @@ impl Pair {
     }
 
     /// Pauses the agent, for two seconds unless something lifts it before or the gateway forgets.
-    pub fn pause_agent(&mut self) {
+    pub(crate) fn pause_agent(&mut self) {
         self.to_agent(MessageType::PausePublication);
         self.pause_over_at = self.starts_publication.then_some(self.now.mono + ms(2000));
     }
@@ -138,13 +138,13 @@ impl Pair {
     }
 
     /// A service message to the client.
-    pub fn to_client(&mut self, kind: MessageType, body: &[u8]) {
+    pub(crate) fn to_client(&mut self, kind: MessageType, body: &[u8]) {
         let frame = service(kind, &mut self.rng, body);
         self.client.handle_message(WsMessage::Binary(frame), self.now).expect("service messages are legal");
     }
 
     /// Runs until `done`, at most `limit` of virtual time.
-    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
+    pub(crate) fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
         let deadline = self.now.mono + limit;
         loop {
             self.settle();
@@ -160,7 +160,7 @@ impl Pair {
     }
 
     /// Runs for `time`, whatever happens.
-    pub fn run_for(&mut self, time: Duration) {
+    pub(crate) fn run_for(&mut self, time: Duration) {
         let end = self.now.mono + time;
         loop {
             self.settle();
@@ -173,19 +173,19 @@ impl Pair {
         self.settle();
     }
 
-    pub fn run_until_up(&mut self) {
+    pub(crate) fn run_until_up(&mut self) {
         self.run_until(Duration::from_secs(60), |pair| pair.client.is_up());
     }
 
-    pub fn all_done(&self) -> bool {
+    pub(crate) fn all_done(&self) -> bool {
         self.local.values().all(LocalApp::is_done)
     }
 
-    pub fn seen(&self, wanted: impl Fn(&SessionEvent) -> bool) -> bool {
+    pub(crate) fn seen(&self, wanted: impl Fn(&SessionEvent) -> bool) -> bool {
         self.events.iter().any(|(_, event)| wanted(event))
     }
 
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let open: Vec<_> = self.local.values().filter(|app| !app.is_done()).collect();
         format!(
             "at {:?}, open {open:?}\nclient {:?}\nagent {:?}",

@@ -162,6 +162,8 @@ pub enum Effect {
     },
     /// Reset the connections that wait for the tunnel.
     ResetHeld,
+    /// Remember this fault: it happened, even if the tunnel recovers at once.
+    Note(Fault),
     /// Show this.
     Publish(TunnelState),
     /// The tunnel is deleted: nothing follows.
@@ -273,7 +275,6 @@ pub struct TunnelMachine {
     waiting: bool,
     backoff: Backoff,
     resume_backoff: Backoff,
-    last_fault: Option<Fault>,
     effects: VecDeque<Effect>,
     published: Option<TunnelState>,
 }
@@ -294,7 +295,6 @@ impl TunnelMachine {
             waiting: false,
             backoff: Backoff::new(seed),
             resume_backoff: Backoff::new(resume_seed),
-            last_fault: None,
             effects: VecDeque::new(),
             published: None,
         }
@@ -393,11 +393,6 @@ impl TunnelMachine {
     /// Number of the current or last attempt to connect.
     pub fn connects(&self) -> Attempt {
         self.connects
-    }
-
-    /// The last fault, even when the tunnel has recovered since.
-    pub fn last_fault(&self) -> Option<&Fault> {
-        self.last_fault.as_ref()
     }
 
     /// What to show.

@@ -200,7 +200,7 @@ impl TunnelMachine {
         if fault.recovery() != Recovery::Retry {
             return self.fail(fault, now);
         }
-        self.last_fault = Some(fault);
+        self.effects.push_back(Effect::Note(fault));
         let at = now.mono + self.resume_backoff.next_wait(RETRY_CAP);
         if let State::Resuming { step, .. } = &mut self.state {
             *step = Resume::Waiting { at };
@@ -244,7 +244,7 @@ impl TunnelMachine {
             | State::Blocked { .. }
             | State::Stopping { .. } => return,
         };
-        self.last_fault = Some(fault);
+        self.effects.push_back(Effect::Note(fault));
         if proven {
             self.resume_backoff.reset();
         }
@@ -263,7 +263,7 @@ impl TunnelMachine {
         self.end_session(over);
         if was_up && self.backoff.failures() == 0 && fault.recovery() == Recovery::Retry {
             self.backoff.note_failure();
-            self.last_fault = Some(fault);
+            self.effects.push_back(Effect::Note(fault));
             self.connect();
         } else {
             self.fail(fault, now);
@@ -357,7 +357,7 @@ impl TunnelMachine {
     /// What was tried did not work.
     pub(super) fn fail(&mut self, fault: Fault, now: Now) {
         self.end_session(false);
-        self.last_fault = Some(fault.clone());
+        self.effects.push_back(Effect::Note(fault.clone()));
         self.state = match fault.recovery() {
             Recovery::Retry => {
                 let cap = if self.waiting { RETRY_CAP_WAITING } else { RETRY_CAP };

@@ -1,0 +1,355 @@
+//! Start and stop of the daemon, in order.
+//!
+//! Start: arguments, paths, **locks**, log, database, settings, adapters, socket, engine (which restores the tunnels),
+//! API, `ready`. Nothing before the locks writes anything.
+//!
+//! Stop: no new connections and no more watches, the engine with all its sessions, the remaining tasks, the database,
+//! the socket's path, the locks. Each step has a bound of its own; together they stay below 20 seconds, the time that
+//! launchd gives by default before it kills.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use stormtunnel_api::{Api, ServeError};
+use stormtunnel_aws::{AwsAccess, AwsEnvironment, AwsSsm};
+use stormtunnel_engine::ports::Clock;
+use stormtunnel_engine::tasks::{Task, TaskFailed, Tasks, TasksClosed};
+use stormtunnel_engine::{Engine, Ports};
+use stormtunnel_model::Fault;
+use stormtunnel_model::settings::Settings;
+use thiserror::Error;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Args;
+use crate::control::{FileSettings, Process};
+use crate::detach;
+use crate::instance::{self, Claim, Holder, Instance, InstanceError, PeerStream, Socket, SocketError, Unlink};
+use crate::local_network::TcpNetwork;
+use crate::logging::{self, LogControl, LoggingError};
+use crate::paths::{Paths, PathsError};
+use crate::settings_file::SettingsFile;
+use crate::signals::{self, SignalsError};
+use crate::store::{OpenedStore, SqliteStore, StoreError, StoreHandle};
+use crate::system::{NoEntropy, SystemClock, SystemEntropy};
+use crate::transport::WsDialer;
+
+/// How long to wait for a daemon that holds the lock but does not serve: longer than one takes to stop.
+const HOLDER_PATIENCE: Duration = Duration::from_secs(25);
+
+/// How long calls in progress may take to end.
+const STOP_API: Duration = Duration::from_secs(3);
+/// How long ending all sessions may take; AWS is asked for each of them.
+const STOP_ENGINE: Duration = Duration::from_secs(11);
+/// How long tasks that only have to look up may take.
+const STOP_TASKS: Duration = Duration::from_secs(1);
+/// How long the disk may take.
+const STOP_STORE: Duration = Duration::from_secs(3);
+
+/// Connections between the socket and the API server; more wait in the kernel.
+const ACCEPTED_CONNECTIONS: usize = 16;
+
+/// A daemon that did not start, or did not stay.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// Flags or variables.
+    #[error(transparent)]
+    Paths(#[from] PathsError),
+    /// The terminal cannot be left.
+    #[error("cannot go to the background; use --detach")]
+    Background(#[source] std::io::Error),
+    /// Another daemon is in the way.
+    #[error("{}", describe(.0))]
+    Held(Holder),
+    /// Lock or directory.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// The log.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Random numbers.
+    #[error(transparent)]
+    Entropy(#[from] NoEntropy),
+    /// The API's socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The engine.
+    #[error("the engine cannot start: {0}")]
+    Engine(Fault),
+    /// Signals.
+    #[error(transparent)]
+    Signals(#[from] SignalsError),
+    /// A task could not be started or did not come back.
+    #[error("a part of the daemon failed: {0}")]
+    Task(String),
+    /// The API server ended by itself.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+impl From<TasksClosed> for AppError {
+    fn from(error: TasksClosed) -> Self {
+        Self::Task(error.to_string())
+    }
+}
+
+impl From<TaskFailed> for AppError {
+    fn from(error: TaskFailed) -> Self {
+        Self::Task(error.to_string())
+    }
+}
+
+fn describe(holder: &Holder) -> String {
+    let pid = holder.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+    let socket = holder.socket.as_ref().map(|socket| format!(", which serves {}", socket.display())).unwrap_or_default();
+    let lock = holder.lock.display();
+    format!(
+        "another stormtunneld{pid}{socket}, holds {lock}; stop it with `stctl daemon stop`, \
+         or choose other places with --state-dir and --socket"
+    )
+}
+
+/// Runs the daemon until it is asked to stop. A daemon in the background that finds another one serving says so and is
+/// done.
+///
+/// # Errors
+/// [`AppError`].
+pub async fn run(args: &Args) -> Result<(), AppError> {
+    let paths = Paths::resolve(args)?;
+    if args.detached {
+        detach::leave_terminal().map_err(AppError::Background)?;
+    }
+    let Some(instance) = claim(args, &paths).await? else { return Ok(()) };
+    let (stop, signal_tasks) = (CancellationToken::new(), Tasks::new());
+    signals::listen(&signal_tasks, &stop)?;
+    let log_file = if args.detached { Some(logging::open_file(&paths.log())?) } else { None };
+    let log = logging::start(args.log_format, log_file.as_ref())?;
+    let daemon = Daemon::start(Start {
+        instance,
+        log_path: log_file.is_some().then(|| paths.log()),
+        paths,
+        log,
+        stop: stop.clone(),
+        ports: aws_ports,
+    })
+    .await?;
+    if let Some(file) = &log_file {
+        detach::let_go(detach::READY, file).map_err(AppError::Background)?;
+    }
+    let outcome = daemon.serve_until_stopped().await;
+    let _ = signal_tasks.shutdown(Duration::ZERO).await;
+    outcome
+}
+
+/// Takes the locks; nothing when another daemon serves, which a background start is content with.
+async fn claim(args: &Args, paths: &Paths) -> Result<Option<Instance>, AppError> {
+    let patience = if args.detached { HOLDER_PATIENCE } else { Duration::ZERO };
+    match instance::claim_or_find_serving(paths, patience).await? {
+        (Claim::Mine(instance), _) => Ok(Some(instance)),
+        (Claim::Held(holder), true) if args.detached => {
+            tracing::debug!(?holder, "another daemon serves");
+            let null = File::options().write(true).open("/dev/null").map_err(AppError::Background)?;
+            detach::let_go(detach::RUNNING, &null).map_err(AppError::Background)?;
+            Ok(None)
+        }
+        (Claim::Held(holder), _) => Err(AppError::Held(holder)),
+    }
+}
+
+/// What the adapters of the engine's ports are made from.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Settings in force.
+    pub settings: watch::Receiver<Arc<Settings>>,
+    /// The database.
+    pub store: StoreHandle,
+}
+
+/// The real world.
+fn aws_ports(surroundings: Surroundings) -> Result<Ports, AppError> {
+    // The only cryptography in this program; libraries that ask for the process's default get it too.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let environment = AwsEnvironment::from_vars(|name| std::env::var(name).ok());
+    let access = AwsAccess::new(surroundings.settings, environment, Arc::clone(&clock));
+    Ok(Ports {
+        ssm: Arc::new(AwsSsm::new(Arc::clone(&access))),
+        dialer: Arc::new(WsDialer::new(access)),
+        network: Arc::new(TcpNetwork),
+        store: Arc::new(surroundings.store),
+        clock,
+        entropy: Arc::new(SystemEntropy::new()?),
+    })
+}
+
+/// What a daemon is started with.
+pub(crate) struct Start<P> {
+    pub(crate) instance: Instance,
+    pub(crate) paths: Paths,
+    pub(crate) log: LogControl,
+    pub(crate) log_path: Option<PathBuf>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) ports: P,
+}
+
+/// A daemon that serves.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    // Fields in the order in which they end.
+    api: Task<Result<(), ServeError>>,
+    api_stopping: CancellationToken,
+    engine: Engine,
+    tasks: Tasks,
+    store: SqliteStore,
+    unlink: Unlink,
+    instance: Instance,
+    stop: CancellationToken,
+}
+
+impl Daemon {
+    pub(crate) async fn start<P>(start: Start<P>) -> Result<Self, AppError>
+    where
+        P: FnOnce(Surroundings) -> Result<Ports, AppError>,
+    {
+        let Start { instance, paths, log, log_path, stop, ports } = start;
+        let descriptors = instance::raise_descriptor_limit();
+        let started_at = SystemClock.wall();
+        let OpenedStore { store, warnings } = open_store(&paths, &SystemClock).await?;
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let tasks = Tasks::new();
+        let settings = SettingsFile::open(&paths.settings);
+        settings.watch(&tasks)?;
+        follow_log_filter(&tasks, settings.subscribe(), log.clone())?;
+        let ports = ports(Surroundings { settings: settings.subscribe(), store: store.handle() })?;
+        let (connections, unlink) =
+            Socket::bind(&paths.socket, &instance)?.into_connections(rustix::process::geteuid().as_raw());
+        let (engine, handle) = Engine::start(ports, settings.subscribe()).await.map_err(AppError::Engine)?;
+        let process = Process {
+            started_at,
+            epoch: handle.epoch(),
+            log_path,
+            state_dir: paths.state_dir,
+            warnings,
+            settings: Arc::clone(&settings),
+            log,
+            stop: stop.clone(),
+        };
+        let api_stopping = CancellationToken::new();
+        let api = Api {
+            engine: handle,
+            settings: Arc::new(FileSettings(settings)),
+            daemon: Arc::new(process),
+            stopping: api_stopping.clone(),
+        };
+        let api = serve(&tasks, api, connections)?;
+        tracing::info!(socket = %paths.socket.display(), ?descriptors, "serving");
+        Ok(Self { api, api_stopping, engine, tasks, store, unlink, instance, stop })
+    }
+
+    /// Serves until somebody asks to stop, then stops.
+    pub(crate) async fn serve_until_stopped(mut self) -> Result<(), AppError> {
+        let outcome = tokio::select! {
+            () = self.stop.cancelled() => Ok(()),
+            ended = &mut self.api => match ended {
+                Ok(Ok(())) => Err(AppError::Task("the API ended by itself".to_owned())),
+                Ok(Err(error)) => Err(error.into()),
+                Err(error) => Err(error.into()),
+            },
+        };
+        self.stop(outcome.is_ok()).await;
+        outcome
+    }
+
+    async fn stop(self, api_lives: bool) {
+        let Self { api, api_stopping, engine, tasks, store, unlink, instance, stop: _ } = self;
+        tracing::info!("stopping");
+        api_stopping.cancel();
+        if api_lives && tokio::time::timeout(STOP_API, api).await.is_err() {
+            tracing::warn!("some calls did not end in time");
+        }
+        engine.shutdown(STOP_ENGINE).await;
+        if let Err(remain) = tasks.shutdown(STOP_TASKS).await {
+            tracing::warn!(%remain, "going on without them");
+        }
+        if tokio::time::timeout(STOP_STORE, store.close()).await.is_err() {
+            tracing::error!("the database did not close in time");
+        }
+        drop(unlink);
+        drop(instance);
+        tracing::info!("stopped");
+    }
+}
+
+async fn open_store(paths: &Paths, clock: &dyn Clock) -> Result<OpenedStore, AppError> {
+    let (path, now) = (paths.database(), clock.wall());
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, now)).await;
+    Ok(opened.map_err(|error| AppError::Task(error.to_string()))??)
+}
+
+/// Serves the API on connections that a task of its own accepts: when that one ends, so does the listener, and the next
+/// daemon's clients are not kept waiting by this one's.
+fn serve(tasks: &Tasks, api: Api, mut connections: PeerStream) -> Result<Task<Result<(), ServeError>>, TasksClosed> {
+    let (accepted, incoming) = mpsc::channel::<std::io::Result<UnixStream>>(ACCEPTED_CONNECTIONS);
+    let stopping = api.stopping.clone();
+    tasks.spawn("accept", async move {
+        let forward = async {
+            while let Some(connection) = connections.next().await {
+                if accepted.send(connection).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = forward => {}
+        }
+    })?;
+    let cancel = tasks.cancelled().clone();
+    tasks.spawn("api", async move {
+        tokio::select! {
+            served = stormtunnel_api::serve(api, ReceiverStream::new(incoming)) => served,
+            () = cancel.cancelled() => Ok(()),
+        }
+    })
+}
+
+/// Puts the setting `log.filter` in force, now and whenever it changes. Between two changes a filter that was set
+/// through the API stays.
+fn follow_log_filter(
+    tasks: &Tasks,
+    mut settings: watch::Receiver<Arc<Settings>>,
+    log: LogControl,
+) -> Result<(), TasksClosed> {
+    let mut last = settings.borrow_and_update().log_filter.clone();
+    put_filter_in_force(&log, &last);
+    let cancel = tasks.cancelled().clone();
+    tasks.spawn("log filter", async move {
+        loop {
+            let changed = tokio::select! {
+                () = cancel.cancelled() => return,
+                changed = settings.wait_for(|settings| settings.log_filter != last) => changed.map(|settings| settings.log_filter.clone()),
+            };
+            let Ok(filter) = changed else { return };
+            put_filter_in_force(&log, &filter);
+            last = filter;
+        }
+    })?;
+    Ok(())
+}
+
+fn put_filter_in_force(log: &LogControl, filter: &str) {
+    if let Err(fault) = log.set_filter(filter) {
+        tracing::warn!(%fault, "log.filter is not in force");
+    }
+}
+
+#[cfg(test)]
+mod tests;

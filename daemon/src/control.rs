@@ -1,0 +1,129 @@
+//! What the API may ask of the daemon itself: settings, information, the end.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use stormtunnel_api::{DaemonControl, SettingsControl};
+use stormtunnel_engine::ports::PortFuture;
+use stormtunnel_model::settings::SettingError;
+use stormtunnel_model::{Epoch, Fault, FaultKind, Timestamp};
+use stormtunnel_proto::API_LEVEL;
+use stormtunnel_proto::calls::{DaemonInfo, SettingChange, SettingState, SettingsState};
+use tokio_util::sync::CancellationToken;
+
+use crate::logging::LogControl;
+use crate::settings_file::document::{Change, EditError};
+use crate::settings_file::{SettingValue, SettingsFile, UpdateError};
+
+/// Settings over the API.
+pub(crate) struct FileSettings(pub(crate) Arc<SettingsFile>);
+
+impl SettingsControl for FileSettings {
+    fn settings(&self, keys: &[String]) -> Result<SettingsState, Fault> {
+        let settings = self.0.values(keys).map_err(|error| setting_fault(&error))?;
+        let problems = self.0.problems();
+        Ok(SettingsState {
+            settings: settings.into_iter().map(state).collect(),
+            path: self.0.path().display().to_string(),
+            problem: (!problems.is_empty()).then(|| problems.join("\n")),
+        })
+    }
+
+    fn update(&self, changes: Vec<SettingChange>) -> PortFuture<'_, Result<Vec<SettingState>, Fault>> {
+        Box::pin(async move {
+            let file = Arc::clone(&self.0);
+            // On a thread of its own it goes on when the caller goes away.
+            let write = tokio::task::spawn_blocking(move || update(&file, changes));
+            write.await.map_err(|error| Fault::internal(error.to_string()))?
+        })
+    }
+}
+
+fn update(file: &SettingsFile, changes: Vec<SettingChange>) -> Result<Vec<SettingState>, Fault> {
+    let keys: Vec<String> = changes.iter().map(|change| change.key.clone()).collect();
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let change = |SettingChange { key, value }| Change { key, value };
+    let changes: Vec<Change> = changes.into_iter().map(change).collect();
+    file.update(&changes).map_err(|error| update_fault(&error))?;
+    let settings = file.values(&keys).map_err(|error| setting_fault(&error))?;
+    Ok(settings.into_iter().map(state).collect())
+}
+
+fn state(SettingValue { setting, value, is_set }: SettingValue) -> SettingState {
+    SettingState {
+        key: setting.key.to_owned(),
+        value,
+        default_value: setting.default_value(),
+        range: setting.range(),
+        meaning: setting.meaning.to_owned(),
+        is_set,
+    }
+}
+
+fn update_fault(error: &UpdateError) -> Fault {
+    match error {
+        UpdateError::Edit(EditError::Setting(error)) => setting_fault(error),
+        UpdateError::Edit(error @ (EditError::Unreadable(_) | EditError::NoSection { .. })) => {
+            invalid("settings file", error.to_string())
+        }
+        UpdateError::Read { .. } | UpdateError::Write { .. } => Fault::internal(chain(error)),
+    }
+}
+
+fn setting_fault(error: &SettingError) -> Fault {
+    match error {
+        SettingError::UnknownKey { key } => invalid(key, error.to_string()),
+        SettingError::InvalidValue { key, value, rule } => invalid(key, format!("\"{value}\" cannot be taken: {rule}")),
+    }
+}
+
+fn invalid(field: &str, detail: String) -> Fault {
+    Fault::new(FaultKind::InvalidArgument { field: field.to_owned() }, detail)
+}
+
+/// An error with all its causes, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// The daemon over the API.
+pub(crate) struct Process {
+    pub(crate) started_at: Timestamp,
+    pub(crate) epoch: Epoch,
+    pub(crate) log_path: Option<PathBuf>,
+    pub(crate) state_dir: PathBuf,
+    /// Troubles of the start, which do not go away.
+    pub(crate) warnings: Vec<String>,
+    pub(crate) settings: Arc<SettingsFile>,
+    pub(crate) log: LogControl,
+    pub(crate) stop: CancellationToken,
+}
+
+impl DaemonControl for Process {
+    fn info(&self) -> DaemonInfo {
+        DaemonInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            api_level: API_LEVEL,
+            started_at: self.started_at,
+            epoch: self.epoch,
+            pid: std::process::id(),
+            log_path: self.log_path.as_ref().map(|path| path.display().to_string()),
+            state_directory: self.state_dir.display().to_string(),
+            warnings: self.warnings.iter().cloned().chain(self.settings.problems()).collect(),
+        }
+    }
+
+    fn shutdown(&self) {
+        self.stop.cancel();
+    }
+
+    fn set_log_filter(&self, filter: &str) -> Result<String, Fault> {
+        let in_force = self.log.set_filter(filter)?;
+        tracing::info!(filter = in_force, "log filter changed");
+        Ok(in_force)
+    }
+}
