@@ -13,7 +13,6 @@ const FILES: [&str; 4] = [
     "stormtunnel/v1/tunnels.proto",
 ];
 
-#[expect(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=stormtunnel");
     let descriptors = protox::compile(FILES, ["."])?;

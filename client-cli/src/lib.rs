@@ -1,1 +1,84 @@
 //! The command line of StormTunnel.
+//!
+//! It does nothing that another front end could not do: it talks to the daemon over the API, starts the daemon when none
+//! runs, and words what comes back. It never reads the daemon's state and never calls AWS.
+//!
+//! Where to look: [`cli`] is the grammar, `cmds/` has one file per verb, `render/` turns tunnels and failures into text
+//! (pure), [`exit`] holds failures with their exit codes, `autostart` and `diagnose` deal with a daemon that is not there.
+
+mod autostart;
+pub mod cli;
+mod cmds;
+mod context;
+mod diagnose;
+pub mod exit;
+mod follow;
+mod output;
+pub mod render;
+pub mod world;
+
+use std::ffi::OsString;
+use std::io;
+use std::process;
+
+use clap::Parser;
+use stormtunnel_model::ExitCode;
+
+use crate::cli::Cli;
+use crate::context::Context;
+use crate::exit::{Failure, Problem};
+use crate::output::Output;
+use crate::world::World;
+
+/// The program: arguments, environment and terminal are those of the process.
+pub fn main() -> process::ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let mut world = World::of_process(&mut out, &mut err);
+    let code = match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(interruptible(std::env::args_os(), &mut world));
+            // A blocked read of a child's output must not hold the program up.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            let problem = Problem::failure("runtime", format!("the program cannot start: {error}"));
+            Output::plain(&mut world).problem(&problem);
+            ExitCode::Failure
+        }
+    };
+    process::ExitCode::from(code as u8)
+}
+
+/// Ctrl-C ends the program; what was asked of the daemon stays asked.
+async fn interruptible(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>) -> ExitCode {
+    tokio::select! {
+        code = run(args, world) => code,
+        Ok(()) = tokio::signal::ctrl_c() => ExitCode::Interrupted,
+    }
+}
+
+/// Runs one command line in `world` and answers its exit code.
+pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return Output::plain(world).usage(&error),
+    };
+    let mut context = match Context::new(&cli.globals, &cli.verb, world) {
+        Ok(context) => context,
+        Err(problem) => {
+            Output::new(world, &cli.globals).problem(&problem);
+            return problem.exit;
+        }
+    };
+    match cmds::run(&mut context, &cli.verb).await {
+        Ok(code) => code,
+        Err(Failure::Problem(problem)) => {
+            context.out.problem(&problem);
+            problem.exit
+        }
+        // The reader of our output has all that it wanted.
+        Err(Failure::ClosedPipe) => ExitCode::Ok,
+    }
+}

@@ -25,6 +25,7 @@ pub mod v1 {
         unused_qualifications,
         clippy::allow_attributes,
         clippy::clone_on_ref_ptr,
+        clippy::large_enum_variant,
         clippy::allow_attributes_without_reason,
         reason = "generated code"
     )]

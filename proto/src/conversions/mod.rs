@@ -58,7 +58,7 @@ impl ConversionError {
         Self::Missing { field: field.to_owned() }
     }
 
-    fn invalid(field: &str, value: impl ToString, rule: impl Into<String>) -> Self {
+    fn invalid(field: &str, value: &(impl ToString + ?Sized), rule: impl Into<String>) -> Self {
         Self::Invalid { field: field.to_owned(), value: value.to_string(), rule: rule.into() }
     }
 
@@ -83,7 +83,7 @@ impl ConversionError {
 
 impl From<InvalidName> for ConversionError {
     fn from(error: InvalidName) -> Self {
-        Self::invalid(error.field, error.value, error.rule)
+        Self::invalid(error.field, &error.value, error.rule)
     }
 }
 
@@ -106,7 +106,7 @@ fn parsed<M, T: TryFrom<M, Error = ConversionError>>(field: &str, message: Optio
 /// An enum value that this version knows and that says something.
 fn enum_value<E: TryFrom<i32> + Default + PartialEq>(field: &str, number: i32) -> Result<E, ConversionError> {
     let known = E::try_from(number).ok().filter(|value| *value != E::default());
-    known.ok_or_else(|| ConversionError::invalid(field, number, "it is none of the values that the API lists"))
+    known.ok_or_else(|| ConversionError::invalid(field, &number, "it is none of the values that the API lists"))
 }
 
 /// Empty text stands for nothing where the API says so.
@@ -126,7 +126,7 @@ fn parse_timestamp(field: &str, time: Option<prost_types::Timestamp>) -> Result<
     let seconds = u64::try_from(time.seconds).ok().and_then(|seconds| seconds.checked_mul(1000));
     let nanos = u64::try_from(time.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
     let millis = seconds.zip(nanos).and_then(|(seconds, nanos)| seconds.checked_add(nanos / 1_000_000));
-    let invalid = || ConversionError::invalid(field, format!("{}s {}ns", time.seconds, time.nanos), "not a time since 1970");
+    let invalid = || ConversionError::invalid(field, &format!("{}s {}ns", time.seconds, time.nanos), "not a time since 1970");
     millis.map(Timestamp::from_millis).ok_or_else(invalid)
 }
 
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn an_error_becomes_a_fault_that_names_the_field_once() {
-        let error = ConversionError::invalid("port", 0, "1 to 65535").inside("spec.remote");
+        let error = ConversionError::invalid("port", &0, "1 to 65535").inside("spec.remote");
         assert_eq!(error.to_string(), "spec.remote.port \"0\" is not valid: 1 to 65535");
         assert_eq!(Fault::from(error).to_string(), "spec.remote.port is not valid: \"0\": 1 to 65535");
     }

@@ -24,9 +24,9 @@ impl TryFrom<v1::RemoteEndpoint> for RemoteEndpoint {
 
     fn try_from(remote: v1::RemoteEndpoint) -> Result<Self, Self::Error> {
         let port = u16::try_from(remote.port).ok().and_then(NonZeroU16::new);
-        let port = port.ok_or_else(|| ConversionError::invalid("port", remote.port, "a port is 1 to 65535"))?;
+        let port = port.ok_or_else(|| ConversionError::invalid("port", &remote.port, "a port is 1 to 65535"))?;
         let host = remote.host;
-        Self::new(host, port).map_err(|error| ConversionError::invalid("host", error.value, error.rule))
+        Self::new(host, port).map_err(|error| ConversionError::invalid("host", &error.value, error.rule))
     }
 }
 
@@ -41,7 +41,7 @@ impl TryFrom<v1::LocalEndpoint> for LocalEndpoint {
 
     fn try_from(local: v1::LocalEndpoint) -> Result<Self, Self::Error> {
         let port = u16::try_from(local.port);
-        let port = port.map_err(|_| ConversionError::invalid("port", local.port, "a port is 0 (automatic) to 65535"))?;
+        let port = port.map_err(|_| ConversionError::invalid("port", &local.port, "a port is 0 (automatic) to 65535"))?;
         let address = match local.address.as_str() {
             "" => LocalAddress::Localhost,
             text => text.parse().map_err(|_| ConversionError::invalid("address", text, ADDRESS_RULE))?,
@@ -118,7 +118,7 @@ pub(super) fn patch_to_message(patch: TunnelSpecPatch) -> (v1::TunnelSpec, prost
 
 /// Parses only what the mask names: the rest of `spec` may be empty.
 pub(super) fn patch_from_message(
-    spec: v1::TunnelSpec,
+    spec: &v1::TunnelSpec,
     mask: Option<prost_types::FieldMask>,
 ) -> Result<TunnelSpecPatch, ConversionError> {
     let paths = mask.unwrap_or_default().paths;
@@ -127,7 +127,7 @@ pub(super) fn patch_from_message(
     }
     let mut patch = TunnelSpecPatch::default();
     for path in &paths {
-        take_field(&mut patch, &spec, path)?;
+        take_field(&mut patch, spec, path)?;
     }
     Ok(patch)
 }
@@ -169,13 +169,13 @@ mod tests {
         #[test]
         fn patches_read_back_as_written(patch in strategies::patch()) {
             let (spec, mask) = patch_to_message(patch.clone());
-            prop_assert_eq!(patch_from_message(spec, Some(mask)), Ok(patch));
+            prop_assert_eq!(patch_from_message(&spec, Some(mask)), Ok(patch));
         }
 
         #[test]
         fn only_the_named_fields_are_taken(spec in strategies::spec(), index in 0..MASK_PATHS.len()) {
             let mask = prost_types::FieldMask { paths: vec![MASK_PATHS[index].to_owned()] };
-            let patch = patch_from_message(spec.into(), Some(mask)).unwrap();
+            let patch = patch_from_message(&spec.into(), Some(mask)).unwrap();
             let (_, named) = patch_to_message(patch);
             prop_assert_eq!(named.paths, vec![MASK_PATHS[index].to_owned()]);
         }
@@ -237,7 +237,7 @@ mod tests {
     fn an_unknown_or_empty_mask_is_an_error() {
         for paths in [vec![], vec!["remote.port"], vec!["name", "speed"], vec!["*"]] {
             let paths: Vec<String> = paths.into_iter().map(str::to_owned).collect();
-            let error = patch_from_message(message(), Some(prost_types::FieldMask { paths })).unwrap_err();
+            let error = patch_from_message(&message(), Some(prost_types::FieldMask { paths })).unwrap_err();
             assert!(matches!(error, ConversionError::UnknownMaskPath { .. }), "{error}");
         }
     }

@@ -136,7 +136,7 @@ impl TryFrom<v1::TunnelStatus> for TunnelStatus {
 
     fn try_from(status: v1::TunnelStatus) -> Result<Self, Self::Error> {
         let address = |text: String| {
-            text.parse().map_err(|_| ConversionError::invalid("listening", text, "an address is IP:PORT"))
+            text.parse().map_err(|_| ConversionError::invalid("listening", &text, "an address is IP:PORT"))
         };
         let fault = |fault| Fault::try_from(fault).map_err(|error: ConversionError| error.inside("last_fault"));
         Ok(Self {

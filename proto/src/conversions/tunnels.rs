@@ -26,7 +26,7 @@ impl TryFrom<v1::CreateTunnelRequest> for CreateTunnel {
 
     fn try_from(request: v1::CreateTunnelRequest) -> Result<Self, Self::Error> {
         if request.request_id.chars().count() > MAX_REQUEST_ID {
-            return Err(ConversionError::invalid("request_id", request.request_id, "it has more than 64 characters"));
+            return Err(ConversionError::invalid("request_id", &request.request_id, "it has more than 64 characters"));
         }
         let request_id = non_empty(request.request_id).map(RequestId);
         Ok(Self { request_id, spec: parsed("spec", request.spec)?, start: request.start })
@@ -52,7 +52,7 @@ impl TryFrom<v1::UpdateTunnelRequest> for UpdateTunnel {
     fn try_from(request: v1::UpdateTunnelRequest) -> Result<Self, Self::Error> {
         Ok(Self {
             tunnel: required("tunnel", non_empty(request.tunnel))?,
-            patch: patch_from_message(required("spec", request.spec)?, request.update_mask)?,
+            patch: patch_from_message(&required("spec", request.spec)?, request.update_mask)?,
             etag: non_empty(request.etag).map(|text| parse_etag(&text)).transpose()?,
             validate_only: request.validate_only,
         })

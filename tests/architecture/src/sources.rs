@@ -170,7 +170,10 @@ fn product(file: &File) -> Vec<Token> {
 /// Integration tests and everything below the top-level `tests/`; unit tests inside a product file are split
 /// off by tokens.
 fn is_test(file: &File) -> bool {
-    file.path.starts_with("tests/") || file.path.contains("/tests/") || file.path.ends_with("/tests.rs")
+    file.path.starts_with("tests/")
+        || file.path.contains("/tests/")
+        || file.path.ends_with("/tests.rs")
+        || file.path.ends_with("_tests.rs")
 }
 
 fn is_build_script(file: &File) -> bool {

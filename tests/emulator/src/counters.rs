@@ -191,14 +191,22 @@ impl Counters {
     /// Every counter that is not 0.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Counter::ALL.iter().map(|counter| (counter.name(), self.value(*counter))).filter(|(_, n)| *n > 0).collect()
+        Counter::ALL
+            .iter()
+            .map(|counter| (counter.name(), self.value(*counter)))
+            .filter(|(_, n)| *n > 0)
+            .collect()
     }
 
     /// Waits until `reached` is true of the counters.
     ///
     /// # Errors
     /// [`WaitError`] when that does not happen before `deadline` has passed.
-    pub async fn wait(&self, deadline: Duration, mut reached: impl FnMut(&Self) -> bool) -> Result<(), WaitError> {
+    pub async fn wait(
+        &self,
+        deadline: Duration,
+        mut reached: impl FnMut(&Self) -> bool,
+    ) -> Result<(), WaitError> {
         let change = async {
             loop {
                 let changed = self.changed.notified();
@@ -274,7 +282,8 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let names: std::collections::BTreeSet<_> = Counter::ALL.iter().map(|counter| counter.name()).collect();
+        let names: std::collections::BTreeSet<_> =
+            Counter::ALL.iter().map(|counter| counter.name()).collect();
         assert_eq!(names.len(), Counter::ALL.len());
     }
 

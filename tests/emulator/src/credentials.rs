@@ -66,7 +66,9 @@ impl Keyring {
     }
 
     pub(crate) fn set_expired(&self, id: Option<&str>, expired: bool) {
-        for (_, entry) in self.entries().iter_mut().filter(|(known, _)| id.is_none_or(|id| id == known.as_str())) {
+        for (_, entry) in
+            self.entries().iter_mut().filter(|(known, _)| id.is_none_or(|id| id == known.as_str()))
+        {
             entry.expired = expired;
         }
     }

@@ -67,7 +67,11 @@ impl Emulator {
         let api = bind(config.port).await?;
         let gateway = bind(config.gateway_port).await?;
         let control = bind(config.control_port).await?;
-        let keys = if config.access_keys.is_empty() { vec![AccessKey::random()] } else { config.access_keys.clone() };
+        let keys = if config.access_keys.is_empty() {
+            vec![AccessKey::random()]
+        } else {
+            config.access_keys.clone()
+        };
         let key = keys[0].clone();
         let scheme = if config.tls { "https" } else { "http" };
         let world = Arc::new(World::new(config, Keyring::new(keys), tls, gateway.address));
@@ -190,6 +194,14 @@ impl Emulator {
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionInfo> {
         self.world.sessions().iter().map(|session| session.info()).collect()
+    }
+
+    /// Every secret that a caller was given: tokens of sessions, secret keys, session tokens of temporary keys. For
+    /// tests that look for them where they must not be.
+    #[must_use]
+    pub fn issued_secrets(&self) -> Vec<String> {
+        let key_secrets = [Some(self.key.secret()), self.key.session_token()];
+        self.world.tokens().into_iter().chain(key_secrets.into_iter().flatten().map(str::to_owned)).collect()
     }
 
     /// Stops everything and waits for it.

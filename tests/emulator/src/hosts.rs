@@ -104,7 +104,10 @@ mod tests {
         hosts.map_address("db.internal", "10.0.0.7".parse().unwrap());
         hosts.map_service("DB.internal", 5432, address("127.0.0.1:4711"));
         let resolve = |port| hosts.resolve(Some("db.INTERNAL"), port).unwrap();
-        assert_eq!(resolve(5432), Destination { addresses: vec![address("127.0.0.1:4711")], loopback: false });
+        assert_eq!(
+            resolve(5432),
+            Destination { addresses: vec![address("127.0.0.1:4711")], loopback: false }
+        );
         assert_eq!(resolve(80).addresses, [address("10.0.0.7:80")]);
         hosts.unmap("db.internal");
         let error = hosts.resolve(Some("db.internal"), 80).unwrap_err();

@@ -92,7 +92,12 @@ fn announce(emulator: &Emulator, out: &mut impl io::Write) -> io::Result<()> {
     for (name, value) in emulator.environment() {
         writeln!(out, "export {name}='{value}'")?;
     }
-    writeln!(out, "# control API: {}/counters, POST {}/inject", emulator.control_url(), emulator.control_url())?;
+    writeln!(
+        out,
+        "# control API: {}/counters, POST {}/inject",
+        emulator.control_url(),
+        emulator.control_url()
+    )?;
     writeln!(out, "# Ctrl-C ends it")?;
     out.flush()
 }

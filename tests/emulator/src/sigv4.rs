@@ -140,7 +140,8 @@ fn check_date(stamp: &str, scope_date: &str, now: OffsetDateTime) -> Result<(), 
 fn canonical_request(request: &Received<'_>, authorization: &Authorization) -> Result<String, Rejection> {
     let mut headers = String::new();
     for name in &authorization.signed_headers {
-        let values: Vec<_> = request.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+        let values: Vec<_> =
+            request.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
         if values.is_empty() {
             return Err(Rejection::Malformed("SignedHeaders names an absent header"));
         }

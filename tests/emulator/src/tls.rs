@@ -39,10 +39,11 @@ impl Tls {
         let server_key = KeyPair::generate()?;
         let server = CertificateParams::new(names)?.signed_by(&server_key, &issuer)?;
         let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(server_key.serialize_der()));
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(vec![server.der().clone()], private)?;
+        let config =
+            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()?
+                .with_no_client_auth()
+                .with_single_cert(vec![server.der().clone()], private)?;
         Ok(Self { ca_pem: authority_certificate.pem(), acceptor: TlsAcceptor::from(Arc::new(config)) })
     }
 }

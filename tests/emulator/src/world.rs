@@ -35,6 +35,7 @@ pub(crate) struct World {
     lines: [watch::Sender<LineFaults>; 2],
     plan: Mutex<Plan>,
     sessions: Mutex<BTreeMap<String, Arc<Session>>>,
+    tokens: Mutex<Vec<String>>,
 }
 
 /// Standing orders, and orders for the next few of something.
@@ -62,6 +63,12 @@ pub(crate) struct DropEvery {
     pub(crate) order: u64,
 }
 
+impl DropEvery {
+    fn renew(&mut self, bytes: u64, times: u32) {
+        *self = Self { bytes: bytes.max(1), times, order: self.order + 1 };
+    }
+}
+
 impl Plan {
     fn new(habits: AgentHabits, resume_answer: ResumeAnswer, order: u64) -> Self {
         Self {
@@ -81,7 +88,8 @@ impl Plan {
 
     /// Whether this frame is one of those to lose.
     pub(crate) fn loses(&mut self, direction: Direction, kind: FrameKind) -> bool {
-        let of_kind = |order: &&mut (Direction, FrameKind, u32)| (order.0, order.1) == (direction, kind) && order.2 > 0;
+        let of_kind =
+            |order: &&mut (Direction, FrameKind, u32)| (order.0, order.1) == (direction, kind) && order.2 > 0;
         self.lose.iter_mut().find(of_kind).map(|order| order.2 -= 1).is_some()
     }
 
@@ -99,8 +107,14 @@ pub(crate) fn take_one(count: &mut u32) -> bool {
 }
 
 impl World {
-    pub(crate) fn new(config: Config, keyring: Keyring, tls: Option<Tls>, gateway_address: SocketAddr) -> Self {
-        let offline = config.instances.iter().map(|instance| (instance.id.clone(), watch::Sender::new(false)));
+    pub(crate) fn new(
+        config: Config,
+        keyring: Keyring,
+        tls: Option<Tls>,
+        gateway_address: SocketAddr,
+    ) -> Self {
+        let offline =
+            config.instances.iter().map(|instance| (instance.id.clone(), watch::Sender::new(false)));
         Self {
             offline: offline.collect(),
             plan: Mutex::new(Plan::new(config.habits.clone(), config.resume_answer, 0)),
@@ -115,6 +129,7 @@ impl World {
             gateway_down: watch::Sender::new(false),
             lines: [watch::Sender::new(LineFaults::default()), watch::Sender::new(LineFaults::default())],
             sessions: Mutex::default(),
+            tokens: Mutex::default(),
         }
     }
 
@@ -148,6 +163,16 @@ impl World {
             self.counters.increment(Counter::InjectedDenials);
         }
         denied
+    }
+
+    /// Remembers a token that was handed out.
+    pub(crate) fn note_token(&self, token: &str) {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).push(token.to_owned());
+    }
+
+    /// All tokens handed out.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn add_session(&self, session: Arc<Session>) {
@@ -186,74 +211,79 @@ impl World {
             Injection::DropClient { session } => {
                 self.order_clients(session.as_deref(), Counter::InjectedClientDrops, &Order::Reset);
             }
-            Injection::DropClientEveryBytes { bytes, times } => {
-                let drop_every = &mut self.plan().drop_every;
-                *drop_every = DropEvery { bytes: bytes.max(1), times, order: drop_every.order + 1 };
-            }
+            Injection::DropClientEveryBytes { bytes, times } => self.plan().drop_every.renew(bytes, times),
             Injection::DropClientEvery { every_ms, times } => self.drop_clients_every(every_ms, times),
             Injection::CloseClient { session, code, reason } => {
-                self.order_clients(session.as_deref(), Counter::InjectedCloses, &Order::Close { code, reason });
+                self.order_clients(
+                    session.as_deref(),
+                    Counter::InjectedCloses,
+                    &Order::Close { code, reason },
+                );
             }
             Injection::OversizeClose { session, bytes } => {
                 let order = Order::OversizeClose { bytes: bytes.max(126) };
                 self.order_clients(session.as_deref(), Counter::InjectedOversizeCloses, &order);
             }
             Injection::DropAgent { session } => self.each(session.as_deref(), |session| session.cut_agent()),
-            Injection::CrashAgent { session } => self.each(session.as_deref(), |session| session.crash_agent()),
+            Injection::CrashAgent { session } => {
+                self.each(session.as_deref(), |session| session.crash_agent())
+            }
             Injection::Line { direction, faults } => {
                 self.line(direction).send_replace(faults);
             }
-            Injection::LoseNext { direction, frame, count } => self.plan().lose.push((direction, frame, count)),
-            Injection::Corrupt { corruption } => self.corrupt(corruption),
-            Injection::PauseAgent { session } => self.each(session.as_deref(), |session| session.pause_agent(true)),
-            Injection::ResumeAgent { session } => self.each(session.as_deref(), |session| session.pause_agent(false)),
-            Injection::BlackHole { on } => self.switch(&self.black_hole, on, Counter::InjectedBlackHoles),
-            Injection::GatewayDown { on } => {
-                self.switch(&self.gateway_down, on, Counter::InjectedOutages);
-                if on {
-                    self.order_clients(None, Counter::InjectedClientDrops, &Order::Reset);
-                }
+            Injection::LoseNext { direction, frame, count } => {
+                self.plan().lose.push((direction, frame, count))
             }
-            Injection::KillSession { session, output } => self.each(session.as_deref(), |session| {
-                self.counters.increment(Counter::InjectedKills);
-                session.end(&output);
-            }),
+            Injection::Corrupt { corruption } => self.corrupt(corruption),
+            Injection::PauseAgent { session } => {
+                self.each(session.as_deref(), |session| session.pause_agent(true))
+            }
+            Injection::ResumeAgent { session } => {
+                self.each(session.as_deref(), |session| session.pause_agent(false))
+            }
+            Injection::BlackHole { on } => self.switch(&self.black_hole, on, Counter::InjectedBlackHoles),
+            Injection::GatewayDown { on } => self.set_down(on),
+            Injection::KillSession { session, output } => self.kill(session.as_deref(), &output),
             Injection::InstanceOffline { instance, offline } => self.set_offline(&instance, offline),
             Injection::ExpireCredentials { access_key_id, expired } => {
                 self.keyring.set_expired(access_key_id.as_deref(), expired);
             }
             Injection::Calm => self.calm(),
-            Injection::RefuseUpgrades { .. }
-            | Injection::SilentAgents { .. }
-            | Injection::Habits { .. }
-            | Injection::Deny { .. }
-            | Injection::Throttle { .. }
-            | Injection::StreamUrl { .. }
-            | Injection::AnswerResume { .. } => self.plan_for_later(injection),
+            Injection::RefuseUpgrades { status, count } => self.plan().refuse_upgrades = (status, count),
+            Injection::SilentAgents { count } => self.plan().silent_agents = count,
+            Injection::Habits { habits } => self.plan().habits = habits,
+            Injection::Deny { action, denied } => self.deny(action, denied),
+            Injection::Throttle { count } => self.plan().throttle = count,
+            Injection::StreamUrl { url } => self.plan().stream_url = Some(url),
+            Injection::AnswerResume { answer } => self.plan().resume_answer = answer,
         }
     }
 
-    fn plan_for_later(&self, injection: Injection) {
-        let mut plan = self.plan();
-        match injection {
-            Injection::RefuseUpgrades { status, count } => plan.refuse_upgrades = (status, count),
-            Injection::SilentAgents { count } => plan.silent_agents = count,
-            Injection::Habits { habits } => plan.habits = habits,
-            Injection::Deny { action, denied: true } => {
-                plan.denied.insert(action);
-            }
-            Injection::Deny { action, denied: false } => {
-                plan.denied.remove(&action);
-            }
-            Injection::Throttle { count } => plan.throttle = count,
-            Injection::StreamUrl { url } => plan.stream_url = Some(url),
-            Injection::AnswerResume { answer } => plan.resume_answer = answer,
-            other => tracing::error!(?other, "not for later"),
+    fn deny(&self, action: String, denied: bool) {
+        let denied_actions = &mut self.plan().denied;
+        if denied {
+            denied_actions.insert(action);
+        } else {
+            denied_actions.remove(&action);
         }
     }
 
     fn each(&self, only: Option<&str>, act: impl Fn(&Arc<Session>)) {
         self.open_sessions(only).iter().for_each(act);
+    }
+
+    fn set_down(&self, down: bool) {
+        self.switch(&self.gateway_down, down, Counter::InjectedOutages);
+        if down {
+            self.order_clients(None, Counter::InjectedClientDrops, &Order::Reset);
+        }
+    }
+
+    fn kill(&self, only: Option<&str>, output: &str) {
+        self.each(only, |session| {
+            self.counters.increment(Counter::InjectedKills);
+            session.end(output);
+        });
     }
 
     fn switch(&self, switch: &watch::Sender<bool>, on: bool, counter: Counter) {

@@ -54,10 +54,6 @@ impl Endpoint {
         let scheme = if self.tls { "https" } else { "http" };
         format!("{scheme}://{}:{}", self.host, self.port)
     }
-
-    pub(crate) fn is_loopback(&self) -> bool {
-        Host::parse(&self.host).is_ok_and(|host| is_loopback(&host))
-    }
 }
 
 pub(crate) fn is_loopback<S: AsRef<str>>(host: &Host<S>) -> bool {
@@ -119,7 +115,6 @@ mod tests {
         assert_eq!((vpce.tls, vpce.port), (true, 443));
         let local = parse("ws://[::1]:4000/").unwrap();
         assert_eq!((local.tls, local.host.as_str(), local.port), (false, "[::1]", 4000));
-        assert!(local.is_loopback());
         assert_eq!(parse("http://localhost:4000").unwrap().api_url(), "http://localhost:4000");
     }
 

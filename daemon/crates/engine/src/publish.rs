@@ -147,6 +147,12 @@ impl Entry {
     }
 }
 
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").field("epoch", &self.shared.epoch).finish_non_exhaustive()
+    }
+}
+
 impl Publisher {
     /// An empty board.
     pub fn new(epoch: Epoch) -> Self {

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Instant;
 
-use crate::version::Version;
 use crate::WsMessage;
+use crate::version::Version;
 
 /// One forwarded connection of a session. Never reused within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,7 +130,9 @@ pub enum SessionEnd {
         output: String,
     },
     /// The agent did not answer.
-    #[error("the agent did not answer in time ({step:?}); it may be starting or overloaded: a new session can succeed")]
+    #[error(
+        "the agent did not answer in time ({step:?}); it may be starting or overloaded: a new session can succeed"
+    )]
     HandshakeTimeout {
         /// What was awaited.
         step: HandshakeStep,
@@ -142,7 +144,9 @@ pub enum SessionEnd {
         reason: String,
     },
     /// The agent cannot multiplex connections.
-    #[error("agent {agent_version} is too old to forward several connections; update it to 3.0.222.0 or later")]
+    #[error(
+        "agent {agent_version} is too old to forward several connections; update it to 3.0.222.0 or later"
+    )]
     AgentTooOld {
         /// What it announced.
         agent_version: Version,

@@ -98,12 +98,12 @@ impl Machine {
             1 => {
                 let kind = PayloadType::from(u32::from(program.byte()));
                 let payload = program.data();
-                self.deliver(kind, payload, 0);
+                self.deliver(kind, &payload, 0);
             }
             2 => {
                 let offset = i64::from(program.byte()) - 8;
                 let payload = program.data();
-                self.deliver(PayloadType::Output, payload, offset);
+                self.deliver(PayloadType::Output, &payload, offset);
             }
             3 => self.acknowledge(i64::from(program.byte())),
             4 => self.handshake(program.byte()),
@@ -153,8 +153,8 @@ impl Machine {
         self.ended |= broken;
     }
 
-    fn deliver(&mut self, kind: PayloadType, payload: Bytes, offset: i64) {
-        let mut message = Message::service(MessageType::OutputStreamData, kind, Uuid::nil(), 1, &payload);
+    fn deliver(&mut self, kind: PayloadType, payload: &[u8], offset: i64) {
+        let mut message = Message::service(MessageType::OutputStreamData, kind, Uuid::nil(), 1, payload);
         message.sequence_number = (self.next_in + offset).max(0);
         if offset == 0 {
             self.next_in += 1;
@@ -176,11 +176,11 @@ impl Machine {
         let request = format!(
             r#"{{"AgentVersion":"{version}","RequestedClientActions":[{{"ActionType":"SessionType","ActionParameters":{{"SessionType":"Port","Properties":{{"type":"LocalPortForwarding"}}}}}}]}}"#
         );
-        self.deliver(PayloadType::HandshakeRequest, Bytes::from(request), 0);
+        self.deliver(PayloadType::HandshakeRequest, request.as_bytes(), 0);
         self.settle();
         self.acknowledge(0);
         if choice & 4 == 0 {
-            self.deliver(PayloadType::HandshakeComplete, Bytes::from_static(b"{}"), 0);
+            self.deliver(PayloadType::HandshakeComplete, b"{}", 0);
             self.settle();
             self.acknowledge(1);
         }
@@ -196,7 +196,7 @@ impl Machine {
         frame.put_u16_le(u16::try_from(payload.len()).unwrap_or(u16::MAX));
         frame.put_u32_le(stream);
         frame.extend_from_slice(&payload);
-        self.deliver(PayloadType::Output, frame.freeze(), 0);
+        self.deliver(PayloadType::Output, &frame, 0);
     }
 
     fn service(&mut self, program: &mut Program) {
@@ -249,7 +249,10 @@ impl Machine {
     }
 
     fn sent(&mut self, message: WsMessage) {
-        assert!(self.session.is_connected() && !self.ended, "nothing is sent without a connection or after the end");
+        assert!(
+            self.session.is_connected() && !self.ended,
+            "nothing is sent without a connection or after the end"
+        );
         let WsMessage::Binary(frame) = message else { return };
         let Ok(message) = Message::decode(frame) else { panic!("our own message is malformed") };
         assert!(message.digest_matches() && !message.payload.is_empty());

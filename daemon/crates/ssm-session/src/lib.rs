@@ -54,7 +54,6 @@ mod version;
 
 #[cfg(feature = "agent")]
 pub use agent::{AgentConfig, AgentEnd, AgentEvent, AgentSession, Habits};
-#[cfg(feature = "agent")]
 pub use channel::Resend;
 pub use config::{Config, MAX_PAYLOAD, MessageRate, SAFE_PAYLOAD};
 pub use error::{OpenError, ProtocolError, WriteError};

@@ -78,7 +78,10 @@ mod tests {
     fn gates_are_exclusive_and_numeric() {
         assert!(!Version::new("3.0.196.0").multiplexes());
         assert!(Version::new("3.0.222.0").multiplexes());
-        assert!(Version::new("3.0.1000.0").multiplexes(), "1000 is more than 196, though its text sorts before");
+        assert!(
+            Version::new("3.0.1000.0").multiplexes(),
+            "1000 is more than 196, though its text sorts before"
+        );
         assert!(Version::new("3.1.1511.0").expects_keepalive());
         assert!(!Version::new("3.1.1511.1").expects_keepalive());
         assert!(!Version::new("2.3.722.0").understands_terminate());
@@ -87,7 +90,9 @@ mod tests {
 
     #[test]
     fn what_is_not_four_numbers_supports_nothing() {
-        for text in ["", "3.3.1142", "3.3.1142.0.1", "3.3.x.0", "v3.3.1142.0", "3.3.1142.-1", "99999999999.0.0.0"] {
+        for text in
+            ["", "3.3.1142", "3.3.1142.0.1", "3.3.x.0", "v3.3.1142.0", "3.3.1142.-1", "99999999999.0.0.0"]
+        {
             assert!(!Version::new(text).multiplexes(), "{text}");
         }
     }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ssm_session::{
-    AgentConfig, AgentEnd, AgentEvent, AgentSession, Habits, Output, ProtocolError, Resend, StreamId, Token, WsMessage,
+    AgentConfig, AgentEnd, AgentEvent, AgentSession, Habits, Output, ProtocolError, Resend, StreamId, Token,
+    WsMessage,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -109,7 +110,16 @@ impl Driver {
         fill_random(&mut seed);
         let (events, events_end) = mpsc::channel(EVENT_CAPACITY);
         let agent = AgentSession::new(agent_config(&session), clock::now(), seed);
-        Self { world, session, agent, streams: HashMap::new(), events, events_end, destination: None, exit: None }
+        Self {
+            world,
+            session,
+            agent,
+            streams: HashMap::new(),
+            events,
+            events_end,
+            destination: None,
+            exit: None,
+        }
     }
 
     /// Runs the session over one connection to the gateway.
@@ -152,7 +162,8 @@ impl Driver {
         loop {
             let now = clock::now();
             let room = session.to_client.entrance.try_reserve().ok();
-            let output = if room.is_some() { self.agent.poll_output(now) } else { self.agent.poll_event(now) };
+            let output =
+                if room.is_some() { self.agent.poll_output(now) } else { self.agent.poll_event(now) };
             match (output, room) {
                 (Output::Send(WsMessage::Binary(frame)), Some(room)) => room.send(frame),
                 (Output::Send(WsMessage::Ping(payload)), _) => self.on_pong(payload),
@@ -303,7 +314,11 @@ fn agent_config(session: &Session) -> AgentConfig {
         habits: Habits {
             message_bytes: habits.message_bytes,
             pacing: (habits.pacing_us > 0).then(|| Duration::from_micros(habits.pacing_us)),
-            resend: if habits.head_only_resend { Resend::HeadOnly { tick: RESEND_TICK } } else { Resend::AllOverdue },
+            resend: if habits.head_only_resend {
+                Resend::HeadOnly { tick: RESEND_TICK }
+            } else {
+                Resend::AllOverdue
+            },
             not_ready: Duration::from_millis(habits.not_ready_ms),
             drain: Duration::from_millis(habits.drain_ms),
         },

@@ -147,7 +147,9 @@ async fn read(id: StreamId, mut socket: OwnedReadHalf, mut credit: mpsc::Receive
             }
             Ok(_) => {}
         }
-        if events.send((id, StreamEvent::Data(buffer.freeze()))).await.is_err() || credit.recv().await.is_none() {
+        if events.send((id, StreamEvent::Data(buffer.freeze()))).await.is_err()
+            || credit.recv().await.is_none()
+        {
             // The handle is gone: the write half finishes what it has.
             return std::future::pending().await;
         }
@@ -156,7 +158,8 @@ async fn read(id: StreamId, mut socket: OwnedReadHalf, mut credit: mpsc::Receive
 
 async fn write(id: StreamId, mut socket: OwnedWriteHalf, mut chunks: mpsc::Receiver<Bytes>, events: &Events) {
     while let Some(chunk) = chunks.recv().await {
-        let event = if socket.write_all(&chunk).await.is_ok() { StreamEvent::Written } else { StreamEvent::Broken };
+        let event =
+            if socket.write_all(&chunk).await.is_ok() { StreamEvent::Written } else { StreamEvent::Broken };
         let broken = matches!(event, StreamEvent::Broken);
         // The driver may have left: what it gave is written all the same.
         let _ = events.send((id, event)).await;

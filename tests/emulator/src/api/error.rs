@@ -56,7 +56,9 @@ impl ApiError {
 
     pub(crate) fn rejected(rejection: &Rejection) -> Self {
         match rejection {
-            Rejection::Missing => Self::bad_request("MissingAuthenticationTokenException", "Missing Authentication Token"),
+            Rejection::Missing => {
+                Self::bad_request("MissingAuthenticationTokenException", "Missing Authentication Token")
+            }
             Rejection::Malformed(part) => {
                 Self::bad_request("IncompleteSignatureException", format!("Authorization header: {part}"))
             }
@@ -64,13 +66,16 @@ impl ApiError {
                 "UnrecognizedClientException",
                 "The security token included in the request is invalid.",
             ),
-            Rejection::Expired => {
-                Self::bad_request("ExpiredTokenException", "The security token included in the request is expired")
-            }
+            Rejection::Expired => Self::bad_request(
+                "ExpiredTokenException",
+                "The security token included in the request is expired",
+            ),
             Rejection::Skewed => Self::bad_request("InvalidSignatureException", "Signature expired"),
             Rejection::Scope { region, service } => Self::bad_request(
                 "InvalidSignatureException",
-                format!("Credential should be scoped to another service or region than {service} in {region}."),
+                format!(
+                    "Credential should be scoped to another service or region than {service} in {region}."
+                ),
             ),
             Rejection::Mismatch => Self::bad_request(
                 "InvalidSignatureException",

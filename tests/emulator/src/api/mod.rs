@@ -70,9 +70,12 @@ fn check_signature(world: &World, parts: &http::request::Parts, body: &[u8]) -> 
         headers: &parts.headers,
         body,
     };
-    sigv4::verify(&received, &world.keyring, Scope { region: None, service: SERVICE }, clock::wall()).map_err(|why| {
-        let counter = if why == Rejection::Expired { Counter::ApiExpired } else { Counter::ApiBadSignature };
-        world.counters.increment(counter);
-        ApiError::rejected(&why)
-    })
+    sigv4::verify(&received, &world.keyring, Scope { region: None, service: SERVICE }, clock::wall()).map_err(
+        |why| {
+            let counter =
+                if why == Rejection::Expired { Counter::ApiExpired } else { Counter::ApiBadSignature };
+            world.counters.increment(counter);
+            ApiError::rejected(&why)
+        },
+    )
 }

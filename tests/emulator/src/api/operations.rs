@@ -45,7 +45,12 @@ struct OfTarget {
     target: String,
 }
 
-pub(super) fn dispatch(world: &Arc<World>, target: &str, region: &str, body: &[u8]) -> Result<Value, ApiError> {
+pub(super) fn dispatch(
+    world: &Arc<World>,
+    target: &str,
+    region: &str,
+    body: &[u8],
+) -> Result<Value, ApiError> {
     let counters = &world.counters;
     let answer = match target {
         "AmazonSSM.StartSession" => {
@@ -107,7 +112,9 @@ fn session_request(region: &str, input: StartSession) -> Result<SessionRequest, 
         other => return Err(ApiError::no_such_document(other)),
     };
     if let Some(unknown) = input.parameters.keys().find(|name| !allowed.contains(&name.as_str())) {
-        return Err(ApiError::parameters(format!("Parameter {unknown} is not defined in document {document}.")));
+        return Err(ApiError::parameters(format!(
+            "Parameter {unknown} is not defined in document {document}."
+        )));
     }
     let value = |name: &str| match input.parameters.get(name).map(Vec::as_slice) {
         None => Ok(None),
@@ -141,15 +148,20 @@ fn port_number(text: &str) -> Option<u16> {
 }
 
 fn bad_port(name: &str, value: &str) -> ApiError {
-    ApiError::parameters(format!("Parameter \"{name}\" with value \"{value}\" does not match the allowed pattern."))
+    ApiError::parameters(format!(
+        "Parameter \"{name}\" with value \"{value}\" does not match the allowed pattern."
+    ))
 }
 
 fn resume_session(world: &World, region: &str, input: &OfSession) -> Result<Value, ApiError> {
     allow(world, "ssm:ResumeSession", &session_arn(world, region, &input.session_id))?;
-    let session = world.session(&input.session_id).ok_or_else(|| ApiError::no_such_session(&input.session_id))?;
+    let session =
+        world.session(&input.session_id).ok_or_else(|| ApiError::no_such_session(&input.session_id))?;
     if session.is_over() {
         return match world.plan().resume_answer {
-            ResumeAnswer::EmptyToken => Ok(json!({ "SessionId": session.id, "StreamUrl": "", "TokenValue": "" })),
+            ResumeAnswer::EmptyToken => {
+                Ok(json!({ "SessionId": session.id, "StreamUrl": "", "TokenValue": "" }))
+            }
             ResumeAnswer::DoesNotExist => Err(ApiError::no_such_session(&session.id)),
         };
     }
@@ -191,6 +203,7 @@ fn describe_instances(world: &World, region: &str) -> Value {
 
 fn grant(world: &World, session: &Session, renew: bool) -> Value {
     let grant = if renew { session.renew_grant() } else { session.grant() };
+    world.note_token(&grant.token);
     let scheme = if world.tls.is_some() { "wss" } else { "ws" };
     let address = world.gateway_address;
     let (path, query) = (upgrade::path(&session.id), upgrade::query(&grant.cell_number));

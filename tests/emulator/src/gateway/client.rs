@@ -39,7 +39,7 @@ pub(crate) enum Order {
     OversizeClose { bytes: u16 },
     /// A newer connection took the session over.
     Evicted,
-    /// `channel_closed` was sent; nothing follows.
+    /// Everything up to `channel_closed` is written; nothing follows.
     EndOfSession,
 }
 
@@ -56,6 +56,7 @@ struct OpenMessage {
 /// Serves one connection until it ends.
 pub(crate) async fn serve<T: Transport>(world: &Arc<World>, stream: T) {
     let session = OnceLock::new();
+    #[expect(clippy::result_large_err, reason = "the WebSocket library's signature")]
     let check = |request: &Request, response: Response| {
         let found = upgrade::check(world, request)?;
         let _ = session.set(found);
@@ -128,10 +129,10 @@ impl<T: Transport> Connection<T> {
             let writing = write(world.black_hole.subscribe(), frames, &mut sink);
             tokio::select! {
                 biased;
-                order = orders.recv() => order,
+                Some(order) = orders.recv() => Some(order),
                 () = overstayed(&session) => Some(Order::Reset),
                 () = reading => None,
-                () = writing => None,
+                finished = writing => finished.then_some(Order::EndOfSession),
             }
         };
         let Ok(socket) = sink.reunite(stream) else { return };
@@ -227,18 +228,22 @@ async fn read<T: Transport>(world: &World, session: &Session, stream: &mut Split
     }
 }
 
+/// Writes until the session lets the connection go; false when the connection broke before.
 async fn write<T: Transport>(
     mut black_hole: watch::Receiver<bool>,
     mut frames: mpsc::Receiver<Bytes>,
     sink: &mut SplitSink<WebSocketStream<T>, Message>,
-) {
+) -> bool {
     while let Some(frame) = frames.recv().await {
-        if black_hole.wait_for(|dark| !dark).await.is_err() || sink.feed(Message::Binary(frame)).await.is_err() {
-            return;
+        if black_hole.wait_for(|dark| !dark).await.is_err()
+            || sink.feed(Message::Binary(frame)).await.is_err()
+        {
+            return false;
         }
         // One flush for all that is there.
         if frames.is_empty() && sink.flush().await.is_err() {
-            return;
+            return false;
         }
     }
+    true
 }

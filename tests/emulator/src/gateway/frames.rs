@@ -29,9 +29,9 @@ pub(crate) fn kind(message: Option<&Message>) -> FrameKind {
         MessageType::InputStreamData | MessageType::OutputStreamData => match message.payload_type {
             PayloadType::Output => FrameKind::Data,
             PayloadType::Flag => FrameKind::Flag,
-            PayloadType::HandshakeRequest | PayloadType::HandshakeResponse | PayloadType::HandshakeComplete => {
-                FrameKind::Handshake
-            }
+            PayloadType::HandshakeRequest
+            | PayloadType::HandshakeResponse
+            | PayloadType::HandshakeComplete => FrameKind::Handshake,
             PayloadType::None
             | PayloadType::Error
             | PayloadType::Size

@@ -86,7 +86,12 @@ impl Urgent {
 
 impl LineEnd {
     /// Runs the line until its last message, or until the session is over and nothing is left.
-    pub(crate) async fn run(self, world: Arc<World>, session: Arc<Session>, side: watch::Receiver<Option<Side>>) {
+    pub(crate) async fn run(
+        self,
+        world: Arc<World>,
+        session: Arc<Session>,
+        side: watch::Receiver<Option<Side>>,
+    ) {
         let faults = world.line_faults(self.direction);
         let rng = seeded(*faults.borrow(), self.direction);
         let mut runner = Runner {
@@ -170,7 +175,7 @@ impl Runner {
             self.deliver(frame).await;
         }
         self.deliver(last).await;
-        self.session.order_client(Order::EndOfSession);
+        self.session.release_client();
     }
 
     /// Counts a frame and decides what becomes of it.

@@ -221,6 +221,11 @@ impl Session {
         }
     }
 
+    /// Nothing more will be sent: the connection may end when it has written what it has.
+    pub(crate) fn release_client(&self) {
+        self.client.send_replace(None);
+    }
+
     /// The agent connects; `None` when the session is over.
     pub(crate) fn attach_agent(&self) -> Option<Wires> {
         if self.is_over() {
@@ -345,7 +350,11 @@ impl Grant {
         fill_random(&mut cell);
         let cell = base64::engine::general_purpose::STANDARD.encode(cell);
         // A real one looks like base64 and holds all three characters that clients like to re-encode.
-        Self { token: format!("AAEAA{}", random_text(200)), cell_number: format!("AAEAA+x/y{cell}="), used: false }
+        Self {
+            token: format!("AAEAA{}", random_text(200)),
+            cell_number: format!("AAEAA+x/y{cell}="),
+            used: false,
+        }
     }
 }
 

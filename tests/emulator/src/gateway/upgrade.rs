@@ -15,14 +15,29 @@ use crate::world::{World, take_one};
 const PATH: &str = "/v1/data-channel/";
 const SERVICE: &str = "ssmmessages";
 
+/// An upgrade that is not granted.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    text: String,
+}
+
+impl From<Refusal> for ErrorResponse {
+    fn from(refusal: Refusal) -> Self {
+        let mut response = Response::new(Some(refusal.text));
+        *response.status_mut() = refusal.status;
+        response
+    }
+}
+
 /// The session that the upgrade is for, or the answer that refuses it. Counted either way.
-pub(crate) fn check(world: &World, request: &Request) -> Result<Arc<Session>, ErrorResponse> {
+pub(crate) fn check(world: &World, request: &Request) -> Result<Arc<Session>, Refusal> {
     let answer = refused_on_order(world).and_then(|()| session_of(world, request));
     world.counters.increment(if answer.is_ok() { Counter::Upgrades } else { Counter::UpgradesRefused });
     answer
 }
 
-fn refused_on_order(world: &World) -> Result<(), ErrorResponse> {
+fn refused_on_order(world: &World) -> Result<(), Refusal> {
     let status = {
         let mut plan = world.plan();
         let status = plan.refuse_upgrades.0;
@@ -34,7 +49,7 @@ fn refused_on_order(world: &World) -> Result<(), ErrorResponse> {
     Err(refusal(status, "refused on order"))
 }
 
-fn session_of(world: &World, request: &Request) -> Result<Arc<Session>, ErrorResponse> {
+fn session_of(world: &World, request: &Request) -> Result<Arc<Session>, Refusal> {
     let uri = request.uri();
     let id = uri.path().strip_prefix(PATH).ok_or_else(|| refusal(StatusCode::NOT_FOUND, "no such path"))?;
     let id = percent_decode_str(id).decode_utf8_lossy();
@@ -47,7 +62,10 @@ fn session_of(world: &World, request: &Request) -> Result<Arc<Session>, ErrorRes
         return Err(refusal(StatusCode::NOT_FOUND, "the session is over"));
     }
     if uri.query() != Some(&query(&session.grant().cell_number)) {
-        return Err(refusal(StatusCode::BAD_REQUEST, "the query is not the latest StreamUrl's, byte for byte"));
+        return Err(refusal(
+            StatusCode::BAD_REQUEST,
+            "the query is not the latest StreamUrl's, byte for byte",
+        ));
     }
     Ok(session)
 }
@@ -62,7 +80,7 @@ pub(crate) fn path(session_id: &str) -> String {
     format!("{PATH}{session_id}")
 }
 
-fn check_signature(world: &World, request: &Request, region: &str) -> Result<(), ErrorResponse> {
+fn check_signature(world: &World, request: &Request, region: &str) -> Result<(), Refusal> {
     let received = Received {
         method: request.method().as_str(),
         path: request.uri().path(),
@@ -81,8 +99,6 @@ fn check_signature(world: &World, request: &Request, region: &str) -> Result<(),
     }
 }
 
-fn refusal(status: StatusCode, text: &str) -> ErrorResponse {
-    let mut response = Response::new(Some(text.to_owned()));
-    *response.status_mut() = status;
-    response
+fn refusal(status: StatusCode, text: &str) -> Refusal {
+    Refusal { status, text: text.to_owned() }
 }

@@ -55,8 +55,11 @@ fn verify_upgrade(path: &str, query: &str, headers: &HeaderMap) -> Result<(), Re
 #[test]
 fn get_vanilla_of_the_published_suite() {
     let signature = "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31";
-    let headers =
-        headers("service", signature, &[("host", "example.amazonaws.com"), ("x-amz-date", "20150830T123600Z")]);
+    let headers = headers(
+        "service",
+        signature,
+        &[("host", "example.amazonaws.com"), ("x-amz-date", "20150830T123600Z")],
+    );
     let now = datetime!(2015-08-30 12:36:00 UTC);
     let scope = Scope { region: None, service: "service" };
     assert_eq!(verify(&get("/", "", &headers), &keyring(None), scope, now), Ok("us-east-1".into()));
@@ -134,7 +137,13 @@ fn expired_credentials_are_told_from_wrong_ones() {
     let keyring = keyring(None);
     keyring.set_expired(Some(KEY_ID), true);
     let right = upgrade(UPGRADE_SIGNATURE);
-    assert_eq!(verify(&get(UPGRADE_PATH, UPGRADE_QUERY, &right), &keyring, MESSAGES, NOW), Err(Rejection::Expired));
+    assert_eq!(
+        verify(&get(UPGRADE_PATH, UPGRADE_QUERY, &right), &keyring, MESSAGES, NOW),
+        Err(Rejection::Expired)
+    );
     let wrong = upgrade(&"0".repeat(64));
-    assert_eq!(verify(&get(UPGRADE_PATH, UPGRADE_QUERY, &wrong), &keyring, MESSAGES, NOW), Err(Rejection::Mismatch));
+    assert_eq!(
+        verify(&get(UPGRADE_PATH, UPGRADE_QUERY, &wrong), &keyring, MESSAGES, NOW),
+        Err(Rejection::Mismatch)
+    );
 }

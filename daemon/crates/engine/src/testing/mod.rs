@@ -1,1 +1,180 @@
-//! Fakes of the ports.
+//! Twins of the ports, in memory and under the test's control.
+//!
+//! | port | twin |
+//! |---|---|
+//! | `Clock` | [`TestClock`]: the runtime's clock, which stands still under `start_paused` |
+//! | `Entropy` | [`TestEntropy`]: a counter |
+//! | `TunnelStore` | [`MemoryStore`] |
+//! | `LocalNetwork` | [`MemoryNetwork`]: ports and connections |
+//! | `SsmApi` | [`ScriptedSsm`]: succeeds unless told otherwise, and knows which sessions are open |
+//! | `ChannelDialer` | [`ScriptedDialer`]: hands the far end of each channel to the test |
+
+mod channel;
+mod dialer;
+mod network;
+mod ssm;
+mod store;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use stormtunnel_model::settings::Settings;
+use stormtunnel_model::{Etag, Intent, Timestamp, Tunnel, TunnelId, TunnelSpec};
+use tokio::sync::watch;
+
+pub use self::channel::{FarEnd, MemoryChannel, memory_channel};
+pub use self::dialer::{Dialled, ScriptedDialer};
+pub use self::network::{MemoryClient, MemoryNetwork, MemoryStream, local_pair};
+pub use self::ssm::ScriptedSsm;
+pub use self::store::MemoryStore;
+use crate::engine::Ports;
+use crate::handle::EngineHandle;
+use crate::ports::{Clock, Entropy, StoredTunnel};
+use crate::publish::Change;
+
+/// How long a test waits for something before it fails. Under a paused clock this costs nothing.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The runtime's clock: `tokio::time::pause` stops it.
+#[derive(Debug)]
+pub struct TestClock {
+    start: tokio::time::Instant,
+}
+
+impl TestClock {
+    /// A clock whose wall time begins in November 2023. Needs a runtime.
+    pub fn new() -> Self {
+        Self { start: tokio::time::Instant::now() }
+    }
+}
+
+impl Default for TestClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for TestClock {
+    fn mono(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000).plus(self.start.elapsed())
+    }
+}
+
+/// Seeds that count up: every run of a test gets the same ones.
+#[derive(Debug, Default)]
+pub struct TestEntropy(AtomicU64);
+
+impl Entropy for TestEntropy {
+    fn seed(&self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        let number = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        seed.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&number.to_be_bytes()));
+        seed
+    }
+}
+
+/// A set of twins, each at hand for the test.
+#[derive(Clone)]
+pub struct World {
+    /// Sessions.
+    pub ssm: Arc<ScriptedSsm>,
+    /// Channels.
+    pub dialer: Arc<ScriptedDialer>,
+    /// Local ports.
+    pub network: Arc<MemoryNetwork>,
+    /// Stored tunnels.
+    pub store: Arc<MemoryStore>,
+    /// Settings, to be changed while the engine runs.
+    pub settings: watch::Sender<Arc<Settings>>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            ssm: Arc::default(),
+            dialer: Arc::default(),
+            network: Arc::default(),
+            store: Arc::default(),
+            settings: watch::Sender::new(Arc::default()),
+        }
+    }
+}
+
+impl World {
+    /// The ports for [`crate::Engine::start`]. Needs a runtime.
+    pub fn ports(&self) -> Ports {
+        Ports {
+            ssm: Arc::clone(&self.ssm) as _,
+            dialer: Arc::clone(&self.dialer) as _,
+            network: Arc::clone(&self.network) as _,
+            store: Arc::clone(&self.store) as _,
+            clock: Arc::new(TestClock::new()),
+            entropy: Arc::new(TestEntropy::default()),
+        }
+    }
+}
+
+/// A tunnel to `db.internal:5432` with an automatic port.
+///
+/// # Panics
+/// When `name` is no tunnel name.
+#[expect(clippy::expect_used, reason = "test support: a panic is the test's failure")]
+pub fn spec(name: &str) -> TunnelSpec {
+    TunnelSpec {
+        name: name.parse().expect("a tunnel name"),
+        profile: None,
+        region: Some("eu-west-1".parse().expect("a region")),
+        target: "i-0abcdef1234567890".parse().expect("a target"),
+        remote: "db.internal:5432".parse().expect("a remote"),
+        local: "auto".parse().expect("a local end"),
+        allow_non_loopback: false,
+    }
+}
+
+/// The tunnel as a store would have it, never started.
+pub fn stored(spec: TunnelSpec) -> StoredTunnel {
+    let created_at = Timestamp::from_millis(1_700_000_000_000);
+    let mut random = [0; 10];
+    random.iter_mut().zip(spec.name.as_str().bytes()).for_each(|(random, byte)| *random = byte);
+    StoredTunnel {
+        id: TunnelId::new(created_at, &random),
+        etag: Etag(1),
+        created_at,
+        spec,
+        intent: Intent::Stop,
+        kept_port: None,
+        request_id: None,
+    }
+}
+
+/// Waits until a tunnel is as wanted, and answers how it is then.
+///
+/// # Panics
+/// When it is not within [`PATIENCE`].
+#[expect(clippy::panic, reason = "test support: a panic is the test's failure")]
+pub async fn wait_until(handle: &EngineHandle, name: &str, wanted: impl Fn(&Tunnel) -> bool) -> Tunnel {
+    let mut watcher = handle.watch(None, vec![name.to_owned()]);
+    let search = async {
+        while let Some(event) = watcher.next().await {
+            let tunnels = match event.change {
+                Change::Snapshot(tunnels) => tunnels,
+                Change::Changed(tunnel) => vec![tunnel],
+                Change::Deleted { .. } | Change::Resumed => Vec::new(),
+            };
+            if let Some(tunnel) = tunnels.into_iter().find(|tunnel| wanted(tunnel)) {
+                return Some(tunnel);
+            }
+        }
+        None
+    };
+    match tokio::time::timeout(PATIENCE, search).await {
+        Ok(Some(tunnel)) => tunnel,
+        Ok(None) | Err(_) => panic!("tunnel {name} never got there; it is {:?}", handle.get(name)),
+    }
+}

@@ -307,8 +307,9 @@ impl Actor {
         let Some(session) = self.parts.machine.wants_channel(attempt) else { return };
         let answer = match dialled {
             Ok((channel, token)) => {
-                let handle = self.sessions.get(&session);
-                handle.into_iter().for_each(|handle| handle.connect(Connect { attempt, channel, token }));
+                if let Some(session) = self.sessions.get(&session) {
+                    session.connect(Connect { attempt, channel, token });
+                }
                 Answer::ChannelOpened
             }
             Err(fault) => Answer::ChannelFailed(fault),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_util::{Sink as _, SinkExt as _, Stream as _};
+use futures_util::SinkExt as _;
 use secrecy::SecretString;
 use ssm_session::{Output, ResetReason, SessionEvent, Token, WsMessage};
 use stormtunnel_model::{Attempt, Fault, FaultKind, RemoteHealth, TunnelSpec};
@@ -70,6 +70,7 @@ pub(crate) struct Driver {
     /// Fires when the session is to be ended.
     end: Pin<Box<WaitForCancellationFutureOwned>>,
     ending: bool,
+    was_up: bool,
     link: Option<Link>,
     timer: Pin<Box<Sleep>>,
     /// What the timer is set to; absent when nothing is due.
@@ -103,6 +104,7 @@ impl Driver {
             connects,
             end: Box::pin(end.cancelled_owned()),
             ending: false,
+            was_up: false,
             link: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             due: None,
@@ -260,7 +262,10 @@ impl Driver {
                 }
                 self.tell(News::Agent(agent_version.as_str().to_owned()));
             }
-            SessionEvent::Up => self.tell(News::Machine(SessionNews::HandshakeUp)),
+            SessionEvent::Up => {
+                self.was_up = true;
+                self.tell(News::Machine(SessionNews::HandshakeUp));
+            }
             SessionEvent::Readable(_) | SessionEvent::RemoteFinished(_) => self.learn_remote(RemoteHealth::Ok),
             SessionEvent::Reset { reason: ResetReason::RefusedByRemote, .. } | SessionEvent::RemoteConnectFailed => {
                 self.learn_remote(RemoteHealth::Refused);
@@ -280,10 +285,7 @@ impl Driver {
                 let detail = "the gateway did not answer a ping in time";
                 self.lose_link(Fault::new(FaultKind::Network, detail), now);
             }
-            SessionEvent::Ended(end) => {
-                let was_up = self.shared.lock().session.is_up();
-                self.steps.push_back(Step::Ended(ending(end, was_up, &self.spec)));
-            }
+            SessionEvent::Ended(end) => self.steps.push_back(Step::Ended(ending(end, self.was_up, &self.spec))),
         }
     }
 

@@ -134,7 +134,7 @@ impl SessionTask {
     }
 
     /// An actor that is gone needs no news.
-    async fn tell(&self, news: News) {
+    async fn tell(&mut self, news: News) {
         let _gone = self.mailbox.send(Message::Session(self.started, news)).await;
     }
 }

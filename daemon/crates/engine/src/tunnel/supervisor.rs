@@ -4,12 +4,13 @@
 //! awaited by a task of the call. An actor that fails is replaced; the others do not notice.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use stormtunnel_model::{Etag, Fault, FaultKind, Intent, RequestId, Tunnel, TunnelId, TunnelSpec};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use crate::publish::{Meter, stopped_tunnel};
 use crate::tasks::TaskFailed;
 use crate::tunnel::actor::{Actor, ActorParts, MAILBOX_CAPACITY, Message, Order, PortChosen, Wanted};
 use crate::tunnel::context::Context;
-use crate::tunnel::machine::{self, STOP_WAIT, TunnelMachine};
+use crate::tunnel::machine::{self, PROVED_AFTER, STOP_WAIT, TunnelMachine};
 use crate::tunnel::rules::{check_port, check_spec, kept_port_after};
 use crate::tunnel::session_task::see_out;
 
@@ -38,16 +39,20 @@ pub(crate) struct Supervisor {
     commands: mpsc::Receiver<Command>,
     ports_chosen: (mpsc::Sender<PortChosen>, mpsc::Receiver<PortChosen>),
     /// Actors, until they end.
-    actors: FuturesUnordered<BoxFuture<'static, (TunnelId, Result<(), TaskFailed>)>>,
+    actors: FuturesUnordered<ActorEnd>,
     stop: CancellationToken,
 }
+
+/// Ends with its actor. `Sync`, so that the supervisor can lend itself across an await.
+type ActorEnd = Pin<Box<dyn Future<Output = (TunnelId, Result<(), TaskFailed>)> + Send + Sync>>;
 
 struct Entry {
     stored: StoredTunnel,
     mailbox: mpsc::Sender<Message>,
     meter: Arc<Meter>,
-    /// Failures of its actor in a row.
+    /// Failures of its actor in a row, and the last one.
     crashes: u32,
+    crashed_at: Option<Instant>,
     /// Set by a deletion: who waits for it.
     deleting: Option<Vec<oneshot::Sender<Tunnel>>>,
 }
@@ -92,8 +97,9 @@ impl Supervisor {
         tracing::info!(sessions = left.len(), "ending sessions that the last daemon left open");
         let context = Arc::clone(&self.context);
         let cleanup = async move {
-            let endings = left.iter().map(|record| see_out(&context, record, false));
-            futures_util::stream::iter(endings).buffer_unordered(CLEANUP_PARALLEL).collect::<()>().await;
+            let context = &context;
+            let endings = stream::iter(left).map(|record| async move { see_out(context, &record, false).await });
+            endings.buffer_unordered(CLEANUP_PARALLEL).collect::<()>().await;
         };
         let _stopping = self.context.tasks.spawn("end left sessions", cleanup);
     }
@@ -147,9 +153,12 @@ impl Supervisor {
         spec: TunnelSpec,
         start: bool,
     ) -> Result<(TunnelId, Option<oneshot::Receiver<()>>), Fault> {
-        if let Some(existing) = self.created_before(request_id.as_ref(), &spec)? {
-            let done = if start { self.set_intent(existing, Intent::Run, machine::Command::Run).await? } else { None };
-            return Ok((existing, done));
+        if let Some(id) = self.requested_before(request_id.as_ref()) {
+            return Ok((id, None));
+        }
+        if let Some(id) = self.same_tunnel(&spec)? {
+            let done = if start { self.set_intent(id, Intent::Run, machine::Command::Run).await? } else { None };
+            return Ok((id, done));
         }
         check_spec(&spec)?;
         check_port(&spec, None, self.stored())?;
@@ -165,12 +174,14 @@ impl Supervisor {
         Ok((id, done))
     }
 
-    /// The tunnel that a creation repeats, if it does.
-    fn created_before(&self, request_id: Option<&RequestId>, spec: &TunnelSpec) -> Result<Option<TunnelId>, Fault> {
-        let repeated = |stored: &&StoredTunnel| request_id.is_some() && stored.request_id.as_ref() == request_id;
-        if let Some(stored) = self.stored().find(repeated) {
-            return Ok(Some(stored.id));
-        }
+    /// The tunnel that this very request made. It is left as it is: the repeat may be older than a later change.
+    fn requested_before(&self, request_id: Option<&RequestId>) -> Option<TunnelId> {
+        request_id?;
+        self.stored().find(|stored| stored.request_id.as_ref() == request_id).map(|stored| stored.id)
+    }
+
+    /// The tunnel of that name, if it has the same spec.
+    fn same_tunnel(&self, spec: &TunnelSpec) -> Result<Option<TunnelId>, Fault> {
         let Some(entry) = self.tunnels.values().find(|entry| entry.stored.spec.name == spec.name) else {
             return Ok(None);
         };
@@ -325,7 +336,7 @@ impl Supervisor {
         let machine = TunnelMachine::new(self.context.ports.entropy.seed());
         let wanted = Wanted { spec: stored.spec.clone(), kept_port: stored.kept_port };
         let mailbox = self.spawn_actor(stored.id, wanted, machine, Arc::clone(&meter));
-        let entry = Entry { mailbox, meter, crashes: 0, deleting: None, stored };
+        let entry = Entry { mailbox, meter, crashes: 0, crashed_at: None, deleting: None, stored };
         self.tunnels.insert(entry.stored.id, entry);
     }
 
@@ -348,7 +359,7 @@ impl Supervisor {
             ports_chosen: self.ports_chosen.0.clone(),
         };
         if let Ok(task) = self.context.tasks.spawn("tunnel", Actor::new(parts).run()) {
-            self.actors.push(task.map(move |ended| (id, ended)).boxed());
+            self.actors.push(Box::pin(task.map(move |ended| (id, ended))));
         }
         sender
     }
@@ -364,11 +375,14 @@ impl Supervisor {
             return;
         }
         let Err(failed) = ended else { return };
-        entry.crashes += 1;
+        let now = self.context.now();
+        let long_ago = |at: Instant| now.mono.saturating_duration_since(at) > PROVED_AFTER;
+        entry.crashes = if entry.crashed_at.is_none_or(long_ago) { 1 } else { entry.crashes + 1 };
+        entry.crashed_at = Some(now.mono);
         let (crashes, wanted, meter) = (entry.crashes, entry.wanted(), Arc::clone(&entry.meter));
         let seed = self.context.ports.entropy.seed();
         let machine = match entry.stored.intent {
-            Intent::Run => TunnelMachine::crashed(self.context.now(), seed, crashes, Fault::internal(failed.message)),
+            Intent::Run => TunnelMachine::crashed(now, seed, crashes, Fault::internal(failed.message)),
             Intent::Stop => TunnelMachine::new(seed),
         };
         let mailbox = self.spawn_actor(id, wanted, machine, meter);

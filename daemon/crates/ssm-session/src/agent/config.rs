@@ -11,7 +11,8 @@ use crate::version::Version;
 /// The agent's words when the client does not answer.
 pub(super) const HANDSHAKE_TIMED_OUT: &str = "Encountered error while initiating handshake. Handshake timed out. Please ensure that you have the latest version of the session manager plugin.";
 /// The agent's words when the client could not do what was asked.
-pub(super) const HANDSHAKE_REFUSED: &str = "Encountered error while initiating handshake. Failed to process action";
+pub(super) const HANDSHAKE_REFUSED: &str =
+    "Encountered error while initiating handshake. Failed to process action";
 
 /// What amazon-ssm-agent does that nothing obliges it to; each can be changed to see what a client makes of it.
 #[derive(Clone, Debug)]

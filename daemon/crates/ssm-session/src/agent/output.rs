@@ -68,9 +68,15 @@ impl AgentSession {
             return None;
         }
         if let Some((payload_type, payload)) = self.controls.pop_front() {
-            return Some(WsMessage::Binary(self.channel.send(payload_type, payload.len(), false, now, |out| {
-                out.extend_from_slice(&payload);
-            })));
+            return Some(WsMessage::Binary(self.channel.send(
+                payload_type,
+                payload.len(),
+                false,
+                now,
+                |out| {
+                    out.extend_from_slice(&payload);
+                },
+            )));
         }
         self.next_data(now).map(WsMessage::Binary)
     }

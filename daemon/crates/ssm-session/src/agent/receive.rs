@@ -78,7 +78,9 @@ impl AgentSession {
 
     fn process(&mut self, message: Message, now: Now) -> Result<(), ProtocolError> {
         match (&self.phase, message.payload_type) {
-            (Phase::AwaitResponse { .. }, PayloadType::HandshakeResponse) => self.handle_response(&message, now),
+            (Phase::AwaitResponse { .. }, PayloadType::HandshakeResponse) => {
+                self.handle_response(&message, now)
+            }
             (Phase::Ready, PayloadType::Output) => self.destinations.handle_input(message.payload, now.mono),
             (Phase::Ready, PayloadType::Flag) => {
                 if Flag::decode(&message.payload) == Some(Flag::TerminateSession) {

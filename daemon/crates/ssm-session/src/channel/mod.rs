@@ -17,13 +17,13 @@ pub(crate) use self::bucket::RateBucket;
 pub(crate) use self::inbox::{Arrival, Inbox};
 use self::outbox::Outbox;
 pub use self::outbox::Resend;
+use crate::ProtocolError;
 use crate::ids::IdSource;
 use crate::kind::{MessageType, PayloadType};
 use crate::message::{FLAG_FIN, FLAG_SYN, Header, Message, PAYLOAD_OFFSET, seal};
 use crate::payload::{AcknowledgedNumber, write_acknowledge};
 use crate::statistics::{Counters, Statistics};
 use crate::time::{Now, earliest};
-use crate::ProtocolError;
 
 /// A pause without a word from anybody ends by itself: the official client ignores pauses altogether, and two sides
 /// that both wait for the other would wait for ever.
@@ -128,7 +128,11 @@ impl Channel {
     ///
     /// # Errors
     /// The body is not an acknowledgement's.
-    pub(crate) fn acknowledged(&mut self, payload: &[u8], now: Instant) -> Result<Option<i64>, ProtocolError> {
+    pub(crate) fn acknowledged(
+        &mut self,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<Option<i64>, ProtocolError> {
         let body: AcknowledgedNumber =
             serde_json::from_slice(payload).map_err(|_| ProtocolError::Body { body: "acknowledgement" })?;
         self.paused_at = None;
@@ -222,9 +226,16 @@ impl Channel {
 
     /// Exchanges the payload of an unacknowledged message. Only for payloads whose content means nothing: the peer may
     /// have processed either.
-    pub(crate) fn replace(&mut self, number: i64, payload_type: PayloadType, payload: &[u8], now: Now) -> bool {
+    pub(crate) fn replace(
+        &mut self,
+        number: i64,
+        payload_type: PayloadType,
+        payload: &[u8],
+        now: Now,
+    ) -> bool {
         let header = self.data_header(payload_type, number, now);
-        let frame = build(&mut self.blocks, BLOCK, payload.len(), &header, |out| out.extend_from_slice(payload));
+        let frame =
+            build(&mut self.blocks, BLOCK, payload.len(), &header, |out| out.extend_from_slice(payload));
         self.outbox.replace(number, frame)
     }
 

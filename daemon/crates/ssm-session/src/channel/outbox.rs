@@ -14,8 +14,12 @@ use crate::rtt::RttEstimator;
 
 /// Times after its first sending at which the first message behind the handshake is sent again: the agent is not
 /// ready for some milliseconds and drops it without a word.
-const QUICK: [Duration; 4] =
-    [Duration::from_millis(10), Duration::from_millis(20), Duration::from_millis(40), Duration::from_millis(80)];
+const QUICK: [Duration; 4] = [
+    Duration::from_millis(10),
+    Duration::from_millis(20),
+    Duration::from_millis(40),
+    Duration::from_millis(80),
+];
 
 /// Which unacknowledged messages are sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -109,7 +109,8 @@ impl SendWindow {
     /// The path is a new one: what was measured on the old one is void.
     pub(crate) fn restart(&mut self, now: Instant) {
         let delivered = self.delivered;
-        *self = Self { delivered, starved_until: Some(delivered), round_ends_at: delivered, ..Self::new(now) };
+        *self =
+            Self { delivered, starved_until: Some(delivered), round_ends_at: delivered, ..Self::new(now) };
     }
 
     fn measure_min_rtt(&mut self, rtt: Duration, now: Instant) {
@@ -128,7 +129,8 @@ impl SendWindow {
     fn measure_rate(&mut self, departure: &Departure, now: Instant) {
         let interval = (now - departure.delivered_at).max(Duration::from_micros(1));
         let delivered = self.delivered - departure.delivered;
-        let rate = u64::try_from(u128::from(delivered) * 1_000_000 / interval.as_micros()).unwrap_or(u64::MAX);
+        let rate =
+            u64::try_from(u128::from(delivered) * 1_000_000 / interval.as_micros()).unwrap_or(u64::MAX);
         let best = self.rates.iter().copied().max().unwrap_or(0);
         if let Some(newest) = self.rates.back_mut()
             && (!departure.starved || rate > best)
@@ -213,7 +215,8 @@ mod tests {
         let later = start + Duration::from_secs(5);
         let long = Duration::from_millis(100);
         run(&mut window, later, 10_000_000, long, Duration::from_secs(30));
-        let delivered = run(&mut window, later + Duration::from_secs(30), 10_000_000, long, Duration::from_secs(5));
+        let delivered =
+            run(&mut window, later + Duration::from_secs(30), 10_000_000, long, Duration::from_secs(5));
         assert!(delivered > 35_000_000, "{delivered} of 50 MB possible");
     }
 
@@ -226,7 +229,12 @@ mod tests {
             window.starve(0);
             let departure = window.departure(0, now);
             window.starve(10);
-            window.acknowledged(10, &departure, Some(Duration::from_millis(1)), now + Duration::from_millis(1));
+            window.acknowledged(
+                10,
+                &departure,
+                Some(Duration::from_millis(1)),
+                now + Duration::from_millis(1),
+            );
         }
         assert_eq!(window.limit(), INITIAL);
     }

@@ -152,7 +152,11 @@ impl PortSession {
         match self.phase.clone() {
             Phase::Terminating { .. } => self.end(SessionEnd::UserTerminated { confirmed: false }),
             Phase::Refusing(end) => self.end(end),
-            Phase::AwaitRequest | Phase::AwaitComplete | Phase::AwaitReady { .. } | Phase::Up | Phase::Over => {
+            Phase::AwaitRequest
+            | Phase::AwaitComplete
+            | Phase::AwaitReady { .. }
+            | Phase::Up
+            | Phase::Over => {
                 self.judge_payload_size(now);
             }
         }

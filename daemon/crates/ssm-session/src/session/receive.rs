@@ -113,9 +113,11 @@ impl PortSession {
         let end = match self.phase.clone() {
             Phase::Terminating { .. } => SessionEnd::UserTerminated { confirmed: true },
             Phase::Refusing(end) => end,
-            Phase::AwaitRequest | Phase::AwaitComplete | Phase::AwaitReady { .. } | Phase::Up | Phase::Over => {
-                SessionEnd::ServiceClosed { output: body.output }
-            }
+            Phase::AwaitRequest
+            | Phase::AwaitComplete
+            | Phase::AwaitReady { .. }
+            | Phase::Up
+            | Phase::Over => SessionEnd::ServiceClosed { output: body.output },
         };
         self.end(end);
     }
@@ -159,7 +161,8 @@ impl PortSession {
             Phase::AwaitReady { .. } | Phase::Up => self.streams.handle_input(payload, now.mono),
             // A session without handshake begins with output: that is how shells look.
             Phase::AwaitRequest => {
-                let reason = "the document starts a shell session, not a port session; use a port forwarding document";
+                let reason =
+                    "the document starts a shell session, not a port session; use a port forwarding document";
                 self.end(SessionEnd::HandshakeRejected { reason: reason.to_owned() });
                 Ok(())
             }
@@ -173,7 +176,10 @@ impl PortSession {
     fn handle_request(&mut self, payload: &[u8], now: Now) -> Result<(), ProtocolError> {
         if self.phase != Phase::AwaitRequest {
             // Answering again would block the agent for ever.
-            return Err(ProtocolError::Unexpected { payload: "handshake request", when: "after the first one" });
+            return Err(ProtocolError::Unexpected {
+                payload: "handshake request",
+                when: "after the first one",
+            });
         }
         let request: HandshakeRequest = body(payload, "handshake request")?;
         let answer = answer(&request, &self.config.client_version);
@@ -196,7 +202,9 @@ impl PortSession {
         match self.phase {
             Phase::AwaitComplete => {}
             Phase::Refusing(_) | Phase::Terminating { .. } => return Ok(()),
-            Phase::AwaitRequest | Phase::AwaitReady { .. } | Phase::Up | Phase::Over => return Err(unexpected),
+            Phase::AwaitRequest | Phase::AwaitReady { .. } | Phase::Up | Phase::Over => {
+                return Err(unexpected);
+            }
         }
         let agent_version = self.agent_version.clone().ok_or(unexpected)?;
         let config = mux_config(&self.config, agent_version.expects_keepalive());

@@ -171,7 +171,10 @@ impl Streams {
     /// Bytes from the agent.
     pub(crate) fn handle_input(&mut self, data: Bytes, now: Instant) -> Result<(), ProtocolError> {
         let Some(mux) = &mut self.mux else {
-            return Err(ProtocolError::Unexpected { payload: "data", when: "before the end of the handshake" });
+            return Err(ProtocolError::Unexpected {
+                payload: "data",
+                when: "before the end of the handshake",
+            });
         };
         mux.handle_input(data, now).map_err(ProtocolError::Mux)?;
         self.pump(now);
@@ -214,7 +217,8 @@ impl Streams {
                 mux.finish(inner);
             }
         }
-        let stalled: Vec<_> = self.stall_times(config).filter(|(_, at)| *at <= now).map(|(id, _)| id).collect();
+        let stalled: Vec<_> =
+            self.stall_times(config).filter(|(_, at)| *at <= now).map(|(id, _)| id).collect();
         for id in stalled {
             self.reset(id, ResetReason::StalledReader);
         }

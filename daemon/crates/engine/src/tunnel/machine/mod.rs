@@ -25,7 +25,6 @@
 //! | Retrying | its time has come, Run | Binding or Starting | BindListener or StartSession |
 //! | Retrying | a local connection waits | Retrying, in 5 s at most | |
 //! | Blocked | Run; for a sign-in: a minute passed | Binding or Starting | BindListener or StartSession |
-//! | Idle | a local connection waits, Run | Starting | StartSession |
 //! | any of the above | Restart | Binding or Starting, failures forgotten | EndSession, StartSession |
 //! | any of the above | SpecChanged | as Restart for another session; another listener alone leaves the session | CloseListener, BindListener |
 //! | any but Stopped | Stop, Delete | Stopping | CloseListener, ResetHeld, EndSession |
@@ -209,7 +208,6 @@ enum State {
         /// When the failures are forgotten; absent once they are.
         proved_at: Option<Instant>,
     },
-    Idle,
     Resuming {
         step: Resume,
         /// The connect timeout, when the session has not been up yet.
@@ -354,7 +352,6 @@ impl TunnelMachine {
             | State::Starting { .. }
             | State::Opening { .. }
             | State::Up { .. }
-            | State::Idle
             | State::Resuming { .. }
             | State::Retrying { .. }
             | State::Blocked { .. }
@@ -404,7 +401,6 @@ impl TunnelMachine {
             State::Starting { .. } => connecting(ConnectStep::Session),
             State::Opening { .. } => connecting(ConnectStep::Channel),
             State::Up { .. } => TunnelState::Up,
-            State::Idle => TunnelState::Idle,
             State::Resuming { .. } => connecting(ConnectStep::Resume),
             State::Retrying { shown, fault, .. } => TunnelState::Retrying { at: *shown, fault: fault.clone() },
             State::Blocked { fault, .. } => TunnelState::Blocked { fault: fault.clone() },
@@ -414,7 +410,7 @@ impl TunnelMachine {
 
     fn next_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Stopped | State::Binding | State::Idle => None,
+            State::Stopped | State::Binding => None,
             State::Starting { deadline, .. } => *deadline,
             State::Opening { deadline, .. } | State::Stopping { deadline, .. } => Some(*deadline),
             State::Up { proved_at, .. } => *proved_at,
@@ -433,7 +429,5 @@ impl Resume {
     }
 }
 
-#[cfg(test)]
-mod matrix_tests;
 #[cfg(test)]
 mod tests;

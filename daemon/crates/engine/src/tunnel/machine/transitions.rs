@@ -20,7 +20,7 @@ impl TunnelMachine {
 
     fn run(&mut self) {
         match &mut self.state {
-            State::Stopped | State::Idle | State::Retrying { .. } | State::Blocked { .. } => self.connect(),
+            State::Stopped | State::Retrying { .. } | State::Blocked { .. } => self.connect(),
             State::Stopping { then, .. } => then.run_again(),
             State::Binding
             | State::Starting { .. }
@@ -49,7 +49,6 @@ impl TunnelMachine {
             | State::Starting { .. }
             | State::Opening { .. }
             | State::Up { .. }
-            | State::Idle
             | State::Resuming { .. }
             | State::Retrying { .. }
             | State::Blocked { .. } => {
@@ -74,7 +73,7 @@ impl TunnelMachine {
         } else if listener {
             // A tunnel that waits for its next try binds with that try.
             match self.state {
-                State::Retrying { .. } | State::Blocked { .. } | State::Idle => self.connect(),
+                State::Retrying { .. } | State::Blocked { .. } => self.connect(),
                 State::Stopped
                 | State::Binding
                 | State::Starting { .. }
@@ -144,7 +143,6 @@ impl TunnelMachine {
             | State::Starting { .. }
             | State::Opening { .. }
             | State::Up { .. }
-            | State::Idle
             | State::Resuming { .. }
             | State::Retrying { .. }
             | State::Blocked { .. }
@@ -171,7 +169,6 @@ impl TunnelMachine {
             | State::Binding
             | State::Starting { .. }
             | State::Up { .. }
-            | State::Idle
             | State::Resuming { .. }
             | State::Retrying { .. }
             | State::Blocked { .. }
@@ -188,7 +185,6 @@ impl TunnelMachine {
             | State::Starting { .. }
             | State::Opening { .. }
             | State::Up { .. }
-            | State::Idle
             | State::Retrying { .. }
             | State::Blocked { .. }
             | State::Stopping { .. } => self.fail(fault, now),
@@ -238,7 +234,6 @@ impl TunnelMachine {
             | State::Binding
             | State::Starting { .. }
             | State::Opening { .. }
-            | State::Idle
             | State::Resuming { .. }
             | State::Retrying { .. }
             | State::Blocked { .. }
@@ -277,13 +272,11 @@ impl TunnelMachine {
                 *at = (*at).min(now.mono + RETRY_CAP_WAITING);
                 *shown = now.wall_at(*at);
             }
-            State::Idle if waiting => self.connect(),
             State::Stopped
             | State::Binding
             | State::Starting { .. }
             | State::Opening { .. }
             | State::Up { .. }
-            | State::Idle
             | State::Resuming { .. }
             | State::Retrying { .. }
             | State::Blocked { .. }
@@ -314,7 +307,7 @@ impl TunnelMachine {
             }
             State::Retrying { .. } | State::Blocked { .. } => self.connect(),
             State::Stopping { .. } => self.rest(),
-            State::Stopped | State::Binding | State::Idle => {}
+            State::Stopped | State::Binding => {}
         }
     }
 

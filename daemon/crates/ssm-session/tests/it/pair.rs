@@ -1,21 +1,19 @@
 //! Client and agent against each other: whatever happens on the way, every byte arrives exactly once and in order.
 
-mod support;
-
 use std::time::Duration;
 
 use proptest::prelude::*;
 use ssm_session::{AgentConfig, Config, Habits, MessageType, Resend, SessionEvent};
 
-use support::apps::Job;
-use support::leg::Faults;
-use support::ms;
-use support::pair::Pair;
+use crate::support::apps::Job;
+use crate::support::leg::Faults;
+use crate::support::ms;
+use crate::support::pair::Pair;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// An agent without its slow habits.
-fn fast_agent() -> AgentConfig {
+pub(crate) fn fast_agent() -> AgentConfig {
     let habits = Habits {
         message_bytes: 16 << 10,
         pacing: None,
@@ -26,7 +24,7 @@ fn fast_agent() -> AgentConfig {
     AgentConfig { habits, ..AgentConfig::default() }
 }
 
-fn without_rate_limit() -> Config {
+pub(crate) fn without_rate_limit() -> Config {
     Config { message_rate: None, ..Config::default() }
 }
 
@@ -44,7 +42,12 @@ fn one_connection_on_a_clean_path() {
     assert!(pair.elapsed() < ms(30), "{:?}", pair.elapsed());
     pair.open(Job { number: 1, upload: 100_000, download: 100_000 });
     pair.run_until(Duration::from_secs(5), Pair::all_done);
-    assert_eq!(pair.client.statistics().counters.retransmissions, 0, "except for the NOP: {}", pair.describe());
+    assert_eq!(
+        pair.client.statistics().counters.retransmissions,
+        0,
+        "except for the NOP: {}",
+        pair.describe()
+    );
 }
 
 #[test]
@@ -56,14 +59,8 @@ fn many_streams_upload_and_download_at_once() {
 
 #[test]
 fn everything_wrong_at_once() {
-    let faults = Faults {
-        loss: 50,
-        duplication: 50,
-        reordering: 200,
-        lateness: ms(120),
-        delay: ms(20),
-        rate: None,
-    };
+    let faults =
+        Faults { loss: 50, duplication: 50, reordering: 200, lateness: ms(120), delay: ms(20), rate: None };
     for seed in 0..6 {
         let mut pair = Pair::new(Config::default(), AgentConfig::default(), faults, seed);
         jobs(&mut pair, 8, 60_000, 30_000);
@@ -100,7 +97,7 @@ fn both_sides_may_vanish_and_pause() {
                 0 => pair.drop_agent(ms(200)),
                 1 => pair.drop_client(ms(300)),
                 2 => pair.pause_agent(),
-                _ => pair.to_client(MessageType::PausePublication, b""),
+                _ => pair.tell_client(MessageType::PausePublication, b""),
             }
         }
         pair.run_until(HOUR, Pair::all_done);
@@ -166,7 +163,10 @@ fn a_long_fat_path_is_filled() {
     pair.run_until(Duration::from_secs(60), Pair::all_done);
     let took = (pair.elapsed() - before).as_secs_f64();
     assert!(took < 6.5, "50 MB at 12 MB/s took {took} s, {}", pair.describe());
-    assert!(pair.client.statistics().counters.retransmissions <= 4, "only the NOP, while the agent was not heard of");
+    assert!(
+        pair.client.statistics().counters.retransmissions <= 4,
+        "only the NOP, while the agent was not heard of"
+    );
 }
 
 #[derive(Clone, Debug)]
@@ -213,7 +213,7 @@ proptest! {
                 Mishap::DropClient(outage) => pair.drop_client(ms(outage)),
                 Mishap::DropAgent(outage) => pair.drop_agent(ms(outage)),
                 Mishap::PauseAgent => pair.pause_agent(),
-                Mishap::PauseClient => pair.to_client(MessageType::PausePublication, b""),
+                Mishap::PauseClient => pair.tell_client(MessageType::PausePublication, b""),
             }
         }
         pair.run_until(HOUR, Pair::all_done);

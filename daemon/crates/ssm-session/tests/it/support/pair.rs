@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ssm_session::{
-    AgentConfig, AgentEvent, AgentSession, Config, Message, MessageType, Now, Output, PayloadType, PortSession,
-    SessionEvent, StreamId, Token, WsMessage,
+    AgentConfig, AgentEvent, AgentSession, Config, Message, MessageType, Now, Output, PayloadType,
+    PortSession, SessionEvent, StreamId, Token, WsMessage,
 };
 
 use super::apps::{Apps, Job, LocalApp, RemoteApp};
@@ -128,17 +128,17 @@ impl Pair {
 
     /// Pauses the agent, for two seconds unless something lifts it before or the gateway forgets.
     pub(crate) fn pause_agent(&mut self) {
-        self.to_agent(MessageType::PausePublication);
+        self.tell_agent(MessageType::PausePublication);
         self.pause_over_at = self.starts_publication.then_some(self.now.mono + ms(2000));
     }
 
-    fn to_agent(&mut self, kind: MessageType) {
+    fn tell_agent(&mut self, kind: MessageType) {
         let frame = service(kind, &mut self.rng, b"");
         let _ = self.agent.handle_message(WsMessage::Binary(frame), self.now);
     }
 
     /// A service message to the client.
-    pub(crate) fn to_client(&mut self, kind: MessageType, body: &[u8]) {
+    pub(crate) fn tell_client(&mut self, kind: MessageType, body: &[u8]) {
         let frame = service(kind, &mut self.rng, body);
         self.client.handle_message(WsMessage::Binary(frame), self.now).expect("service messages are legal");
     }
@@ -202,7 +202,7 @@ impl Pair {
             self.client_back_at = None;
             self.client.handle_connected(&Token::new("resumed"), self.now);
             if self.starts_publication {
-                self.to_agent(MessageType::StartPublication);
+                self.tell_agent(MessageType::StartPublication);
             }
         }
         if self.agent_back_at.is_some_and(|back| back <= at) {
@@ -211,7 +211,7 @@ impl Pair {
         }
         if self.pause_over_at.is_some_and(|over| over <= at) {
             self.pause_over_at = None;
-            self.to_agent(MessageType::StartPublication);
+            self.tell_agent(MessageType::StartPublication);
         }
         self.client.handle_timeout(self.now);
         self.agent.handle_timeout(self.now);
@@ -336,7 +336,8 @@ impl Pair {
         let mut busy = false;
         for _ in 0..LIVELOCK {
             let full = self.down.full_until(self.now.mono).is_some();
-            let output = if full { self.agent.poll_event(self.now) } else { self.agent.poll_output(self.now) };
+            let output =
+                if full { self.agent.poll_event(self.now) } else { self.agent.poll_output(self.now) };
             match output {
                 Output::Send(WsMessage::Binary(frame)) => self.agent_sends(&frame),
                 Output::Send(WsMessage::Ping(_)) => {

@@ -1,8 +1,5 @@
 //! Both roles under one virtual clock, with a gateway between them that loses, doubles, delays and disconnects.
 
-// Each test binary uses its own part of this.
-#![allow(dead_code, clippy::allow_attributes, reason = "shared by several test binaries")]
-
 pub(crate) mod apps;
 pub(crate) mod leg;
 pub(crate) mod pair;

@@ -1,0 +1,452 @@
+//! The grammar of the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use stormtunnel_model::{LocalEndpoint, Profile, Region, RemoteEndpoint, Target, TunnelName};
+
+/// Keeps AWS Session Manager tunnels up.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stctl",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Example:\n  \
+        stctl tunnel add db --target i-0abcdef1234567890 --remote db.internal:5432 --local 15432 --up\n\n\
+        Exit codes:\n  \
+        0 ok, 1 failure, 2 usage, 3 not up, 4 login needed, 5 daemon unreachable, 6 not found, 7 conflict,\n  \
+        8 permission denied, 124 timeout, 130 interrupted"
+)]
+pub struct Cli {
+    /// Flags that any command takes.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags that any command takes.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Socket of the daemon [env: STORMTUNNEL_SOCKET]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// State directory for a daemon that is started [env: STORMTUNNEL_STATE_DIR]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub state_dir: Option<PathBuf>,
+    /// Settings file for a daemon that is started [env: STORMTUNNEL_CONFIG]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// AWS profile [env: STCTL_PROFILE, AWS_PROFILE]
+    #[arg(long, global = true, value_name = "PROFILE")]
+    pub profile: Option<Profile>,
+    /// AWS region [env: AWS_REGION, AWS_DEFAULT_REGION]
+    #[arg(long, global = true, value_name = "REGION")]
+    pub region: Option<Region>,
+    /// Form of the output
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Format,
+    /// No colours [env: NO_COLOR]
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+impl Globals {
+    /// The flag that only commands about a tunnel's description take.
+    pub(crate) fn scope_flag(&self) -> Option<&'static str> {
+        self.profile.as_ref().map(|_| "--profile").or(self.region.as_ref().map(|_| "--region"))
+    }
+}
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For people, with more columns.
+    Wide,
+    /// For programs; streams give one line per record.
+    Json,
+    /// For programs; streams give one document per record.
+    Yaml,
+    /// Names only, one per line.
+    Name,
+}
+
+impl Format {
+    pub(crate) fn is_for_people(self) -> bool {
+        match self {
+            Self::Table | Self::Wide => true,
+            Self::Json | Self::Yaml | Self::Name => false,
+        }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Make, change, show and remove tunnels
+    #[command(subcommand, after_help = "Example:\n  stctl tunnel show db")]
+    Tunnel(TunnelVerb),
+    /// Start tunnels and wait until they are up
+    ///
+    /// Ends when each tunnel is up, or cannot come up by itself, or waits for something that a person can mend
+    /// (a wrong instance id, a port in use): the daemon goes on trying.
+    #[command(after_help = "Examples:\n  stctl up db\n  stctl up db cache --timeout 2m\n  stctl up --all --no-wait")]
+    Up(UpArgs),
+    /// Stop tunnels and wait until their sessions have ended
+    #[command(after_help = "Example:\n  stctl down db")]
+    Down(DownArgs),
+    /// Give tunnels a new session; their local ports stay open
+    #[command(after_help = "Example:\n  stctl restart db")]
+    Restart(UpArgs),
+    /// List tunnels
+    #[command(visible_alias = "list", after_help = "Examples:\n  stctl ls\n  stctl ls -o wide\n  stctl ls -o json")]
+    Ls,
+    /// Show how tunnels are; the exit code tells whether they are up
+    #[command(after_help = "Example:\n  stctl status db && psql -h localhost -p 15432")]
+    Status(StatusArgs),
+    /// Print each change of tunnels as it happens
+    #[command(after_help = "Examples:\n  stctl watch db\n  stctl watch -o json | jq .tunnel.status.state")]
+    Watch(WatchArgs),
+    /// Wait until tunnels are up: 0 up, 3 blocked or stopped, 4 login needed, 124 timeout
+    #[command(after_help = "Example:\n  stctl wait db --timeout 30s && psql -h localhost -p 15432")]
+    Wait(WaitArgs),
+    /// Read and change the daemon's settings
+    #[command(subcommand, after_help = "Example:\n  stctl settings get")]
+    Settings(SettingsVerb),
+    /// The daemon itself
+    #[command(subcommand, after_help = "Example:\n  stctl daemon status")]
+    Daemon(DaemonVerb),
+}
+
+impl Verb {
+    /// Whether `--profile` and `--region` mean something to it.
+    pub(crate) fn takes_scope(&self) -> bool {
+        match self {
+            Self::Tunnel(TunnelVerb::Add(_) | TunnelVerb::Edit(_)) => true,
+            Self::Tunnel(TunnelVerb::Show(_) | TunnelVerb::Rm(_))
+            | Self::Up(_)
+            | Self::Down(_)
+            | Self::Restart(_)
+            | Self::Ls
+            | Self::Status(_)
+            | Self::Watch(_)
+            | Self::Wait(_)
+            | Self::Settings(_)
+            | Self::Daemon(_) => false,
+        }
+    }
+}
+
+/// What to do with the description of a tunnel.
+#[derive(Debug, Subcommand)]
+pub enum TunnelVerb {
+    /// Make a tunnel
+    #[command(after_help = "Examples:\n  \
+        stctl tunnel add db --target i-0abcdef1234567890 --remote db.internal:5432 --local 15432\n  \
+        stctl tunnel add web --target i-0abcdef1234567890 --remote 8080 --up")]
+    Add(AddArgs),
+    /// Change a tunnel
+    #[command(after_help = "Example:\n  stctl tunnel edit db --local 25432")]
+    Edit(EditArgs),
+    /// Show a tunnel
+    #[command(after_help = "Example:\n  stctl tunnel show db -o yaml")]
+    Show(ShowArgs),
+    /// End and forget tunnels
+    #[command(after_help = "Example:\n  stctl tunnel rm db")]
+    Rm(RmArgs),
+}
+
+/// `tunnel add`
+#[derive(Args, Debug)]
+pub struct AddArgs {
+    /// Name: a to z, 0 to 9 and "-", at most 63 characters
+    pub name: TunnelName,
+    /// Where to go through: an instance (i-…), a hybrid node (mi-…) or an ECS container (ecs:CLUSTER_TASK_RUNTIME)
+    #[arg(long, value_name = "TARGET")]
+    pub target: Target,
+    /// Where to lead; without a host, a port of the target itself
+    #[arg(long, value_name = "[HOST:]PORT")]
+    pub remote: RemoteEndpoint,
+    /// Where to listen; "auto" lets the system choose a port, which is then kept
+    #[arg(long, value_name = "[ADDRESS:]PORT|auto", default_value = "auto")]
+    pub local: LocalEndpoint,
+    /// Let other machines connect to a local address that is not loopback
+    #[arg(long)]
+    pub allow_non_loopback: bool,
+    /// Start it and wait until it is up
+    #[arg(long)]
+    pub up: bool,
+}
+
+/// `tunnel edit`
+#[derive(Args, Debug)]
+pub struct EditArgs {
+    /// Name or id of the tunnel
+    #[arg(value_name = "NAME")]
+    pub tunnel: String,
+    /// New name
+    #[arg(long, value_name = "NAME")]
+    pub rename: Option<TunnelName>,
+    /// New target
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<Target>,
+    /// New remote end
+    #[arg(long, value_name = "[HOST:]PORT")]
+    pub remote: Option<RemoteEndpoint>,
+    /// New local end
+    #[arg(long, value_name = "[ADDRESS:]PORT|auto")]
+    pub local: Option<LocalEndpoint>,
+    /// Go back to the daemon's default profile
+    #[arg(long, conflicts_with = "profile")]
+    pub no_profile: bool,
+    /// Go back to the profile's region
+    #[arg(long, conflicts_with = "region")]
+    pub no_region: bool,
+    /// Whether other machines may connect
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    pub allow_non_loopback: Option<bool>,
+    /// Only tell what the change would do
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `tunnel show`
+#[derive(Args, Debug)]
+pub struct ShowArgs {
+    /// Name or id of the tunnel
+    #[arg(value_name = "NAME")]
+    pub tunnel: String,
+}
+
+/// `tunnel rm`
+#[derive(Args, Debug)]
+pub struct RmArgs {
+    /// Names or ids of the tunnels
+    #[arg(value_name = "NAME", required = true)]
+    pub tunnels: Vec<String>,
+}
+
+/// The tunnels that a command is about.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct Selection {
+    /// Names or ids of the tunnels
+    #[arg(value_name = "NAME")]
+    pub tunnels: Vec<String>,
+    /// All tunnels
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `up` and `restart`
+#[derive(Args, Debug)]
+pub struct UpArgs {
+    /// Which tunnels.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Keep waiting also while a tunnel waits for something that a person can mend
+    #[arg(long, conflicts_with = "no_wait")]
+    pub wait: bool,
+    /// Do not wait at all
+    #[arg(long, conflicts_with = "timeout")]
+    pub no_wait: bool,
+    /// Longest wait, such as 30, 30s, 2m or 500ms
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
+    pub timeout: Duration,
+}
+
+/// `down`
+#[derive(Args, Debug)]
+pub struct DownArgs {
+    /// Which tunnels.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Do not wait
+    #[arg(long, conflicts_with = "timeout")]
+    pub no_wait: bool,
+    /// Longest wait, such as 30, 30s, 2m or 500ms
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
+    pub timeout: Duration,
+}
+
+/// `status`
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// Names or ids; without any, all tunnels, of which stopped ones do not count as failed
+    #[arg(value_name = "NAME")]
+    pub tunnels: Vec<String>,
+}
+
+/// `watch`
+#[derive(Args, Debug)]
+pub struct WatchArgs {
+    /// Names or ids; without any, all tunnels, also those made later
+    #[arg(value_name = "NAME")]
+    pub tunnels: Vec<String>,
+}
+
+/// `wait`
+#[derive(Args, Debug)]
+pub struct WaitArgs {
+    /// Which tunnels.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Longest wait, such as 30, 30s, 2m or 500ms
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
+    pub timeout: Duration,
+}
+
+/// What to do with settings.
+#[derive(Debug, Subcommand)]
+pub enum SettingsVerb {
+    /// Show settings; of a single one only the value
+    #[command(after_help = "Examples:\n  stctl settings get\n  stctl settings get tunnels.connect_timeout")]
+    Get {
+        /// Keys; without any, all settings
+        #[arg(value_name = "KEY")]
+        keys: Vec<String>,
+    },
+    /// Change a setting, at once and for good
+    #[command(after_help = "Example:\n  stctl settings set tunnels.connect_timeout 60")]
+    Set {
+        /// Which setting
+        key: String,
+        /// New value
+        value: String,
+    },
+    /// Take settings out of the file: their defaults hold again
+    #[command(after_help = "Example:\n  stctl settings unset tunnels.connect_timeout")]
+    Unset {
+        /// Which settings
+        #[arg(value_name = "KEY", required = true)]
+        keys: Vec<String>,
+    },
+    /// Print the path of the settings file
+    #[command(after_help = "Example:\n  $EDITOR \"$(stctl settings path)\"")]
+    Path,
+}
+
+/// What to do with the daemon.
+#[derive(Debug, Subcommand)]
+pub enum DaemonVerb {
+    /// Run the daemon in this terminal, with the clean environment that it always gets
+    #[command(after_help = "Example:\n  stctl daemon run")]
+    Run,
+    /// Show version, process, paths and log of the running daemon
+    #[command(after_help = "Example:\n  stctl daemon status")]
+    Status,
+    /// End all sessions and the daemon; started again, it brings the tunnels back
+    #[command(after_help = "Example:\n  stctl daemon stop")]
+    Stop {
+        /// Longest wait, such as 30, 30s, 2m or 500ms
+        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
+        timeout: Duration,
+    },
+}
+
+/// Parses a time such as `30`, `1.5`, `30s`, `2m`, `1h` or `500ms`.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let rule = || format!("\"{text}\" is not a time; write seconds, or a number with ms, s, m or h");
+    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let with_unit = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
+    let (number, seconds) = with_unit.unwrap_or((text, 1.0));
+    let number: f64 = number.parse().map_err(|_| rule())?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|_| rule())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        fn walk(command: &clap::Command, path: &str) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "`{path} --help` has no example");
+            assert!(help.contains("stctl "), "the example of `{path}` is no command line");
+            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+                walk(sub, &format!("{path} {}", sub.get_name()));
+            }
+        }
+        walk(&Cli::command(), "stctl");
+    }
+
+    /// An example that cannot be parsed would teach a mistake.
+    #[test]
+    fn every_example_can_be_parsed() {
+        fn lines(command: &clap::Command, found: &mut Vec<String>) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = help.lines().map(str::trim).filter(|line| line.starts_with("stctl "));
+            found.extend(examples.map(|line| line.split([';', '&', '|']).next().unwrap_or_default().to_owned()));
+            command.get_subcommands().for_each(|sub| lines(sub, found));
+        }
+        let mut found = Vec::new();
+        lines(&Cli::command(), &mut found);
+        assert!(found.len() > 15, "{found:?}");
+        for line in found {
+            assert!(parse(&line).is_ok(), "{line}: {}", parse(&line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn add_takes_the_documented_grammar() {
+        let line = "stctl tunnel add db --target i-0abcdef1234567890 --remote [fd00::1]:5432 --local 127.0.0.2:auto \
+                    --profile prod --region eu-west-1 --up";
+        let cli = parse(line).unwrap();
+        let Verb::Tunnel(TunnelVerb::Add(add)) = cli.verb else { panic!("{line}") };
+        assert_eq!(add.remote.to_string(), "[fd00::1]:5432");
+        assert_eq!(add.local.to_string(), "127.0.0.2:auto");
+        assert!(add.up && !add.allow_non_loopback);
+        assert_eq!(cli.globals.profile.unwrap().as_str(), "prod");
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_refused_with_its_rule() {
+        for (line, rule) in [
+            ("stctl tunnel add DB --target i-12345678 --remote 1", "a to z"),
+            ("stctl tunnel add db --target web --remote 1", "instance id"),
+            ("stctl tunnel add db --target i-12345678 --remote 0", "1 to 65535"),
+            ("stctl tunnel add db --target i-12345678 --remote 1 --local x", "auto"),
+            ("stctl tunnel add db --target i-12345678 --remote 1 --region moon", "eu-west-1"),
+            ("stctl up db --all", "--all"),
+            ("stctl up", "NAME"),
+            ("stctl up db --timeout soon", "ms, s, m or h"),
+            ("stctl up db --timeout -1", "TIME"),
+            ("stctl up db --no-wait --timeout 3", "--timeout"),
+            ("stctl ls -o xml", "table"),
+            ("stctl tunnel edit db --profile p --no-profile", "--no-profile"),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(rule), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, millis) in [("30", 30_000), ("1.5", 1500), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("0", 0)] {
+            assert_eq!(parse_timeout(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "-1", "1d", "nan", "inf"] {
+            assert!(parse_timeout(text).is_err(), "{text}");
+        }
+    }
+}

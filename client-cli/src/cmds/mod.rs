@@ -1,0 +1,98 @@
+//! One file per verb.
+
+mod daemon;
+mod ls;
+mod settings;
+mod status;
+mod tunnel;
+mod up;
+mod wait;
+mod watch;
+
+use stormtunnel_model::{ExitCode, Fault, Tunnel};
+use stormtunnel_proto::Client;
+
+use crate::cli::{Format, Selection, Verb};
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::follow::{Progress, Settled};
+use crate::output::Output;
+use crate::render::views::ResultView;
+
+/// How a command ends: with an exit code after it has told everything, or with a problem yet to be told.
+type Ending = Result<ExitCode, Failure>;
+
+/// Runs one verb.
+pub(crate) async fn run(context: &mut Context<'_>, verb: &Verb) -> Ending {
+    match verb {
+        Verb::Tunnel(verb) => tunnel::run(context, verb).await,
+        Verb::Up(args) => up::up(context, args).await,
+        Verb::Restart(args) => up::restart(context, args).await,
+        Verb::Down(args) => up::down(context, args).await,
+        Verb::Ls => ls::run(context).await,
+        Verb::Status(args) => status::run(context, args).await,
+        Verb::Watch(args) => watch::run(context, args).await,
+        Verb::Wait(args) => wait::run(context, args).await,
+        Verb::Settings(verb) => settings::run(context, verb).await,
+        Verb::Daemon(verb) => daemon::run(context, verb).await,
+    }
+}
+
+/// The names that a selection means.
+async fn selected(client: &Client, selection: &Selection) -> Result<Vec<String>, Failure> {
+    if selection.all {
+        Ok(client.list_tunnels().await?.into_iter().map(|tunnel| tunnel.spec.name.into()).collect())
+    } else {
+        Ok(without_repeats(&selection.tunnels))
+    }
+}
+
+/// Whether the user means this tunnel, by name or by id.
+fn is_meant(tunnel: &Tunnel, name_or_id: &str) -> bool {
+    tunnel.spec.name.as_str() == name_or_id || tunnel.id.to_string() == name_or_id
+}
+
+fn without_repeats(names: &[String]) -> Vec<String> {
+    let mut unique: Vec<String> = Vec::with_capacity(names.len());
+    for name in names {
+        if !unique.contains(name) {
+            unique.push(name.clone());
+        }
+    }
+    unique
+}
+
+/// Tells people of each tunnel as it comes; programs get all of them at the end.
+struct Reporter<'r, 'o> {
+    out: &'r mut Output<'o>,
+    /// What is said of a tunnel that went as wanted.
+    success: fn(&Tunnel) -> String,
+}
+
+impl Progress for Reporter<'_, '_> {
+    fn retrying(&mut self, tunnel: &Tunnel, fault: &Fault) {
+        self.out.note(&format!("{}: retrying: {fault}", tunnel.spec.name));
+    }
+
+    fn settled(&mut self, settled: &Settled) -> Result<(), Failure> {
+        if self.out.format.is_for_people() || self.out.format == Format::Name {
+            match (settled.problem(), settled.tunnel()) {
+                (Some(problem), _) => self.out.problem(&problem),
+                (None, Some(tunnel)) if self.out.format == Format::Name => self.out.text(tunnel.spec.name.as_str())?,
+                (None, Some(tunnel)) => self.out.text(&(self.success)(tunnel))?,
+                (None, None) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gives programs their results, and the highest exit code of all.
+fn conclude(out: &mut Output<'_>, settled: &[Settled]) -> Ending {
+    match out.format {
+        Format::Json | Format::Yaml => out.document(&settled.iter().map(ResultView::of).collect::<Vec<_>>())?,
+        Format::Table | Format::Wide | Format::Name => {}
+    }
+    let codes = settled.iter().map(|settled| settled.problem().map_or(ExitCode::Ok, |problem| problem.exit));
+    Ok(codes.max().unwrap_or(ExitCode::Ok))
+}

@@ -1,0 +1,156 @@
+//! `tunnel add`, `edit`, `show` and `rm`.
+
+use std::time::Duration;
+
+use stormtunnel_model::{ExitCode, InvalidName, Profile, Region, RequestId, Tunnel, TunnelSpec, TunnelSpecPatch};
+use stormtunnel_proto::calls::{CreateTunnel, TunnelOutcome, UpdateTunnel};
+use stormtunnel_proto::{CallError, Client};
+use tokio::time::Instant;
+
+use super::{Ending, Reporter, conclude, without_repeats};
+use crate::cli::{AddArgs, EditArgs, Format, RmArgs, ShowArgs, TunnelVerb};
+use crate::context::Context;
+use crate::exit::{Failure, Problem, Subject};
+use crate::follow::{Follower, Goal, Progress, Settled};
+use crate::render::views::{TunnelView, UpdateView};
+use crate::render::{details, sentences};
+
+/// How long `add --up` waits, like `up` by default.
+const UP_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(super) async fn run(context: &mut Context<'_>, verb: &TunnelVerb) -> Ending {
+    match verb {
+        TunnelVerb::Add(args) => add(context, args).await,
+        TunnelVerb::Edit(args) => edit(context, args).await,
+        TunnelVerb::Show(args) => show(context, args).await,
+        TunnelVerb::Rm(args) => rm(context, args).await,
+    }
+}
+
+async fn add(context: &mut Context<'_>, args: &AddArgs) -> Ending {
+    let spec = spec(context, args)?;
+    spec.validate().map_err(Problem::from)?;
+    let client = context.client().await?;
+    let request_id = Some(request_id()?);
+    let create = CreateTunnel { request_id, spec, start: args.up };
+    if args.up {
+        return add_and_follow(context, &client, create).await;
+    }
+    let tunnel = client.create_tunnel(create).await.map_err(|error| about(&error, args.name.as_str()))?;
+    print(context, &tunnel, sentences::is_made)?;
+    Ok(ExitCode::Ok)
+}
+
+/// A fresh id, so that the daemon can tell a repeat of this wish from another one.
+fn request_id() -> Result<RequestId, Failure> {
+    let mut random = [0; 16];
+    match getrandom::fill(&mut random) {
+        Ok(()) => Ok(RequestId(uuid::Builder::from_random_bytes(random).into_uuid().to_string())),
+        Err(error) => Err(Problem::failure("runtime", format!("the system gives no randomness: {error}")).into()),
+    }
+}
+
+async fn add_and_follow(context: &mut Context<'_>, client: &Client, create: CreateTunnel) -> Ending {
+    let requested = create.spec.name.to_string();
+    let (follower, _) = Follower::subscribe(client, Instant::now() + UP_TIMEOUT).await?;
+    let tunnel = client.create_tunnel(create).await.map_err(|error| about(&error, &requested))?;
+    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up };
+    let outcomes = vec![TunnelOutcome { requested, outcome: Ok(tunnel) }];
+    let settled = follower.follow(outcomes, Goal::Up, &mut reporter).await?;
+    conclude(&mut context.out, &settled)
+}
+
+/// The tunnel as it was asked for. Profile and region are resolved here: the daemon never sees this environment.
+fn spec(context: &Context<'_>, args: &AddArgs) -> Result<TunnelSpec, Failure> {
+    let profile: Option<Profile> = match &context.globals.profile {
+        Some(profile) => Some(profile.clone()),
+        None => from_env(context, &["STCTL_PROFILE", "AWS_PROFILE"])?,
+    };
+    let region: Option<Region> = match &context.globals.region {
+        Some(region) => Some(region.clone()),
+        None => from_env(context, &["AWS_REGION", "AWS_DEFAULT_REGION"])?,
+    };
+    Ok(TunnelSpec {
+        name: args.name.clone(),
+        profile,
+        region,
+        target: args.target.clone(),
+        remote: args.remote.clone(),
+        local: args.local,
+        allow_non_loopback: args.allow_non_loopback,
+    })
+}
+
+fn from_env<T>(context: &Context<'_>, variables: &[&str]) -> Result<Option<T>, Failure>
+where
+    T: std::str::FromStr<Err = InvalidName>,
+{
+    let found = variables.iter().find_map(|variable| Some((variable, context.env.text(variable)?)));
+    let Some((variable, text)) = found else { return Ok(None) };
+    text.parse().map(Some).map_err(|error| {
+        Problem::usage(format!("variable {variable}: {error}"), "correct or unset it, or use the flag").into()
+    })
+}
+
+async fn edit(context: &mut Context<'_>, args: &EditArgs) -> Ending {
+    let patch = patch(context, args);
+    if patch == TunnelSpecPatch::default() {
+        let remedy = "name what to change, such as --local 15432; `stctl tunnel edit --help` shows all";
+        return Err(Problem::usage("there is nothing to change", remedy).into());
+    }
+    let client = context.client().await?;
+    let update = UpdateTunnel { tunnel: args.tunnel.clone(), patch, etag: None, validate_only: args.dry_run };
+    let updated = client.update_tunnel(update).await.map_err(|error| about(&error, &args.tunnel))?;
+    match context.out.format {
+        Format::Json | Format::Yaml => context.out.document(&UpdateView::of(&updated))?,
+        Format::Table | Format::Wide => context.out.text(&sentences::is_changed(&updated, args.dry_run))?,
+        Format::Name => context.out.text(updated.tunnel.spec.name.as_str())?,
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// Only what the command line names; the environment is for new tunnels.
+fn patch(context: &Context<'_>, args: &EditArgs) -> TunnelSpecPatch {
+    let profile = context.globals.profile.clone().map(Some);
+    let region = context.globals.region.clone().map(Some);
+    TunnelSpecPatch {
+        name: args.rename.clone(),
+        profile: if args.no_profile { Some(None) } else { profile },
+        region: if args.no_region { Some(None) } else { region },
+        target: args.target.clone(),
+        remote: args.remote.clone(),
+        local: args.local,
+        allow_non_loopback: args.allow_non_loopback,
+    }
+}
+
+async fn show(context: &mut Context<'_>, args: &ShowArgs) -> Ending {
+    let tunnel = context.client().await?.tunnel(&args.tunnel).await.map_err(|error| about(&error, &args.tunnel))?;
+    let (now, style) = (context.out.now(), context.out.style());
+    match context.out.format {
+        Format::Json | Format::Yaml => context.out.document(&TunnelView::of(&tunnel))?,
+        Format::Table | Format::Wide => context.out.text(&details::tunnel(&tunnel, now, style))?,
+        Format::Name => context.out.text(tunnel.spec.name.as_str())?,
+    }
+    Ok(ExitCode::Ok)
+}
+
+async fn rm(context: &mut Context<'_>, args: &RmArgs) -> Ending {
+    let outcomes = context.client().await?.delete_tunnels(&without_repeats(&args.tunnels)).await?;
+    let settled: Vec<Settled> = outcomes.into_iter().map(Settled::of_command).collect();
+    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_removed };
+    settled.iter().try_for_each(|settled| reporter.settled(settled))?;
+    conclude(&mut context.out, &settled)
+}
+
+fn print(context: &mut Context<'_>, tunnel: &Tunnel, sentence: fn(&Tunnel) -> String) -> Result<(), Failure> {
+    match context.out.format {
+        Format::Json | Format::Yaml => context.out.document(&TunnelView::of(tunnel)),
+        Format::Table | Format::Wide => context.out.text(&sentence(tunnel)),
+        Format::Name => context.out.text(tunnel.spec.name.as_str()),
+    }
+}
+
+fn about(error: &CallError, tunnel: &str) -> Failure {
+    Problem::of_call(error, Subject::named(tunnel)).into()
+}

@@ -1,0 +1,65 @@
+//! `watch`: each change of tunnels, until interrupted.
+
+use stormtunnel_model::{Fault, FaultKind, Tunnel};
+use stormtunnel_proto::CallError;
+use stormtunnel_proto::calls::{WatchEvent, WatchTunnels, WatchUpdate};
+
+use super::{Ending, is_meant, without_repeats};
+use crate::cli::{Format, WatchArgs};
+use crate::context::Context;
+use crate::exit::{Failure, Problem, Subject};
+use crate::output::Output;
+use crate::render::{lines, names, views};
+
+pub(super) async fn run(context: &mut Context<'_>, args: &WatchArgs) -> Ending {
+    let client = context.client().await?;
+    let tunnels = without_repeats(&args.tunnels);
+    let subject = match tunnels.as_slice() {
+        [only] => Subject::named(only),
+        _ => Subject::default(),
+    };
+    let told = |error: &CallError| Problem::of_call(error, subject);
+    let request = WatchTunnels { since: None, tunnels: tunnels.clone() };
+    let mut watch = client.watch_tunnels(request).await.map_err(|error| told(&error))?;
+    while let Some(update) = watch.next().await.map_err(|error| told(&error))? {
+        if let WatchEvent::Snapshot(known) = &update.event {
+            check_known(&tunnels, known)?;
+        }
+        print(&mut context.out, &update)?;
+    }
+    Err(CallError::Disconnected("the daemon ended the watch".to_owned()).into())
+}
+
+/// A tunnel that is not there now would never show up under a name with a typing mistake.
+fn check_known(wanted: &[String], known: &[Tunnel]) -> Result<(), Failure> {
+    let is_known = |wanted: &String| known.iter().any(|tunnel| is_meant(tunnel, wanted));
+    match wanted.iter().find(|wanted| !is_known(wanted)) {
+        Some(missing) => {
+            let fault = Fault::new(FaultKind::TunnelNotFound { tunnel: missing.clone() }, "");
+            Err(Problem::of_fault(&fault, Subject::named(missing)).into())
+        }
+        None => Ok(()),
+    }
+}
+
+fn print(out: &mut Output<'_>, update: &WatchUpdate) -> Result<(), Failure> {
+    match out.format {
+        Format::Json | Format::Yaml => out.record(&views::WatchView::of(update)),
+        Format::Name => out.text(&match &update.event {
+            WatchEvent::Snapshot(tunnels) => names(tunnels),
+            WatchEvent::Changed(tunnel) => tunnel.spec.name.to_string(),
+            WatchEvent::Deleted { name, .. } => name.to_string(),
+            WatchEvent::Resumed => String::new(),
+        }),
+        Format::Table | Format::Wide => {
+            let (now, style) = (out.now(), out.style());
+            let line = |tunnel: &Tunnel| lines::changed(tunnel, now, style);
+            out.text(&match &update.event {
+                WatchEvent::Snapshot(tunnels) => tunnels.iter().map(line).collect::<String>(),
+                WatchEvent::Changed(tunnel) => line(tunnel),
+                WatchEvent::Deleted { name, .. } => lines::removed(name, now),
+                WatchEvent::Resumed => String::new(),
+            })
+        }
+    }
+}

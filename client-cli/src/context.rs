@@ -1,0 +1,98 @@
+//! What every command has: its output, the paths, and a way to the daemon.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use stormtunnel_proto::Client;
+use stormtunnel_proto::paths::{self, Platform};
+
+use crate::autostart::{self, Plan};
+use crate::cli::{Globals, Verb};
+use crate::exit::{Failure, Problem};
+use crate::output::Output;
+use crate::world::{Environment, World};
+
+/// Longest wait for the answer of one call. Stopping and deleting end sessions at AWS first.
+const CALL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What every command has.
+pub(crate) struct Context<'o> {
+    /// Where its words go.
+    pub(crate) out: Output<'o>,
+    /// The terminal's environment.
+    pub(crate) env: Environment,
+    /// The flags that any command takes.
+    pub(crate) globals: Globals,
+    /// Where the daemon's socket, state and settings are.
+    pub(crate) paths: Paths,
+}
+
+/// Where the daemon's files are.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    /// The socket to connect to.
+    pub(crate) socket: PathBuf,
+    /// Given to a daemon that is started; never read here.
+    pub(crate) state_dir: PathBuf,
+    /// Given to a daemon that is started; never read here.
+    pub(crate) config: PathBuf,
+}
+
+impl<'o> Context<'o> {
+    pub(crate) fn new(globals: &Globals, verb: &Verb, world: &'o mut World<'_>) -> Result<Self, Box<Problem>> {
+        let env = world.env.clone();
+        if let Some(flag) = globals.scope_flag().filter(|_| !verb.takes_scope()) {
+            let headline = format!("{flag} has no meaning for this command");
+            return Err(Box::new(Problem::usage(headline, "leave it out; it belongs to `tunnel add` and `tunnel edit`")));
+        }
+        let paths = Paths::resolve(globals, |name| env.value(name))?;
+        Ok(Self { out: Output::new(world, globals), env, globals: globals.clone(), paths })
+    }
+
+    /// A connection to the daemon, which is started if none runs.
+    pub(crate) async fn client(&mut self) -> Result<Client, Failure> {
+        let autostart = self.env.text("STCTL_NO_AUTOSTART").is_none();
+        let client = autostart::connect(&self.plan(), autostart).await;
+        Ok(client.map_err(|error| error.problem())?.with_deadline(CALL_DEADLINE))
+    }
+
+    /// A connection to the daemon that runs; none is started.
+    pub(crate) async fn running_client(&mut self) -> Result<Client, autostart::Unreachable> {
+        Ok(autostart::connect(&self.plan(), false).await?.with_deadline(CALL_DEADLINE))
+    }
+
+    /// How a daemon is found and started.
+    pub(crate) fn plan(&self) -> Plan<'_> {
+        Plan { paths: &self.paths, env: &self.env }
+    }
+}
+
+impl Paths {
+    /// Flags first, then variables, then the system's conventions.
+    fn resolve(globals: &Globals, env: impl Fn(&str) -> Option<OsString>) -> Result<Self, Box<Problem>> {
+        let boxed = |error: paths::PathError| Box::new(Problem::from(error));
+        let socket = match &globals.socket {
+            Some(path) => absolute(path)?,
+            None => paths::socket(Platform::CURRENT, &env).map_err(boxed)?,
+        };
+        paths::check_socket(Platform::CURRENT, &socket).map_err(boxed)?;
+        let state_dir = match &globals.state_dir {
+            Some(path) => absolute(path)?,
+            None => paths::state_dir(Platform::CURRENT, &env).map_err(boxed)?,
+        };
+        let config = match &globals.config {
+            Some(path) => absolute(path)?,
+            None => paths::config_file(&env).map_err(boxed)?,
+        };
+        Ok(Self { socket, state_dir, config })
+    }
+}
+
+/// A flag's path as seen from the working directory, which the daemon does not share.
+fn absolute(path: &std::path::Path) -> Result<PathBuf, Box<Problem>> {
+    std::path::absolute(path).map_err(|error| {
+        let headline = format!("the path {} cannot be used: {error}", path.display());
+        Box::new(Problem::usage(headline, "give an absolute path"))
+    })
+}

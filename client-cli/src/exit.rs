@@ -1,0 +1,263 @@
+//! Failures as a person meets them: what went wrong, what to do, and the exit code. Codes are documented and stable.
+
+use std::io;
+
+use stormtunnel_model::{ExitCode, Fault, SpecError, Tunnel};
+use stormtunnel_proto::CallError;
+use stormtunnel_proto::paths::PathError;
+
+/// How a command ends other than with an exit code of its own.
+#[derive(Debug)]
+pub enum Failure {
+    /// To be told.
+    Problem(Box<Problem>),
+    /// Whoever read our output has gone, and wants to hear nothing more.
+    ClosedPipe,
+}
+
+/// Something to tell a person, or a program that reads `-o json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What the program returns.
+    pub exit: ExitCode,
+    /// For programs: the name of the fault's kind, or one of `call_failed`, `daemon_unreachable`, `not_up`, `paths`,
+    /// `runtime`, `timeout`, `usage`.
+    pub kind: String,
+    /// The tunnel it is about, where the sentence does not name it.
+    pub tunnel: Option<String>,
+    /// What went wrong, in one sentence part.
+    pub headline: String,
+    /// What the failing side said; may be empty.
+    pub detail: String,
+    /// What to do; may be empty.
+    pub remedy: String,
+    /// What else is worth knowing; may be empty.
+    pub note: String,
+}
+
+/// What a fault is about, to fill the placeholders of its remedy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Subject<'a> {
+    /// Name of the tunnel: `NAME`.
+    pub tunnel: Option<&'a str>,
+    /// Its AWS profile: `PROFILE`.
+    pub profile: Option<&'a str>,
+}
+
+impl<'a> Subject<'a> {
+    /// A name as the user wrote it.
+    pub fn named(tunnel: &'a str) -> Self {
+        Self { tunnel: Some(tunnel), profile: None }
+    }
+
+    /// A tunnel.
+    pub fn of(tunnel: &'a Tunnel) -> Self {
+        let profile = tunnel.spec.profile.as_ref().map_or("default", |profile| profile.as_str());
+        Self { tunnel: Some(tunnel.spec.name.as_str()), profile: Some(profile) }
+    }
+}
+
+impl Problem {
+    /// A problem without remedy that has no exit code of its own.
+    pub fn failure(kind: &str, headline: impl Into<String>) -> Self {
+        Self {
+            exit: ExitCode::Failure,
+            kind: kind.to_owned(),
+            tunnel: None,
+            headline: headline.into(),
+            detail: String::new(),
+            remedy: String::new(),
+            note: String::new(),
+        }
+    }
+
+    /// A command line that cannot be right.
+    pub fn usage(headline: impl Into<String>, remedy: &str) -> Self {
+        Self { exit: ExitCode::Usage, remedy: remedy.to_owned(), ..Self::failure("usage", headline) }
+    }
+
+    /// A fault that a call failed with.
+    pub fn of_fault(fault: &Fault, subject: Subject<'_>) -> Self {
+        Self {
+            exit: fault.kind.exit_code(),
+            kind: fault.kind.name().to_owned(),
+            tunnel: None,
+            headline: fault.kind.to_string(),
+            detail: fault.detail.clone(),
+            remedy: filled(fault.kind.remedy(), subject),
+            note: String::new(),
+        }
+    }
+
+    /// The fault that a tunnel's state carries.
+    pub fn of_tunnel(fault: &Fault, tunnel: &Tunnel) -> Self {
+        Self { tunnel: Some(tunnel.spec.name.to_string()), ..Self::of_fault(fault, Subject::of(tunnel)) }
+    }
+
+    /// A call that failed.
+    pub fn of_call(error: &CallError, subject: Subject<'_>) -> Self {
+        let unreachable = Self { exit: ExitCode::DaemonUnreachable, ..Self::failure("daemon_unreachable", "") };
+        match error {
+            CallError::Fault(fault) => Self::of_fault(fault, subject),
+            CallError::DeadlineExceeded => Self {
+                headline: "the daemon did not answer in time".to_owned(),
+                remedy: "see `stctl daemon status` for its log; `stctl daemon stop` and the next command start it anew"
+                    .to_owned(),
+                ..unreachable
+            },
+            CallError::Disconnected(detail) => Self {
+                headline: "the connection to the daemon was lost".to_owned(),
+                detail: detail.clone(),
+                remedy: "repeat the command: it starts the daemon when it is gone".to_owned(),
+                ..unreachable
+            },
+            CallError::Unimplemented => Self {
+                remedy: "`stctl daemon stop`, then repeat the command: it starts the daemon that belongs to this stctl"
+                    .to_owned(),
+                ..Self::failure("call_failed", error.to_string())
+            },
+            CallError::Malformed(cause) => Self {
+                detail: cause.to_string(),
+                remedy: "use the stctl that belongs to the running daemon (`stctl daemon status` shows its version)"
+                    .to_owned(),
+                ..Self::failure("call_failed", error.to_string())
+            },
+            CallError::Other { .. } => Self {
+                remedy: "look at the daemon's log (`stctl daemon status` names it)".to_owned(),
+                ..Self::failure("call_failed", error.to_string())
+            },
+        }
+    }
+}
+
+/// Puts the names of the case at hand in place of `NAME` and `PROFILE`.
+fn filled(remedy: &str, subject: Subject<'_>) -> String {
+    let mut text = remedy.to_owned();
+    for (word, value) in [("NAME", subject.tunnel), ("PROFILE", subject.profile)] {
+        if let Some(value) = value {
+            text = replace_word(&text, word, &quoted(value));
+        }
+    }
+    text
+}
+
+/// As it must be typed into a shell.
+fn quoted(value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@:+=".contains(c);
+    if !value.is_empty() && value.chars().all(plain) {
+        value.to_owned()
+    } else {
+        format!("'{}'", value.replace('\'', r"'\''"))
+    }
+}
+
+fn replace_word(text: &str, word: &str, value: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(word) {
+        let (before, found) = rest.split_at(at);
+        let after = &found[word.len()..];
+        let whole = !before.ends_with(is_part) && !after.starts_with(is_part);
+        replaced.push_str(before);
+        replaced.push_str(if whole { value } else { word });
+        rest = after;
+    }
+    replaced + rest
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(Box::new(problem))
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Problem::of_call(&error, Subject::default()).into()
+    }
+}
+
+impl From<PathError> for Problem {
+    fn from(error: PathError) -> Self {
+        Self { exit: ExitCode::Usage, ..Self::failure("paths", error.to_string()) }
+    }
+}
+
+impl From<SpecError> for Problem {
+    fn from(error: SpecError) -> Self {
+        Self::usage(error.to_string(), "")
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// An error of writing our own output.
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::ClosedPipe
+        } else {
+            Problem::failure("runtime", format!("the output cannot be written: {error}")).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stormtunnel_model::FaultKind;
+
+    use super::*;
+
+    #[test]
+    fn placeholders_are_whole_words() {
+        assert_eq!(replace_word("NAME, xNAME, NAMES, `NAME`", "NAME", "db"), "db, xNAME, NAMES, `db`");
+        let subject = Subject { tunnel: Some("db"), profile: Some("Prod Admin") };
+        let remedy = "log in with `aws sso login --profile PROFILE`, then `stctl restart NAME`";
+        assert_eq!(
+            filled(remedy, subject),
+            "log in with `aws sso login --profile 'Prod Admin'`, then `stctl restart db`"
+        );
+    }
+
+    /// The exit codes that scripts rely on, kind by kind. A change here is a change of the documented interface.
+    #[test]
+    fn every_kind_keeps_its_exit_code() {
+        let expected = [
+            ("profile_not_found", 6),
+            ("credentials_invalid", 4),
+            ("sign_in_needed", 4),
+            ("permission_denied", 8),
+            ("target_not_connected", 6),
+            ("remote_refused", 3),
+            ("remote_unresolvable", 6),
+            ("remote_forbidden", 8),
+            ("agent_unresponsive", 3),
+            ("agent_unsupported", 1),
+            ("local_reader_stalled", 1),
+            ("port_in_use", 7),
+            ("network", 3),
+            ("throttled", 3),
+            ("peer_violation", 3),
+            ("session_ended", 3),
+            ("internal", 1),
+            ("invalid_argument", 2),
+            ("tunnel_not_found", 6),
+            ("tunnel_exists", 7),
+            ("etag_mismatch", 7),
+            ("shutting_down", 5),
+        ];
+        let problem = |kind: FaultKind| Problem::of_fault(&Fault::new(kind, ""), Subject::default());
+        let actual: Vec<(String, u8)> =
+            FaultKind::one_of_each().into_iter().map(problem).map(|problem| (problem.kind, problem.exit as u8)).collect();
+        let expected: Vec<(String, u8)> = expected.map(|(kind, code)| (kind.to_owned(), code)).to_vec();
+        assert_eq!(actual, expected);
+    }
+
+    #[test]
+    fn a_lost_daemon_has_its_own_code() {
+        for error in [CallError::DeadlineExceeded, CallError::Disconnected("gone".to_owned())] {
+            let problem = Problem::of_call(&error, Subject::default());
+            assert_eq!((problem.exit as u8, problem.remedy.is_empty()), (5, false));
+        }
+        assert_eq!(Problem::of_call(&CallError::Unimplemented, Subject::default()).exit as u8, 1);
+    }
+}

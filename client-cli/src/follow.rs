@@ -1,0 +1,273 @@
+//! Waits for tunnels: subscribes first, then commands, then follows each tunnel until it is where it was wanted.
+
+use std::collections::BTreeMap;
+
+use stormtunnel_model::{
+    Attempt, ExitCode, Fault, FaultKind, Intent, Tunnel, TunnelId, TunnelState,
+};
+use stormtunnel_proto::calls::{TunnelOutcome, WatchEvent, WatchTunnels};
+use stormtunnel_proto::{CallError, Client, TunnelWatch};
+use tokio::time::{Instant, timeout_at};
+
+use crate::exit::{Failure, Problem, Subject};
+
+/// Where a tunnel is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// Up. Ends also when only a person can help: blocked, or retried because of something that a person can mend.
+    Up,
+    /// Up, however long it takes while the daemon tries by itself.
+    UpPatiently,
+    /// Stopped, with its session ended.
+    Stopped,
+}
+
+/// How the wait for one tunnel ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is where it was wanted.
+    Reached(Box<Tunnel>),
+    /// It waits for a person: blocked, or still retried.
+    Faulted(Box<Tunnel>, Fault),
+    /// Somebody stopped it meanwhile.
+    Stopped(Box<Tunnel>),
+    /// Somebody removed it meanwhile.
+    Removed(String),
+    /// The time ran out.
+    TimedOut(Box<Tunnel>),
+    /// The command itself was refused.
+    Refused(Fault),
+}
+
+/// One tunnel and its verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// As the user named it.
+    pub(crate) requested: String,
+    /// How it ended.
+    pub(crate) verdict: Verdict,
+}
+
+/// Told while the wait goes on.
+pub(crate) trait Progress {
+    /// A tunnel is retried, for a reason not told before.
+    fn retrying(&mut self, tunnel: &Tunnel, fault: &Fault);
+    /// The wait for a tunnel ended.
+    fn settled(&mut self, settled: &Settled) -> Result<(), Failure>;
+}
+
+/// A watch that has delivered its snapshot: what is asked of the daemon from now on is seen.
+pub(crate) struct Follower {
+    watch: TunnelWatch,
+    deadline: Instant,
+}
+
+impl Follower {
+    /// Subscribes to all tunnels and answers with those there are.
+    pub(crate) async fn subscribe(client: &Client, deadline: Instant) -> Result<(Self, Vec<Tunnel>), Failure> {
+        let mut watch = client.watch_tunnels(WatchTunnels::default()).await?;
+        match timeout_at(deadline, watch.next()).await {
+            Ok(Ok(Some(update))) => match update.event {
+                WatchEvent::Snapshot(tunnels) => Ok((Self { watch, deadline }, tunnels)),
+                WatchEvent::Changed(_) | WatchEvent::Deleted { .. } | WatchEvent::Resumed => Err(no_snapshot()),
+            },
+            Ok(Ok(None)) => Err(CallError::Disconnected("the watch ended".to_owned()).into()),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(CallError::DeadlineExceeded.into()),
+        }
+    }
+
+    /// Follows the tunnels of `outcomes` until each has a verdict, in the order of the outcomes.
+    pub(crate) async fn follow(
+        mut self,
+        outcomes: Vec<TunnelOutcome>,
+        goal: Goal,
+        progress: &mut impl Progress,
+    ) -> Result<Vec<Settled>, Failure> {
+        let mut board = Board::new(outcomes, goal);
+        board.report(progress)?;
+        while board.is_open() {
+            match timeout_at(self.deadline, self.watch.next()).await {
+                Ok(Ok(Some(update))) => board.update(update.event, progress),
+                Ok(Ok(None)) => return Err(CallError::Disconnected("the daemon is stopping".to_owned()).into()),
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => board.time_out(),
+            }
+            board.report(progress)?;
+        }
+        Ok(board.settled())
+    }
+}
+
+fn no_snapshot() -> Failure {
+    Problem::failure("call_failed", "the daemon's watch did not begin with a snapshot").into()
+}
+
+/// What is known of each tunnel that is followed.
+struct Board {
+    goal: Goal,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    requested: String,
+    /// Absent when the command was refused.
+    followed: Option<Followed>,
+    verdict: Option<Verdict>,
+    reported: bool,
+}
+
+struct Followed {
+    tunnel: Tunnel,
+    /// Attempt after the command: news of older ones were on their way before it.
+    attempt: Attempt,
+    told: Option<FaultKind>,
+}
+
+impl Board {
+    fn new(outcomes: Vec<TunnelOutcome>, goal: Goal) -> Self {
+        let row = |TunnelOutcome { requested, outcome }| match outcome {
+            Ok(tunnel) => {
+                let verdict = judge(goal, &tunnel);
+                let followed = Followed { attempt: tunnel.status.attempt, tunnel, told: None };
+                Row { requested, followed: Some(followed), verdict, reported: false }
+            }
+            Err(fault) => {
+                Row { requested, followed: None, verdict: Some(Verdict::Refused(fault)), reported: false }
+            }
+        };
+        Self { goal, rows: outcomes.into_iter().map(row).collect() }
+    }
+
+    fn is_open(&self) -> bool {
+        self.rows.iter().any(|row| row.verdict.is_none())
+    }
+
+    fn update(&mut self, event: WatchEvent, progress: &mut impl Progress) {
+        match event {
+            WatchEvent::Changed(tunnel) => self.changed(&tunnel, progress),
+            WatchEvent::Deleted { id, .. } => self.removed(|other| other == id),
+            WatchEvent::Snapshot(tunnels) => {
+                let present: BTreeMap<TunnelId, Tunnel> =
+                    tunnels.into_iter().map(|tunnel| (tunnel.id, tunnel)).collect();
+                self.removed(|id| !present.contains_key(&id));
+                present.values().for_each(|tunnel| self.changed(tunnel, progress));
+            }
+            WatchEvent::Resumed => {}
+        }
+    }
+
+    fn changed(&mut self, tunnel: &Tunnel, progress: &mut impl Progress) {
+        let goal = self.goal;
+        for row in self.rows.iter_mut().filter(|row| row.verdict.is_none()) {
+            let Some(followed) = row.followed.as_mut().filter(|followed| followed.tunnel.id == tunnel.id) else {
+                continue;
+            };
+            if tunnel.status.attempt < followed.attempt {
+                continue;
+            }
+            followed.tunnel = tunnel.clone();
+            row.verdict = judge(goal, tunnel);
+            if let (None, TunnelState::Retrying { fault, .. }) = (&row.verdict, &tunnel.status.state)
+                && followed.told.as_ref() != Some(&fault.kind)
+            {
+                followed.told = Some(fault.kind.clone());
+                progress.retrying(tunnel, fault);
+            }
+        }
+    }
+
+    fn removed(&mut self, is_gone: impl Fn(TunnelId) -> bool) {
+        for row in self.rows.iter_mut().filter(|row| row.verdict.is_none()) {
+            if let Some(followed) = row.followed.as_ref().filter(|followed| is_gone(followed.tunnel.id)) {
+                row.verdict = Some(Verdict::Removed(followed.tunnel.spec.name.to_string()));
+            }
+        }
+    }
+
+    fn time_out(&mut self) {
+        for row in self.rows.iter_mut().filter(|row| row.verdict.is_none()) {
+            if let Some(followed) = &row.followed {
+                row.verdict = Some(Verdict::TimedOut(Box::new(followed.tunnel.clone())));
+            }
+        }
+    }
+
+    fn report(&mut self, progress: &mut impl Progress) -> Result<(), Failure> {
+        for row in self.rows.iter_mut().filter(|row| !row.reported) {
+            if let Some(verdict) = row.verdict.clone() {
+                row.reported = true;
+                progress.settled(&Settled { requested: row.requested.clone(), verdict })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settled(self) -> Vec<Settled> {
+        let settled = |row: Row| Some(Settled { requested: row.requested, verdict: row.verdict? });
+        self.rows.into_iter().filter_map(settled).collect()
+    }
+}
+
+/// Whether the wait for a tunnel is over.
+pub(crate) fn judge(goal: Goal, tunnel: &Tunnel) -> Option<Verdict> {
+    let boxed = || Box::new(tunnel.clone());
+    let unwanted = tunnel.intent == Intent::Stop;
+    match (goal, &tunnel.status.state) {
+        (Goal::Stopped, TunnelState::Stopped)
+        | (Goal::Up | Goal::UpPatiently, TunnelState::Up | TunnelState::Idle) => Some(Verdict::Reached(boxed())),
+        (Goal::Up | Goal::UpPatiently, TunnelState::Blocked { fault }) => {
+            Some(Verdict::Faulted(boxed(), fault.clone()))
+        }
+        (Goal::Up, TunnelState::Retrying { fault, .. }) if needs_a_person(fault) => {
+            Some(Verdict::Faulted(boxed(), fault.clone()))
+        }
+        (Goal::Up | Goal::UpPatiently, TunnelState::Stopped) if unwanted => Some(Verdict::Stopped(boxed())),
+        (Goal::Up | Goal::UpPatiently | Goal::Stopped, _) => None,
+    }
+}
+
+/// Retried by itself, but hardly to end by itself: the exit code is not the one for "not up yet".
+fn needs_a_person(fault: &Fault) -> bool {
+    fault.kind.exit_code() != ExitCode::NotUp
+}
+
+impl Settled {
+    /// The problem to tell, if it did not go as wanted.
+    pub(crate) fn problem(&self) -> Option<Problem> {
+        match &self.verdict {
+            Verdict::Reached(_) => None,
+            Verdict::Faulted(tunnel, fault) => {
+                let is_retried = matches!(tunnel.status.state, TunnelState::Retrying { .. });
+                let note = format!("the daemon keeps trying; `stctl wait {}` waits for it", tunnel.spec.name);
+                let note = if is_retried { note } else { String::new() };
+                Some(Problem { note, ..Problem::of_tunnel(fault, tunnel) })
+            }
+            Verdict::Stopped(tunnel) => Some(Problem {
+                exit: ExitCode::NotUp,
+                tunnel: Some(tunnel.spec.name.to_string()),
+                remedy: format!("start it with `stctl up {}`", tunnel.spec.name),
+                ..Problem::failure("not_up", "it is stopped")
+            }),
+            Verdict::Removed(name) => {
+                let fault = Fault::new(FaultKind::TunnelNotFound { tunnel: name.clone() }, "it was removed meanwhile");
+                Some(Problem::of_fault(&fault, Subject::named(name)))
+            }
+            Verdict::TimedOut(tunnel) => Some(timed_out(tunnel)),
+            Verdict::Refused(fault) => Some(Problem::of_fault(fault, Subject::named(&self.requested))),
+        }
+    }
+}
+
+fn timed_out(tunnel: &Tunnel) -> Problem {
+    let state = tunnel.status.state.label();
+    let headline = format!("the time ran out; it is {state}");
+    let problem = match tunnel.status.state.fault() {
+        Some(fault) => Problem { detail: fault.to_string(), ..Problem::of_tunnel(fault, tunnel) },
+        None => {
+            let remedy = format!("`stctl status {}` shows how it goes on", tunnel.spec.name);
+            Problem { tunnel: Some(tunnel.spec.name.to_string()), remedy, ..Problem::failure("timeout", "") }
+        }
+    };
+    Problem { exit: ExitCode::Timeout, kind: "timeout".to_owned(), headline, ..problem }
+}

@@ -1,0 +1,129 @@
+//! The one place that writes: standard output carries what was asked for, standard error everything else.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use stormtunnel_model::{ExitCode, Timestamp};
+
+use crate::cli::{Format, Globals};
+use crate::exit::{Failure, Problem};
+use crate::render::{Style, problems};
+use crate::world::{Terminal, World};
+
+/// Where a command's words go, and how they look.
+pub(crate) struct Output<'o> {
+    out: &'o mut dyn Write,
+    err: &'o mut dyn Write,
+    /// What the user asked for with `-o`.
+    pub(crate) format: Format,
+    /// Columns to fit tables into.
+    pub(crate) width: Option<u16>,
+    out_style: Style,
+    err_style: Style,
+    clock: fn() -> Timestamp,
+}
+
+impl<'o> Output<'o> {
+    /// As the flags say.
+    pub(crate) fn new(world: &'o mut World<'_>, globals: &Globals) -> Self {
+        let terminal = world.terminal;
+        let style = |colour: bool| Style { colour: colour && !globals.no_color };
+        let Terminal { width, out_colour, err_colour } = terminal;
+        Self {
+            out: &mut *world.out,
+            err: &mut *world.err,
+            format: globals.output,
+            width,
+            out_style: style(out_colour),
+            err_style: style(err_colour),
+            clock: world.clock,
+        }
+    }
+
+    /// Before flags are known.
+    pub(crate) fn plain(world: &'o mut World<'_>) -> Self {
+        Self::new(world, &Globals::default())
+    }
+
+    /// How standard output may look.
+    pub(crate) fn style(&self) -> Style {
+        self.out_style
+    }
+
+    /// The time now.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Text of whole lines on standard output; a closing line end is added where it is missing.
+    pub(crate) fn text(&mut self, text: &str) -> Result<(), Failure> {
+        self.out.write_all(text.as_bytes())?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            self.out.write_all(b"\n")?;
+        }
+        Ok(self.out.flush()?)
+    }
+
+    /// A value as one document: JSON over several lines, or YAML.
+    pub(crate) fn document(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Yaml => yaml(value),
+            Format::Json | Format::Table | Format::Wide | Format::Name => {
+                serde_json::to_string_pretty(value).map_err(|error| error.to_string())
+            }
+        };
+        self.text(&text.map_err(not_written)?)
+    }
+
+    /// A value of a stream: one line of JSON, or one YAML document.
+    pub(crate) fn record(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Yaml => yaml(value).map(|text| format!("---\n{text}")),
+            Format::Json | Format::Table | Format::Wide | Format::Name => {
+                serde_json::to_string(value).map_err(|error| error.to_string())
+            }
+        };
+        self.text(&text.map_err(not_written)?)
+    }
+
+    /// A remark for a person, on standard error; programs that asked for another format do not get it.
+    pub(crate) fn note(&mut self, text: &str) {
+        if self.format.is_for_people() {
+            let written = writeln!(self.err, "{text}");
+            ignore_unwritable(written);
+        }
+    }
+
+    /// A problem, on standard error, in words or as one line of JSON.
+    pub(crate) fn problem(&mut self, problem: &Problem) {
+        let text = match self.format {
+            Format::Json => problems::json(problem),
+            Format::Table | Format::Wide | Format::Yaml | Format::Name => problems::text(problem, self.err_style),
+        };
+        ignore_unwritable(writeln!(self.err, "{}", text.trim_end()));
+    }
+
+    /// What clap says: help and version go to standard output, mistakes to standard error.
+    pub(crate) fn usage(&mut self, error: &clap::Error) -> ExitCode {
+        let to_err = error.use_stderr();
+        let style = if to_err { self.err_style } else { self.out_style };
+        let rendered = error.render();
+        let text = if style.colour { rendered.ansi().to_string() } else { rendered.to_string() };
+        let stream: &mut dyn Write = if to_err { &mut *self.err } else { &mut *self.out };
+        ignore_unwritable(stream.write_all(text.as_bytes()));
+        if to_err { ExitCode::Usage } else { ExitCode::Ok }
+    }
+}
+
+fn yaml(value: &impl Serialize) -> Result<String, String> {
+    serde_yaml_ng::to_string(value).map_err(|error| error.to_string())
+}
+
+fn not_written(error: String) -> Failure {
+    Problem { detail: error, ..Problem::failure("runtime", "the answer cannot be written in this format") }.into()
+}
+
+/// When standard error itself cannot be written to there is nowhere left to say so.
+fn ignore_unwritable(written: io::Result<()>) {
+    drop(written);
+}

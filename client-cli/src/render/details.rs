@@ -1,0 +1,113 @@
+//! One tunnel, or the daemon, with everything that is known.
+
+use std::fmt::Write as _;
+
+use stormtunnel_model::{ConnectStep, Intent, RemoteHealth, Timestamp, Tunnel, TunnelState};
+use stormtunnel_proto::calls::DaemonInfo;
+
+use super::views::DaemonView;
+use super::{Style, Tone, address, times, via};
+use crate::exit::Problem;
+
+/// How a tunnel is.
+pub fn status(tunnel: &Tunnel, now: Timestamp, style: Style) -> String {
+    let mut text = headline(tunnel, now, style);
+    state_rows(&mut text, tunnel, now);
+    if let Some(fault) = tunnel.status.state.fault() {
+        let problem = Problem::of_tunnel(fault, tunnel);
+        row(&mut text, "why", &fault.to_string());
+        row(&mut text, "fix", &problem.remedy);
+    }
+    text
+}
+
+/// A tunnel, whole: what it is to be and how it is.
+pub fn tunnel(tunnel: &Tunnel, now: Timestamp, style: Style) -> String {
+    let mut text = status(tunnel, now, style);
+    let spec = &tunnel.spec;
+    row(&mut text, "profile", spec.profile.as_ref().map_or("(the daemon's default)", |profile| profile.as_str()));
+    row(&mut text, "region", spec.region.as_ref().map_or("(the profile's)", |region| region.as_str()));
+    row(&mut text, "wanted", match tunnel.intent {
+        Intent::Run => "running",
+        Intent::Stop => "stopped",
+    });
+    if spec.allow_non_loopback {
+        row(&mut text, "open to", "other machines (--allow-non-loopback)");
+    }
+    row(&mut text, "id", &tunnel.id.to_string());
+    row(&mut text, "created", &times::rfc3339(tunnel.created_at));
+    text
+}
+
+/// The daemon.
+pub fn daemon(info: &DaemonInfo, view: &DaemonView, now: Timestamp, style: Style) -> String {
+    let running = style.paint("running", Tone::Good);
+    let mut text = format!("stormtunneld {} is {running}\n", info.version);
+    row(&mut text, "process", &format!("pid {}, up {}", info.pid, times::span(now.since(info.started_at))));
+    row(&mut text, "api", &format!("level {}", info.api_level));
+    row(&mut text, "socket", &view.socket);
+    row(&mut text, "state", &info.state_directory);
+    row(&mut text, "settings", &view.settings_path);
+    row(&mut text, "log", info.log_path.as_deref().unwrap_or("standard error of the daemon"));
+    for warning in &info.warnings {
+        row(&mut text, "warning", warning);
+    }
+    text
+}
+
+fn headline(tunnel: &Tunnel, now: Timestamp, style: Style) -> String {
+    let state = &tunnel.status.state;
+    let label = style.paint(state.label(), Tone::of(state));
+    let step = match state {
+        TunnelState::Connecting { step } => match step {
+            ConnectStep::Listener => " (opening the local port)",
+            ConnectStep::Session => " (asking Session Manager for a session)",
+            ConnectStep::Channel => " (opening the data channel)",
+            ConnectStep::Resume => " (resuming the session)",
+        },
+        TunnelState::Stopped
+        | TunnelState::Up
+        | TunnelState::Idle
+        | TunnelState::Retrying { .. }
+        | TunnelState::Blocked { .. }
+        | TunnelState::Stopping => "",
+    };
+    let since = times::span(now.since(tunnel.status.since));
+    format!("{}: {label}{step} for {since}\n", tunnel.spec.name)
+}
+
+fn state_rows(text: &mut String, tunnel: &Tunnel, now: Timestamp) {
+    let status = &tunnel.status;
+    let listening: Vec<String> = status.listening.iter().map(ToString::to_string).collect();
+    let local = match listening.as_slice() {
+        [] => format!("{} (closed)", address(tunnel)),
+        bound => format!("{} ({})", address(tunnel), bound.join(", ")),
+    };
+    row(text, "local", &local);
+    let health = match status.remote {
+        RemoteHealth::Unknown => "not tried yet",
+        RemoteHealth::Ok => "accepts connections",
+        RemoteHealth::Refused => "refused the last connection",
+    };
+    row(text, "remote", &format!("{} via {}; {health}", tunnel.spec.remote, via(tunnel)));
+    if let Some(session) = &status.session {
+        let agent = status.agent_version.as_ref().map(|version| format!(", agent {version}"));
+        row(text, "session", &format!("{session}{}", agent.unwrap_or_default()));
+    }
+    if status.state != TunnelState::Stopped {
+        let (sent, received) = (times::bytes(status.traffic.sent), times::bytes(status.traffic.received));
+        row(text, "traffic", &format!("{} connections, {sent} sent, {received} received", status.connections));
+        row(text, "attempt", &status.attempt.0.to_string());
+    }
+    if let TunnelState::Retrying { at, .. } = &status.state {
+        row(text, "retry", &format!("in {}", times::span(at.since(now))));
+    }
+    if let (None, Some(fault)) = (status.state.fault(), &status.last_fault) {
+        row(text, "last fault", &fault.to_string());
+    }
+}
+
+fn row(text: &mut String, key: &str, value: &str) {
+    let written = writeln!(text, "  {key:<10}  {value}");
+    debug_assert!(written.is_ok(), "a string takes everything");
+}

@@ -1,0 +1,76 @@
+//! Tunnels, settings and failures as text or as data for programs. Pure: everything is an argument.
+
+pub mod details;
+pub mod lines;
+pub mod problems;
+pub mod sentences;
+pub mod tables;
+pub mod times;
+pub mod views;
+
+use owo_colors::{AnsiColors, OwoColorize};
+use stormtunnel_model::{LocalEndpoint, LocalPort, Tunnel, TunnelState};
+
+/// How text may look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// With colours.
+    pub colour: bool,
+}
+
+impl Style {
+    fn paint(self, text: &str, tone: Tone) -> String {
+        if self.colour { text.color(tone.colour()).to_string() } else { text.to_owned() }
+    }
+}
+
+/// What a colour says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tone {
+    /// It works: green.
+    Good,
+    /// It changes by itself: yellow.
+    Moving,
+    /// It waits for a person: red.
+    Bad,
+    /// It is off: grey.
+    Off,
+}
+
+impl Tone {
+    fn of(state: &TunnelState) -> Self {
+        match state {
+            TunnelState::Up | TunnelState::Idle => Self::Good,
+            TunnelState::Connecting { .. } | TunnelState::Retrying { .. } | TunnelState::Stopping => Self::Moving,
+            TunnelState::Blocked { .. } => Self::Bad,
+            TunnelState::Stopped => Self::Off,
+        }
+    }
+
+    fn colour(self) -> AnsiColors {
+        match self {
+            Self::Good => AnsiColors::Green,
+            Self::Moving => AnsiColors::Yellow,
+            Self::Bad => AnsiColors::Red,
+            Self::Off => AnsiColors::BrightBlack,
+        }
+    }
+}
+
+/// Names, one per line.
+pub fn names(tunnels: &[Tunnel]) -> String {
+    tunnels.iter().map(|tunnel| format!("{}\n", tunnel.spec.name)).collect()
+}
+
+/// The address to connect to: with the port in use, where there is one.
+pub fn address(tunnel: &Tunnel) -> String {
+    let LocalEndpoint { address, port } = tunnel.spec.local;
+    let in_use = tunnel.status.listening.first().map(|address| LocalPort::from(address.port()));
+    LocalEndpoint { address, port: in_use.unwrap_or(port) }.to_string()
+}
+
+/// Where a tunnel goes through: target and region, where one is known.
+fn via(tunnel: &Tunnel) -> String {
+    let region = tunnel.spec.region.as_ref().map(|region| format!(" ({region})"));
+    format!("{}{}", tunnel.spec.target, region.unwrap_or_default())
+}

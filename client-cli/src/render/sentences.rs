@@ -1,0 +1,62 @@
+//! What is said when something went as wanted: one line each.
+
+use stormtunnel_model::{LocalPort, Tunnel, TunnelState};
+use stormtunnel_proto::calls::UpdatedTunnel;
+
+use super::{address, via};
+
+/// The tunnel can be used.
+pub fn is_up(tunnel: &Tunnel) -> String {
+    let state = if tunnel.status.state == TunnelState::Idle { "ready" } else { "up" };
+    format!("{} is {state}: {} -> {} via {}", tunnel.spec.name, address(tunnel), tunnel.spec.remote, via(tunnel))
+}
+
+/// The tunnel was told to start, and nobody waited.
+pub fn is_starting(tunnel: &Tunnel) -> String {
+    if tunnel.status.state == TunnelState::Up { is_up(tunnel) } else { format!("{} is starting", tunnel.spec.name) }
+}
+
+/// The tunnel has stopped.
+pub fn is_stopped(tunnel: &Tunnel) -> String {
+    format!("{} is stopped", tunnel.spec.name)
+}
+
+/// The tunnel was told to stop, and nobody waited.
+pub fn is_stopping(tunnel: &Tunnel) -> String {
+    match tunnel.status.state {
+        TunnelState::Stopped => is_stopped(tunnel),
+        TunnelState::Connecting { .. }
+        | TunnelState::Up
+        | TunnelState::Idle
+        | TunnelState::Retrying { .. }
+        | TunnelState::Blocked { .. }
+        | TunnelState::Stopping => format!("{} is stopping", tunnel.spec.name),
+    }
+}
+
+/// The tunnel was ended and forgotten.
+pub fn is_removed(tunnel: &Tunnel) -> String {
+    format!("{} is removed", tunnel.spec.name)
+}
+
+/// The tunnel was made and not started.
+pub fn is_made(tunnel: &Tunnel) -> String {
+    let name = &tunnel.spec.name;
+    let local = match tunnel.spec.local.port {
+        LocalPort::Automatic if tunnel.status.listening.is_empty() => "a port chosen at the start".to_owned(),
+        LocalPort::Automatic | LocalPort::Fixed(_) => address(tunnel),
+    };
+    format!("{name} is made: {local} -> {} via {}; `stctl up {name}` starts it", tunnel.spec.remote, via(tunnel))
+}
+
+/// What a change did, or would do.
+pub fn is_changed(updated: &UpdatedTunnel, only_told: bool) -> String {
+    let effect = match (updated.reconnects, updated.rebinds) {
+        (false, false) => "it goes on undisturbed",
+        (true, false) => "it reconnects",
+        (false, true) => "its local port is opened anew",
+        (true, true) => "it reconnects, and its local port is opened anew",
+    };
+    let name = &updated.tunnel.spec.name;
+    if only_told { format!("{name} would be changed: {effect}") } else { format!("{name} is changed: {effect}") }
+}

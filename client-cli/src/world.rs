@@ -1,0 +1,95 @@
+//! What surrounds one command line: environment, streams, terminal, clock. An argument, so that tests own it.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+use stormtunnel_model::Timestamp;
+
+/// What surrounds one command line.
+pub struct World<'w> {
+    /// Variables of the environment.
+    pub env: Environment,
+    /// Standard output.
+    pub out: &'w mut dyn Write,
+    /// Standard error.
+    pub err: &'w mut dyn Write,
+    /// What standard output is.
+    pub terminal: Terminal,
+    /// Reads the wall clock.
+    pub clock: fn() -> Timestamp,
+}
+
+/// What output goes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// Columns of standard output when it is a terminal; tables are not cut otherwise.
+    pub width: Option<u16>,
+    /// Standard output shows colours.
+    pub out_colour: bool,
+    /// Standard error shows colours.
+    pub err_colour: bool,
+}
+
+impl<'w> World<'w> {
+    /// The world of this process, with the streams given.
+    pub fn of_process(out: &'w mut dyn Write, err: &'w mut dyn Write) -> Self {
+        let env: Environment = std::env::vars_os().collect();
+        let terminal = Terminal::of_process(&env);
+        Self { env, out, err, terminal, clock: wall_clock }
+    }
+}
+
+impl fmt::Debug for World<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The environment may hold credentials.
+        f.debug_struct("World").field("terminal", &self.terminal).finish_non_exhaustive()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the edge at which time comes in")]
+fn wall_clock() -> Timestamp {
+    std::time::SystemTime::now().into()
+}
+
+impl Terminal {
+    fn of_process(env: &Environment) -> Self {
+        let colour = env.text("NO_COLOR").is_none() && env.text("TERM").as_deref() != Some("dumb");
+        let is_terminal = io::stdout().is_terminal();
+        let measured = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col);
+        let columns = env.text("COLUMNS").and_then(|text| text.parse().ok()).or_else(measured);
+        Self {
+            width: columns.filter(|columns| is_terminal && *columns > 0),
+            out_colour: colour && is_terminal,
+            err_colour: colour && io::stderr().is_terminal(),
+        }
+    }
+}
+
+/// Variables of an environment. No `Debug`: they may hold credentials.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    /// The value of a variable.
+    pub fn value(&self, name: &str) -> Option<OsString> {
+        self.0.get(OsStr::new(name)).cloned()
+    }
+
+    /// The value of a variable that is set, not empty, and text.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.value(name).and_then(|value| value.into_string().ok()).filter(|text| !text.is_empty())
+    }
+
+    /// All variables, for a program that is started.
+    pub fn variables(&self) -> impl Iterator<Item = (&OsString, &OsString)> {
+        self.0.iter()
+    }
+}
+
+impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
+    fn from_iter<T: IntoIterator<Item = (K, V)>>(variables: T) -> Self {
+        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}

@@ -1,0 +1,112 @@
+//! A terminal with a shell in it, into which a test types.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+
+/// What the shell shows when it waits for a command.
+const PROMPT: &str = "READY> ";
+
+/// A terminal and the interactive shell in it. Dropped, the terminal is closed, as a window is.
+#[derive(Debug)]
+pub struct Terminal {
+    // Between two commands nobody reads, so that dropping it closes the terminal at once.
+    master: File,
+    shell: Child,
+    shown: String,
+}
+
+impl Terminal {
+    /// Opens a terminal with a shell that has just this environment, and waits for its prompt.
+    ///
+    /// # Errors
+    /// The system has no terminals, or no shell.
+    pub async fn open(environment: &[(String, String)], deadline: Duration) -> Result<Self> {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let slave = rustix::fs::open(ptsname(&master, Vec::new())?, OFlags::RDWR | OFlags::NOCTTY, Mode::empty())?;
+        rustix::io::fcntl_setfd(&master, rustix::io::FdFlags::CLOEXEC)?;
+        let shell = shell(environment, &slave)?;
+        drop(slave);
+        let mut terminal = Self { master: File::from_std(master.into()), shell, shown: String::new() };
+        terminal.prompt(deadline).await?;
+        Ok(terminal)
+    }
+
+    /// Types a command and answers what it shows, up to the next prompt.
+    ///
+    /// # Errors
+    /// The prompt does not come back within `deadline`.
+    pub async fn command(&mut self, line: &str, deadline: Duration) -> Result<String> {
+        self.shown.clear();
+        self.master.write_all(format!("{line}\n").as_bytes()).await?;
+        self.master.flush().await?;
+        self.prompt(deadline).await?;
+        Ok(self.shown.clone())
+    }
+
+    /// Closes the window: the system sends SIGHUP to what runs in it. Answers when the shell is gone.
+    ///
+    /// # Errors
+    /// The shell does not end within `deadline`.
+    pub async fn close(self, deadline: Duration) -> Result<()> {
+        let Self { master, mut shell, shown: _ } = self;
+        drop(master);
+        tokio::time::timeout(deadline, shell.wait()).await.context("the shell survives its terminal")??;
+        Ok(())
+    }
+
+    async fn prompt(&mut self, deadline: Duration) -> Result<()> {
+        let waiting = async {
+            while !self.shown.ends_with(PROMPT) {
+                self.read().await?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(deadline, waiting).await {
+            Ok(done) => done,
+            Err(_) => bail!("no prompt within {deadline:?}; the terminal shows:\n{}", self.shown),
+        }
+    }
+
+    async fn read(&mut self) -> Result<()> {
+        let mut buffer = [0; 4096];
+        match self.master.read(&mut buffer).await {
+            Ok(length @ 1..) => self.shown.push_str(&String::from_utf8_lossy(&buffer[..length])),
+            Ok(0) | Err(_) => bail!("the shell is gone; the terminal shows:\n{}", self.shown),
+        }
+        Ok(())
+    }
+}
+
+/// An interactive shell whose controlling terminal is `slave`.
+fn shell(environment: &[(String, String)], slave: &OwnedFd) -> Result<Child> {
+    let end = || Ok::<_, io::Error>(Stdio::from(slave.try_clone()?));
+    let mut command = std::process::Command::new("/bin/sh");
+    command.arg("-i").env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
+    command.env("PS1", PROMPT).env("TERM", "dumb").env_remove("ENV");
+    command.stdin(end()?).stdout(end()?).stderr(end()?);
+    take_terminal(&mut command);
+    Command::from(command).kill_on_drop(true).spawn().context("cannot start /bin/sh")
+}
+
+#[expect(unsafe_code, reason = "the standard library has no way to give a child a controlling terminal")]
+fn take_terminal(command: &mut std::process::Command) {
+    let take = || {
+        rustix::process::setsid()?;
+        rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes two system calls and touches no memory that others share.
+    unsafe { command.pre_exec(take) };
+}
