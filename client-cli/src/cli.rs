@@ -11,13 +11,12 @@ use stormtunnel_model::{LocalEndpoint, Profile, Region, RemoteEndpoint, Target, 
 #[command(
     name = "stctl",
     version,
-    about,
     max_term_width = 100,
     after_help = "Example:\n  \
-        stctl tunnel add db --target i-0abcdef1234567890 --remote db.internal:5432 --local 15432 --up\n\n\
+        stctl tunnel add db --target i-0abcdef12 --remote db.internal:5432 --up\n\n\
         Exit codes:\n  \
-        0 ok, 1 failure, 2 usage, 3 not up, 4 login needed, 5 daemon unreachable, 6 not found, 7 conflict,\n  \
-        8 permission denied, 124 timeout, 130 interrupted"
+        0 ok, 1 failure, 2 usage, 3 not up, 4 login needed, 5 daemon unreachable,\n  \
+        6 not found, 7 conflict, 8 permission denied, 124 timeout, 130 interrupted"
 )]
 pub struct Cli {
     /// Flags that any command takes.
@@ -41,10 +40,10 @@ pub struct Globals {
     /// Settings file for a daemon that is started [env: STORMTUNNEL_CONFIG]
     #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
-    /// AWS profile [env: STCTL_PROFILE, AWS_PROFILE]
+    /// AWS profile, for `tunnel add` and `tunnel edit` [env, for `add`: STCTL_PROFILE, AWS_PROFILE]
     #[arg(long, global = true, value_name = "PROFILE")]
     pub profile: Option<Profile>,
-    /// AWS region [env: AWS_REGION, AWS_DEFAULT_REGION]
+    /// AWS region, for `tunnel add` and `tunnel edit` [env, for `add`: AWS_REGION, AWS_DEFAULT_REGION]
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<Region>,
     /// Form of the output
@@ -97,7 +96,9 @@ pub enum Verb {
     ///
     /// Ends when each tunnel is up, or cannot come up by itself, or waits for something that a person can mend
     /// (a wrong instance id, a port in use): the daemon goes on trying.
-    #[command(after_help = "Examples:\n  stctl up db\n  stctl up db cache --timeout 2m\n  stctl up --all --no-wait")]
+    #[command(
+        after_help = "Examples:\n  stctl up db\n  stctl up db cache --timeout 2m\n  stctl up --all --no-wait"
+    )]
     Up(UpArgs),
     /// Stop tunnels and wait until their sessions have ended
     #[command(after_help = "Example:\n  stctl down db")]
@@ -106,7 +107,10 @@ pub enum Verb {
     #[command(after_help = "Example:\n  stctl restart db")]
     Restart(UpArgs),
     /// List tunnels
-    #[command(visible_alias = "list", after_help = "Examples:\n  stctl ls\n  stctl ls -o wide\n  stctl ls -o json")]
+    #[command(
+        visible_alias = "list",
+        after_help = "Examples:\n  stctl ls\n  stctl ls -o wide\n  stctl ls -o json"
+    )]
     Ls,
     /// Show how tunnels are; the exit code tells whether they are up
     #[command(after_help = "Example:\n  stctl status db && psql -h localhost -p 15432")]
@@ -149,8 +153,8 @@ impl Verb {
 pub enum TunnelVerb {
     /// Make a tunnel
     #[command(after_help = "Examples:\n  \
-        stctl tunnel add db --target i-0abcdef1234567890 --remote db.internal:5432 --local 15432\n  \
-        stctl tunnel add web --target i-0abcdef1234567890 --remote 8080 --up")]
+        stctl tunnel add db --target i-0abcdef12 --remote db.internal:5432 --local 15432\n  \
+        stctl tunnel add web --target i-0abcdef12 --remote 8080 --up")]
     Add(AddArgs),
     /// Change a tunnel
     #[command(after_help = "Example:\n  stctl tunnel edit db --local 25432")]
@@ -395,7 +399,9 @@ mod tests {
         fn lines(command: &clap::Command, found: &mut Vec<String>) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let examples = help.lines().map(str::trim).filter(|line| line.starts_with("stctl "));
-            found.extend(examples.map(|line| line.split([';', '&', '|']).next().unwrap_or_default().to_owned()));
+            found.extend(
+                examples.map(|line| line.split([';', '&', '|']).next().unwrap_or_default().to_owned()),
+            );
             command.get_subcommands().for_each(|sub| lines(sub, found));
         }
         let mut found = Vec::new();
@@ -429,7 +435,7 @@ mod tests {
             ("stctl up db --all", "--all"),
             ("stctl up", "NAME"),
             ("stctl up db --timeout soon", "ms, s, m or h"),
-            ("stctl up db --timeout -1", "TIME"),
+            ("stctl up db --timeout=-1", "TIME"),
             ("stctl up db --no-wait --timeout 3", "--timeout"),
             ("stctl ls -o xml", "table"),
             ("stctl tunnel edit db --profile p --no-profile", "--no-profile"),
@@ -442,7 +448,9 @@ mod tests {
 
     #[test]
     fn times_have_units() {
-        for (text, millis) in [("30", 30_000), ("1.5", 1500), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("0", 0)] {
+        for (text, millis) in
+            [("30", 30_000), ("1.5", 1500), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("0", 0)]
+        {
             assert_eq!(parse_timeout(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "s", "-1", "1d", "nan", "inf"] {

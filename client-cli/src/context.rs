@@ -40,11 +40,18 @@ pub(crate) struct Paths {
 }
 
 impl<'o> Context<'o> {
-    pub(crate) fn new(globals: &Globals, verb: &Verb, world: &'o mut World<'_>) -> Result<Self, Box<Problem>> {
+    pub(crate) fn new(
+        globals: &Globals,
+        verb: &Verb,
+        world: &'o mut World<'_>,
+    ) -> Result<Self, Box<Problem>> {
         let env = world.env.clone();
         if let Some(flag) = globals.scope_flag().filter(|_| !verb.takes_scope()) {
             let headline = format!("{flag} has no meaning for this command");
-            return Err(Box::new(Problem::usage(headline, "leave it out; it belongs to `tunnel add` and `tunnel edit`")));
+            return Err(Box::new(Problem::usage(
+                headline,
+                "leave it out; it belongs to `tunnel add` and `tunnel edit`",
+            )));
         }
         let paths = Paths::resolve(globals, |name| env.value(name))?;
         Ok(Self { out: Output::new(world, globals), env, globals: globals.clone(), paths })

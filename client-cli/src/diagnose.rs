@@ -135,7 +135,9 @@ mod tests {
         assert!(matches!(of(io::ErrorKind::ConnectionRefused), Unreachable::Stale { .. }));
         assert!(matches!(of(io::ErrorKind::PermissionDenied), Unreachable::NotAllowed { .. }));
         assert!(matches!(of(io::ErrorKind::NotADirectory), Unreachable::NotConnected { .. }));
-        assert!(of(io::ErrorKind::NotFound).is_absence() && !of(io::ErrorKind::PermissionDenied).is_absence());
+        assert!(
+            of(io::ErrorKind::NotFound).is_absence() && !of(io::ErrorKind::PermissionDenied).is_absence()
+        );
     }
 
     #[test]

@@ -96,7 +96,8 @@ impl Problem {
 
     /// A call that failed.
     pub fn of_call(error: &CallError, subject: Subject<'_>) -> Self {
-        let unreachable = Self { exit: ExitCode::DaemonUnreachable, ..Self::failure("daemon_unreachable", "") };
+        let unreachable =
+            Self { exit: ExitCode::DaemonUnreachable, ..Self::failure("daemon_unreachable", "") };
         match error {
             CallError::Fault(fault) => Self::of_fault(fault, subject),
             CallError::DeadlineExceeded => Self {
@@ -246,8 +247,11 @@ mod tests {
             ("shutting_down", 5),
         ];
         let problem = |kind: FaultKind| Problem::of_fault(&Fault::new(kind, ""), Subject::default());
-        let actual: Vec<(String, u8)> =
-            FaultKind::one_of_each().into_iter().map(problem).map(|problem| (problem.kind, problem.exit as u8)).collect();
+        let actual: Vec<(String, u8)> = FaultKind::one_of_each()
+            .into_iter()
+            .map(problem)
+            .map(|problem| (problem.kind, problem.exit as u8))
+            .collect();
         let expected: Vec<(String, u8)> = expected.map(|(kind, code)| (kind.to_owned(), code)).to_vec();
         assert_eq!(actual, expected);
     }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stormtunnel_model::{
-    Attempt, ExitCode, Fault, FaultKind, Intent, Tunnel, TunnelId, TunnelState,
-};
+use stormtunnel_model::{Attempt, ExitCode, Fault, FaultKind, Intent, Tunnel, TunnelId, TunnelState};
 use stormtunnel_proto::calls::{TunnelOutcome, WatchEvent, WatchTunnels};
 use stormtunnel_proto::{CallError, Client, TunnelWatch};
 use tokio::time::{Instant, timeout_at};
@@ -64,12 +62,17 @@ pub(crate) struct Follower {
 
 impl Follower {
     /// Subscribes to all tunnels and answers with those there are.
-    pub(crate) async fn subscribe(client: &Client, deadline: Instant) -> Result<(Self, Vec<Tunnel>), Failure> {
+    pub(crate) async fn subscribe(
+        client: &Client,
+        deadline: Instant,
+    ) -> Result<(Self, Vec<Tunnel>), Failure> {
         let mut watch = client.watch_tunnels(WatchTunnels::default()).await?;
         match timeout_at(deadline, watch.next()).await {
             Ok(Ok(Some(update))) => match update.event {
                 WatchEvent::Snapshot(tunnels) => Ok((Self { watch, deadline }, tunnels)),
-                WatchEvent::Changed(_) | WatchEvent::Deleted { .. } | WatchEvent::Resumed => Err(no_snapshot()),
+                WatchEvent::Changed(_) | WatchEvent::Deleted { .. } | WatchEvent::Resumed => {
+                    Err(no_snapshot())
+                }
             },
             Ok(Ok(None)) => Err(CallError::Disconnected("the watch ended".to_owned()).into()),
             Ok(Err(error)) => Err(error.into()),
@@ -89,7 +92,9 @@ impl Follower {
         while board.is_open() {
             match timeout_at(self.deadline, self.watch.next()).await {
                 Ok(Ok(Some(update))) => board.update(update.event, progress),
-                Ok(Ok(None)) => return Err(CallError::Disconnected("the daemon is stopping".to_owned()).into()),
+                Ok(Ok(None)) => {
+                    return Err(CallError::Disconnected("the daemon is stopping".to_owned()).into());
+                }
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_) => board.time_out(),
             }
@@ -160,7 +165,8 @@ impl Board {
     fn changed(&mut self, tunnel: &Tunnel, progress: &mut impl Progress) {
         let goal = self.goal;
         for row in self.rows.iter_mut().filter(|row| row.verdict.is_none()) {
-            let Some(followed) = row.followed.as_mut().filter(|followed| followed.tunnel.id == tunnel.id) else {
+            let Some(followed) = row.followed.as_mut().filter(|followed| followed.tunnel.id == tunnel.id)
+            else {
                 continue;
             };
             if tunnel.status.attempt < followed.attempt {
@@ -215,7 +221,9 @@ pub(crate) fn judge(goal: Goal, tunnel: &Tunnel) -> Option<Verdict> {
     let unwanted = tunnel.intent == Intent::Stop;
     match (goal, &tunnel.status.state) {
         (Goal::Stopped, TunnelState::Stopped)
-        | (Goal::Up | Goal::UpPatiently, TunnelState::Up | TunnelState::Idle) => Some(Verdict::Reached(boxed())),
+        | (Goal::Up | Goal::UpPatiently, TunnelState::Up | TunnelState::Idle) => {
+            Some(Verdict::Reached(boxed()))
+        }
         (Goal::Up | Goal::UpPatiently, TunnelState::Blocked { fault }) => {
             Some(Verdict::Faulted(boxed(), fault.clone()))
         }
@@ -250,7 +258,10 @@ impl Settled {
                 ..Problem::failure("not_up", "it is stopped")
             }),
             Verdict::Removed(name) => {
-                let fault = Fault::new(FaultKind::TunnelNotFound { tunnel: name.clone() }, "it was removed meanwhile");
+                let fault = Fault::new(
+                    FaultKind::TunnelNotFound { tunnel: name.clone() },
+                    "it was removed meanwhile",
+                );
                 Some(Problem::of_fault(&fault, Subject::named(name)))
             }
             Verdict::TimedOut(tunnel) => Some(timed_out(tunnel)),
@@ -270,4 +281,153 @@ fn timed_out(tunnel: &Tunnel) -> Problem {
         }
     };
     Problem { exit: ExitCode::Timeout, kind: "timeout".to_owned(), headline, ..problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use stormtunnel_model::{Etag, Timestamp, TunnelSpec, TunnelStatus};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Told(Vec<String>);
+
+    impl Progress for Told {
+        fn retrying(&mut self, tunnel: &Tunnel, fault: &Fault) {
+            self.0.push(format!("{} retrying {}", tunnel.spec.name, fault.kind.name()));
+        }
+
+        fn settled(&mut self, settled: &Settled) -> Result<(), Failure> {
+            let problem = settled.problem().map_or_else(|| "reached".to_owned(), |problem| problem.kind);
+            self.0.push(format!("{} {problem}", settled.requested));
+            Ok(())
+        }
+    }
+
+    fn tunnel(name: &str, attempt: u64, state: TunnelState) -> Tunnel {
+        let number = name.bytes().fold(0, |sum, byte| sum * 256 + u64::from(byte));
+        Tunnel {
+            id: TunnelId::new(Timestamp::from_millis(number), &[0; 10]),
+            etag: Etag(1),
+            created_at: Timestamp::default(),
+            spec: TunnelSpec {
+                name: name.parse().unwrap(),
+                profile: None,
+                region: None,
+                target: "i-0abcdef1234567890".parse().unwrap(),
+                remote: "5432".parse().unwrap(),
+                local: "15432".parse().unwrap(),
+                allow_non_loopback: false,
+            },
+            intent: Intent::Run,
+            status: TunnelStatus {
+                state,
+                attempt: Attempt(attempt),
+                ..TunnelStatus::stopped(Timestamp::default())
+            },
+        }
+    }
+
+    fn blocked() -> TunnelState {
+        TunnelState::Blocked { fault: Fault::new(FaultKind::RemoteForbidden { host: "x".to_owned() }, "") }
+    }
+
+    fn retrying(kind: FaultKind) -> TunnelState {
+        TunnelState::Retrying { at: Timestamp::default(), fault: Fault::new(kind, "") }
+    }
+
+    fn connecting() -> TunnelState {
+        TunnelState::Connecting { step: stormtunnel_model::ConnectStep::Session }
+    }
+
+    fn commanded(tunnels: Vec<Tunnel>, goal: Goal) -> Board {
+        let outcome =
+            |tunnel: Tunnel| TunnelOutcome { requested: tunnel.spec.name.to_string(), outcome: Ok(tunnel) };
+        Board::new(tunnels.into_iter().map(outcome).collect(), goal)
+    }
+
+    fn told(board: &mut Board, events: Vec<WatchEvent>) -> Vec<String> {
+        let mut told = Told::default();
+        board.report(&mut told).unwrap();
+        for event in events {
+            board.update(event, &mut told);
+            board.report(&mut told).unwrap();
+        }
+        told.0
+    }
+
+    fn changed(tunnel: Tunnel) -> WatchEvent {
+        WatchEvent::Changed(Box::new(tunnel))
+    }
+
+    #[test]
+    fn news_from_before_the_command_decide_nothing() {
+        let mut board = commanded(vec![tunnel("db", 2, connecting())], Goal::Up);
+        let told = told(
+            &mut board,
+            vec![changed(tunnel("db", 1, blocked())), changed(tunnel("db", 2, TunnelState::Up))],
+        );
+        assert_eq!(told, ["db reached"]);
+        assert!(!board.is_open());
+    }
+
+    #[test]
+    fn what_a_person_can_mend_ends_an_impatient_wait_only() {
+        let in_use = || retrying(FaultKind::PortInUse { address: "x".to_owned(), holder: None });
+        let events = || vec![changed(tunnel("db", 1, in_use())), changed(tunnel("db", 1, TunnelState::Up))];
+        let mut impatient = commanded(vec![tunnel("db", 1, connecting())], Goal::Up);
+        assert_eq!(told(&mut impatient, events()), ["db port_in_use"]);
+        let mut patient = commanded(vec![tunnel("db", 1, connecting())], Goal::UpPatiently);
+        assert_eq!(told(&mut patient, events()), ["db retrying port_in_use", "db reached"]);
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_told_once_and_waited_for() {
+        let mut board = commanded(vec![tunnel("db", 1, connecting())], Goal::Up);
+        let events = vec![
+            changed(tunnel("db", 1, retrying(FaultKind::Network))),
+            changed(tunnel("db", 2, connecting())),
+            changed(tunnel("db", 2, retrying(FaultKind::Network))),
+            changed(tunnel("db", 3, retrying(FaultKind::Throttled))),
+            changed(tunnel("db", 4, TunnelState::Up)),
+        ];
+        assert_eq!(told(&mut board, events), ["db retrying network", "db retrying throttled", "db reached"]);
+    }
+
+    #[test]
+    fn each_tunnel_has_its_own_verdict() {
+        let tunnels = ["a", "b", "c", "d"].map(|name| tunnel(name, 1, connecting())).to_vec();
+        let mut board = commanded(tunnels, Goal::Up);
+        let stopped = Tunnel { intent: Intent::Stop, ..tunnel("c", 1, TunnelState::Stopped) };
+        let others =
+            vec![tunnel("a", 1, TunnelState::Up), tunnel("b", 1, blocked()), tunnel("d", 1, connecting())];
+        let told = told(&mut board, vec![changed(stopped), WatchEvent::Snapshot(others)]);
+        assert_eq!(told, ["c not_up", "a reached", "b remote_forbidden"]);
+        board.time_out();
+        let codes: Vec<u8> = board
+            .settled()
+            .iter()
+            .map(|settled| settled.problem().map_or(0, |problem| problem.exit as u8))
+            .collect();
+        assert_eq!(codes, [0, 8, 3, 124]);
+    }
+
+    #[test]
+    fn a_tunnel_that_is_removed_is_not_waited_for() {
+        let mut board = commanded(vec![tunnel("a", 1, connecting()), tunnel("b", 1, connecting())], Goal::Up);
+        let id = tunnel("a", 1, connecting()).id;
+        let deleted = WatchEvent::Deleted { id, name: "a".parse().unwrap() };
+        let told = told(&mut board, vec![deleted, WatchEvent::Snapshot(Vec::new())]);
+        assert_eq!(told, ["a tunnel_not_found", "b tunnel_not_found"]);
+    }
+
+    #[test]
+    fn down_waits_for_the_end_of_the_session() {
+        let mut board = commanded(vec![tunnel("db", 1, TunnelState::Stopping)], Goal::Stopped);
+        assert_eq!(
+            told(&mut board, vec![changed(tunnel("db", 1, TunnelState::Stopping))]),
+            Vec::<String>::new()
+        );
+        assert_eq!(told(&mut board, vec![changed(tunnel("db", 1, TunnelState::Stopped))]), ["db reached"]);
+    }
 }

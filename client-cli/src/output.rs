@@ -98,7 +98,9 @@ impl<'o> Output<'o> {
     pub(crate) fn problem(&mut self, problem: &Problem) {
         let text = match self.format {
             Format::Json => problems::json(problem),
-            Format::Table | Format::Wide | Format::Yaml | Format::Name => problems::text(problem, self.err_style),
+            Format::Table | Format::Wide | Format::Yaml | Format::Name => {
+                problems::text(problem, self.err_style)
+            }
         };
         ignore_unwritable(writeln!(self.err, "{}", text.trim_end()));
     }
@@ -120,7 +122,8 @@ fn yaml(value: &impl Serialize) -> Result<String, String> {
 }
 
 fn not_written(error: String) -> Failure {
-    Problem { detail: error, ..Problem::failure("runtime", "the answer cannot be written in this format") }.into()
+    Problem { detail: error, ..Problem::failure("runtime", "the answer cannot be written in this format") }
+        .into()
 }
 
 /// When standard error itself cannot be written to there is nowhere left to say so.

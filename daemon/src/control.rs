@@ -86,8 +86,10 @@ fn invalid(field: &str, detail: String) -> Fault {
 
 /// An error with all its causes, in one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    match error.source() {
+        Some(cause) => format!("{error}: {}", chain(cause)),
+        None => error.to_string(),
+    }
 }
 
 /// The daemon over the API.

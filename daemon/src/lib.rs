@@ -16,7 +16,7 @@ pub mod local_network;
 pub mod logging;
 pub mod paths;
 pub mod settings_file;
-mod signals;
+pub mod signals;
 pub mod store;
 pub mod system;
 pub mod transport;

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use stormtunnel_model::{
-    Epoch, Etag, Fault, RequestId, Revision, Timestamp, Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch,
+    Epoch, Etag, Fault, RequestId, Revision, Timestamp, Tunnel, TunnelId, TunnelName, TunnelSpec,
+    TunnelSpecPatch,
 };
 
 /// Makes a tunnel.

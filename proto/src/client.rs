@@ -18,8 +18,8 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tower::service_fn;
 
 use crate::calls::{
-    CreateTunnel, DaemonInfo, SettingChange, SettingState, SettingsState, TunnelOutcome, TunnelPage, UpdateTunnel,
-    UpdatedTunnel, WatchTunnels, WatchUpdate,
+    CreateTunnel, DaemonInfo, SettingChange, SettingState, SettingsState, TunnelOutcome, TunnelPage,
+    UpdateTunnel, UpdatedTunnel, WatchTunnels, WatchUpdate,
 };
 use crate::conversions::ConversionError;
 use crate::status;
@@ -124,8 +124,8 @@ impl Client {
         // The authority of the calls; the connector does not look at it.
         let endpoint = Endpoint::from_static("http://stormtunnel");
         let connected = endpoint.connect_with_connector(connector).await;
-        let channel =
-            connected.map_err(|error| ConnectError { socket: socket.to_owned(), source: io_cause(&error) })?;
+        let channel = connected
+            .map_err(|error| ConnectError { socket: socket.to_owned(), source: io_cause(&error) })?;
         Ok(Self { channel, deadline: None })
     }
 

@@ -217,7 +217,10 @@ mod tests {
         assert_eq!(shown(config_file(env(&full))), "/c/stormtunnel/settings.toml");
 
         let bare = [("HOME", "/home/u"), ("XDG_STATE_HOME", "relative"), (SOCKET_VARIABLE, "")];
-        assert_eq!(shown(socket(Platform::Linux, env(&bare))), "/home/u/.local/state/stormtunnel/daemon.sock");
+        assert_eq!(
+            shown(socket(Platform::Linux, env(&bare))),
+            "/home/u/.local/state/stormtunnel/daemon.sock"
+        );
         assert_eq!(shown(state_dir(Platform::Linux, env(&bare))), "/home/u/.local/state/stormtunnel");
         assert_eq!(shown(config_file(env(&bare))), "/home/u/.config/stormtunnel/settings.toml");
     }

@@ -10,7 +10,8 @@ use stormtunnel_model::{Epoch, Fault, FaultKind, Timestamp};
 use stormtunnel_proto::calls::DaemonInfo;
 use stormtunnel_proto::v1::daemon_service_server::{DaemonService, DaemonServiceServer};
 use stormtunnel_proto::v1::{
-    GetInfoRequest, GetInfoResponse, SetLogFilterRequest, SetLogFilterResponse, ShutdownRequest, ShutdownResponse,
+    GetInfoRequest, GetInfoResponse, SetLogFilterRequest, SetLogFilterResponse, ShutdownRequest,
+    ShutdownResponse,
 };
 use stormtunnel_proto::{API_LEVEL, CallError, Client, ConversionError, status};
 use tokio::net::UnixListener;
@@ -119,7 +120,8 @@ async fn statuses_without_a_fault_stay_what_they_are() {
 
 #[tokio::test]
 async fn a_call_that_is_not_answered_ends_at_its_deadline() {
-    let answer = beside_server(async |client| client.with_deadline(Duration::from_millis(50)).shutdown().await).await;
+    let answer =
+        beside_server(async |client| client.with_deadline(Duration::from_millis(50)).shutdown().await).await;
     assert!(matches!(answer, Err(CallError::DeadlineExceeded)), "{answer:?}");
 }
 

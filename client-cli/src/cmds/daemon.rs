@@ -38,7 +38,9 @@ async fn status(context: &mut Context<'_>) -> Ending {
         Format::Name => context.out.text(&socket)?,
     }
     if info.api_level < API_LEVEL {
-        context.out.note("warning: this daemon is older than stctl; `stctl daemon stop` lets a new one start");
+        context
+            .out
+            .note("warning: this daemon is older than stctl; `stctl daemon stop` lets a new one start");
     }
     Ok(ExitCode::Ok)
 }

@@ -26,7 +26,9 @@ pub(super) async fn run(context: &mut Context<'_>) -> Ending {
             tables::reasons(&tunnels).iter().for_each(|reason| out.note(reason));
         }
         Format::Name => out.text(&names(&tunnels))?,
-        Format::Json | Format::Yaml => out.document(&tunnels.iter().map(TunnelView::of).collect::<Vec<_>>())?,
+        Format::Json | Format::Yaml => {
+            out.document(&tunnels.iter().map(TunnelView::of).collect::<Vec<_>>())?
+        }
     }
     Ok(ExitCode::Ok)
 }

@@ -78,7 +78,9 @@ impl Progress for Reporter<'_, '_> {
         if self.out.format.is_for_people() || self.out.format == Format::Name {
             match (settled.problem(), settled.tunnel()) {
                 (Some(problem), _) => self.out.problem(&problem),
-                (None, Some(tunnel)) if self.out.format == Format::Name => self.out.text(tunnel.spec.name.as_str())?,
+                (None, Some(tunnel)) if self.out.format == Format::Name => {
+                    self.out.text(tunnel.spec.name.as_str())?
+                }
                 (None, Some(tunnel)) => self.out.text(&(self.success)(tunnel))?,
                 (None, None) => {}
             }
@@ -90,7 +92,9 @@ impl Progress for Reporter<'_, '_> {
 /// Gives programs their results, and the highest exit code of all.
 fn conclude(out: &mut Output<'_>, settled: &[Settled]) -> Ending {
     match out.format {
-        Format::Json | Format::Yaml => out.document(&settled.iter().map(ResultView::of).collect::<Vec<_>>())?,
+        Format::Json | Format::Yaml => {
+            out.document(&settled.iter().map(ResultView::of).collect::<Vec<_>>())?
+        }
         Format::Table | Format::Wide | Format::Name => {}
     }
     let codes = settled.iter().map(|settled| settled.problem().map_or(ExitCode::Ok, |problem| problem.exit));

@@ -66,7 +66,11 @@ fn print(out: &mut Output<'_>, settings: &[SettingState]) -> Result<(), Failure>
             let table = tables::settings(settings, out.format == Format::Wide, out.width);
             out.text(&table)
         }
-        Format::Json | Format::Yaml => out.document(&settings.iter().map(SettingView::of).collect::<Vec<_>>()),
-        Format::Name => out.text(&settings.iter().map(|setting| format!("{}\n", setting.key)).collect::<String>()),
+        Format::Json | Format::Yaml => {
+            out.document(&settings.iter().map(SettingView::of).collect::<Vec<_>>())
+        }
+        Format::Name => {
+            out.text(&settings.iter().map(|setting| format!("{}\n", setting.key)).collect::<String>())
+        }
     }
 }

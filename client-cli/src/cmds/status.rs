@@ -16,7 +16,12 @@ pub(super) async fn run(context: &mut Context<'_>, args: &StatusArgs) -> Ending 
     if args.tunnels.is_empty() {
         let tunnels = client.list_tunnels().await?;
         show(context, &tunnels)?;
-        return Ok(tunnels.iter().filter(|tunnel| tunnel.intent == Intent::Run).map(code).max().unwrap_or(ExitCode::Ok));
+        return Ok(tunnels
+            .iter()
+            .filter(|tunnel| tunnel.intent == Intent::Run)
+            .map(code)
+            .max()
+            .unwrap_or(ExitCode::Ok));
     }
     let mut outcomes = Vec::new();
     for requested in without_repeats(&args.tunnels) {
@@ -44,7 +49,8 @@ fn show(context: &mut Context<'_>, tunnels: &[Tunnel]) -> Result<(), Failure> {
         }
         Format::Table | Format::Wide => {
             let (now, style) = (out.now(), out.style());
-            let texts: Vec<String> = tunnels.iter().map(|tunnel| details::status(tunnel, now, style)).collect();
+            let texts: Vec<String> =
+                tunnels.iter().map(|tunnel| details::status(tunnel, now, style)).collect();
             out.text(&texts.join("\n"))
         }
         Format::Name => out.text(&names(tunnels)),
@@ -83,6 +89,8 @@ fn code(tunnel: &Tunnel) -> ExitCode {
         }
         TunnelState::Blocked { .. }
         | TunnelState::Retrying { .. }
-        | TunnelState::Stopped | TunnelState::Connecting { .. } | TunnelState::Stopping => ExitCode::NotUp,
+        | TunnelState::Stopped
+        | TunnelState::Connecting { .. }
+        | TunnelState::Stopping => ExitCode::NotUp,
     }
 }

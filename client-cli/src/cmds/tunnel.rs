@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use stormtunnel_model::{ExitCode, InvalidName, Profile, Region, RequestId, Tunnel, TunnelSpec, TunnelSpecPatch};
+use stormtunnel_model::{
+    ExitCode, InvalidName, Profile, Region, RequestId, Tunnel, TunnelSpec, TunnelSpecPatch,
+};
 use stormtunnel_proto::calls::{CreateTunnel, TunnelOutcome, UpdateTunnel};
 use stormtunnel_proto::{CallError, Client};
 use tokio::time::Instant;
@@ -46,7 +48,9 @@ fn request_id() -> Result<RequestId, Failure> {
     let mut random = [0; 16];
     match getrandom::fill(&mut random) {
         Ok(()) => Ok(RequestId(uuid::Builder::from_random_bytes(random).into_uuid().to_string())),
-        Err(error) => Err(Problem::failure("runtime", format!("the system gives no randomness: {error}")).into()),
+        Err(error) => {
+            Err(Problem::failure("runtime", format!("the system gives no randomness: {error}")).into())
+        }
     }
 }
 
@@ -125,7 +129,8 @@ fn patch(context: &Context<'_>, args: &EditArgs) -> TunnelSpecPatch {
 }
 
 async fn show(context: &mut Context<'_>, args: &ShowArgs) -> Ending {
-    let tunnel = context.client().await?.tunnel(&args.tunnel).await.map_err(|error| about(&error, &args.tunnel))?;
+    let tunnel =
+        context.client().await?.tunnel(&args.tunnel).await.map_err(|error| about(&error, &args.tunnel))?;
     let (now, style) = (context.out.now(), context.out.style());
     match context.out.format {
         Format::Json | Format::Yaml => context.out.document(&TunnelView::of(&tunnel))?,

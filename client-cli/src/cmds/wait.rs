@@ -23,7 +23,8 @@ pub(super) async fn run(context: &mut Context<'_>, args: &WaitArgs) -> Ending {
 /// The tunnels of the snapshot that are meant.
 fn chosen(selection: &Selection, tunnels: Vec<Tunnel>) -> Vec<TunnelOutcome> {
     if selection.all {
-        let outcome = |tunnel: Tunnel| TunnelOutcome { requested: tunnel.spec.name.to_string(), outcome: Ok(tunnel) };
+        let outcome =
+            |tunnel: Tunnel| TunnelOutcome { requested: tunnel.spec.name.to_string(), outcome: Ok(tunnel) };
         return tunnels.into_iter().map(outcome).collect();
     }
     let find = |requested: String| {

@@ -25,12 +25,20 @@ pub fn status(tunnel: &Tunnel, now: Timestamp, style: Style) -> String {
 pub fn tunnel(tunnel: &Tunnel, now: Timestamp, style: Style) -> String {
     let mut text = status(tunnel, now, style);
     let spec = &tunnel.spec;
-    row(&mut text, "profile", spec.profile.as_ref().map_or("(the daemon's default)", |profile| profile.as_str()));
+    row(
+        &mut text,
+        "profile",
+        spec.profile.as_ref().map_or("(the daemon's default)", |profile| profile.as_str()),
+    );
     row(&mut text, "region", spec.region.as_ref().map_or("(the profile's)", |region| region.as_str()));
-    row(&mut text, "wanted", match tunnel.intent {
-        Intent::Run => "running",
-        Intent::Stop => "stopped",
-    });
+    row(
+        &mut text,
+        "wanted",
+        match tunnel.intent {
+            Intent::Run => "running",
+            Intent::Stop => "stopped",
+        },
+    );
     if spec.allow_non_loopback {
         row(&mut text, "open to", "other machines (--allow-non-loopback)");
     }
@@ -96,7 +104,11 @@ fn state_rows(text: &mut String, tunnel: &Tunnel, now: Timestamp) {
     }
     if status.state != TunnelState::Stopped {
         let (sent, received) = (times::bytes(status.traffic.sent), times::bytes(status.traffic.received));
-        row(text, "traffic", &format!("{} connections, {sent} sent, {received} received", status.connections));
+        row(
+            text,
+            "traffic",
+            &format!("{} connections, {sent} sent, {received} received", status.connections),
+        );
         row(text, "attempt", &status.attempt.0.to_string());
     }
     if let TunnelState::Retrying { at, .. } = &status.state {

@@ -41,7 +41,9 @@ impl Tone {
     fn of(state: &TunnelState) -> Self {
         match state {
             TunnelState::Up | TunnelState::Idle => Self::Good,
-            TunnelState::Connecting { .. } | TunnelState::Retrying { .. } | TunnelState::Stopping => Self::Moving,
+            TunnelState::Connecting { .. } | TunnelState::Retrying { .. } | TunnelState::Stopping => {
+                Self::Moving
+            }
             TunnelState::Blocked { .. } => Self::Bad,
             TunnelState::Stopped => Self::Off,
         }

@@ -1,7 +1,7 @@
 //! Problems in words and as JSON.
 
-use super::{Style, Tone};
 use super::views::ProblemView;
+use super::{Style, Tone};
 use crate::exit::Problem;
 
 /// In words: what went wrong, what to do, what else is worth knowing.
@@ -19,8 +19,7 @@ pub fn text(problem: &Problem, style: Style) -> String {
             lines.lines().for_each(|line| text.push_str(&format!("  | {line}\n")));
         }
     }
-    for (label, tone, part) in
-        [("fix:", Tone::Good, &problem.remedy), ("note:", Tone::Moving, &problem.note)]
+    for (label, tone, part) in [("fix:", Tone::Good, &problem.remedy), ("note:", Tone::Moving, &problem.note)]
     {
         if !part.is_empty() {
             text.push_str(&format!("  {} {part}\n", style.paint(label, tone)));

@@ -8,12 +8,22 @@ use super::{address, via};
 /// The tunnel can be used.
 pub fn is_up(tunnel: &Tunnel) -> String {
     let state = if tunnel.status.state == TunnelState::Idle { "ready" } else { "up" };
-    format!("{} is {state}: {} -> {} via {}", tunnel.spec.name, address(tunnel), tunnel.spec.remote, via(tunnel))
+    format!(
+        "{} is {state}: {} -> {} via {}",
+        tunnel.spec.name,
+        address(tunnel),
+        tunnel.spec.remote,
+        via(tunnel)
+    )
 }
 
 /// The tunnel was told to start, and nobody waited.
 pub fn is_starting(tunnel: &Tunnel) -> String {
-    if tunnel.status.state == TunnelState::Up { is_up(tunnel) } else { format!("{} is starting", tunnel.spec.name) }
+    if tunnel.status.state == TunnelState::Up {
+        is_up(tunnel)
+    } else {
+        format!("{} is starting", tunnel.spec.name)
+    }
 }
 
 /// The tunnel has stopped.
@@ -46,7 +56,11 @@ pub fn is_made(tunnel: &Tunnel) -> String {
         LocalPort::Automatic if tunnel.status.listening.is_empty() => "a port chosen at the start".to_owned(),
         LocalPort::Automatic | LocalPort::Fixed(_) => address(tunnel),
     };
-    format!("{name} is made: {local} -> {} via {}; `stctl up {name}` starts it", tunnel.spec.remote, via(tunnel))
+    format!(
+        "{name} is made: {local} -> {} via {}; `stctl up {name}` starts it",
+        tunnel.spec.remote,
+        via(tunnel)
+    )
 }
 
 /// What a change did, or would do.
@@ -58,5 +72,9 @@ pub fn is_changed(updated: &UpdatedTunnel, only_told: bool) -> String {
         (true, true) => "it reconnects, and its local port is opened anew",
     };
     let name = &updated.tunnel.spec.name;
-    if only_told { format!("{name} would be changed: {effect}") } else { format!("{name} is changed: {effect}") }
+    if only_told {
+        format!("{name} would be changed: {effect}")
+    } else {
+        format!("{name} is changed: {effect}")
+    }
 }

@@ -17,8 +17,10 @@ pub fn tunnels(tunnels: &[Tunnel], style: Style, width: Option<u16>) -> String {
 
 /// Tunnels with everything that fits into a line.
 pub fn wide_tunnels(tunnels: &[Tunnel], now: Timestamp, style: Style, width: Option<u16>) -> String {
-    let header =
-        ["NAME", "STATE", "LOCAL", "REMOTE", "TARGET", "PROFILE", "REGION", "SINCE", "CONNS", "SENT", "RECEIVED"];
+    let header = [
+        "NAME", "STATE", "LOCAL", "REMOTE", "TARGET", "PROFILE", "REGION", "SINCE", "CONNS", "SENT",
+        "RECEIVED",
+    ];
     let mut table = table(&header, style, width);
     for tunnel in tunnels {
         let status = &tunnel.status;
@@ -94,7 +96,11 @@ fn table(header: &[&str], style: Style, width: Option<u16>) -> Table {
         None => table.set_content_arrangement(ContentArrangement::Disabled),
     };
     // Whether there are colours is decided before; the table must not look at the process's terminal.
-    if style.colour { table.enforce_styling() } else { table.force_no_tty() };
+    if style.colour {
+        table.enforce_styling()
+    } else {
+        table.force_no_tty()
+    };
     table
 }
 

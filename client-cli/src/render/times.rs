@@ -52,7 +52,9 @@ mod tests {
 
     #[test]
     fn spans_keep_their_greatest_unit() {
-        for (seconds, shown) in [(0, "0s"), (59, "59s"), (60, "1m"), (3599, "59m"), (3600, "1h"), (90_000, "1d")] {
+        for (seconds, shown) in
+            [(0, "0s"), (59, "59s"), (60, "1m"), (3599, "59m"), (3600, "1h"), (90_000, "1d")]
+        {
             assert_eq!(span(Duration::from_secs(seconds)), shown);
         }
     }

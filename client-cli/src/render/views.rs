@@ -299,7 +299,9 @@ impl WatchView {
                 let tunnels = Some(tunnels.iter().map(TunnelView::of).collect());
                 Self { event: "snapshot", tunnels, ..empty }
             }
-            WatchEvent::Changed(tunnel) => Self { event: "changed", tunnel: Some(TunnelView::of(tunnel)), ..empty },
+            WatchEvent::Changed(tunnel) => {
+                Self { event: "changed", tunnel: Some(TunnelView::of(tunnel)), ..empty }
+            }
             WatchEvent::Deleted { id, name } => {
                 Self { event: "deleted", id: Some(id.to_string()), name: Some(name.to_string()), ..empty }
             }

@@ -44,7 +44,7 @@ pub enum UpdateError {
 }
 
 /// One setting as it is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SettingValue {
     /// Its row in the settings table.
     pub setting: &'static Setting,

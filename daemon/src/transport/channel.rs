@@ -65,7 +65,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<WsMessage> for WsChannel<S> {
         let message = match message {
             WsMessage::Binary(payload) => Message::Binary(payload),
             WsMessage::Text(text) => Message::Text(
-                Utf8Bytes::try_from(text.into_bytes()).map_err(|_| Fault::internal("a text frame is not UTF-8"))?,
+                Utf8Bytes::try_from(text.into_bytes())
+                    .map_err(|_| Fault::internal("a text frame is not UTF-8"))?,
             ),
             WsMessage::Ping(payload) => Message::Ping(payload),
             WsMessage::Pong(payload) => Message::Pong(payload),
@@ -86,7 +87,10 @@ fn closed(frame: Option<&CloseFrame>) -> Fault {
     let detail = match frame {
         Some(frame) => {
             let reason = quote(&frame.reason, &[]);
-            format!("the data channel was closed by the other side with code {} {reason}", u16::from(frame.code))
+            format!(
+                "the data channel was closed by the other side with code {} {reason}",
+                u16::from(frame.code)
+            )
         }
         None => "the data channel was closed by the other side".to_owned(),
     };

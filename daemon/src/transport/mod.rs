@@ -58,9 +58,10 @@ impl WsDialer {
         } else {
             Connector::Plain
         };
-        let socket = within(CONNECT_TIMEOUT, &address, "connection", connect::connect(address.host(), address.port()))
-            .await?
-            .map_err(|error| unreachable(&address, &error))?;
+        let socket =
+            within(CONNECT_TIMEOUT, &address, "connection", connect::connect(address.host(), address.port()))
+                .await?
+                .map_err(|error| unreachable(&address, &error))?;
         // Signed last: the signature's time should be that of the request.
         let signed = self.access.sign_upgrade(scope, &grant.region, &address).await?;
         let upgrade = upgrade(&address, signed.clone(), socket, connector);
@@ -90,7 +91,11 @@ impl WsDialer {
 }
 
 impl ChannelDialer for WsDialer {
-    fn dial<'a>(&'a self, scope: &'a AwsScope, grant: &'a SessionGrant) -> PortFuture<'a, Result<BoxChannel, Fault>> {
+    fn dial<'a>(
+        &'a self,
+        scope: &'a AwsScope,
+        grant: &'a SessionGrant,
+    ) -> PortFuture<'a, Result<BoxChannel, Fault>> {
         Box::pin(self.open(scope, grant))
     }
 }

@@ -74,7 +74,9 @@ impl Fixture {
 
     async fn dial(&self) -> Result<BoxChannel, Fault> {
         let scope = AwsScope { profile: None, region: None };
-        tokio::time::timeout(DEADLINE, self.dialer.dial(&scope, &self.grant)).await.expect("dial within the deadline")
+        tokio::time::timeout(DEADLINE, self.dialer.dial(&scope, &self.grant))
+            .await
+            .expect("dial within the deadline")
     }
 
     /// Dials, and upgrades the connection on the server's side.
@@ -109,7 +111,9 @@ impl Fixture {
 
 fn environment(directory: &Path) -> AwsEnvironment {
     let credentials = directory.join("credentials").display().to_string();
-    AwsEnvironment::from_vars(move |name| (name == "AWS_SHARED_CREDENTIALS_FILE").then(|| credentials.clone()))
+    AwsEnvironment::from_vars(move |name| {
+        (name == "AWS_SHARED_CREDENTIALS_FILE").then(|| credentials.clone())
+    })
 }
 
 fn grant(stream_url: &str) -> SessionGrant {
@@ -136,7 +140,10 @@ async fn the_upgrade_is_signed_and_its_url_is_sent_unchanged() {
     assert!(request.starts_with(&format!("GET {PATH} HTTP/1.1\r\n")), "{request}");
     let host = fixture.listener.local_addr().unwrap();
     assert!(request.contains(&format!("Host: {host}\r\n")), "{request}");
-    assert!(request.contains("Credential=AKIDEXAMPLE/20250101/eu-west-1/ssmmessages/aws4_request"), "{request}");
+    assert!(
+        request.contains("Credential=AKIDEXAMPLE/20250101/eu-west-1/ssmmessages/aws4_request"),
+        "{request}"
+    );
     assert!(request.contains("SignedHeaders=host;x-amz-date;x-amz-security-token"), "{request}");
     assert!(request.contains("x-amz-date: 20250101T000000Z\r\n"), "{request}");
     assert!(request.contains("x-amz-security-token: CANARYsessiontoken\r\n"), "{request}");
@@ -179,7 +186,9 @@ async fn a_sink_that_nobody_reads_pushes_back() {
     let payload = Bytes::from(vec![1; 16 * 1024]);
     let mut sent = 0_usize;
     // Kernel buffers take some megabytes; then the sink is not ready any more, and has not grown.
-    while let Some(Ok(())) = futures_util::FutureExt::now_or_never(channel.feed(WsMessage::Binary(payload.clone()))) {
+    while let Some(Ok(())) =
+        futures_util::FutureExt::now_or_never(channel.feed(WsMessage::Binary(payload.clone())))
+    {
         sent += 1;
         assert!(sent < 100_000, "the sink never pushed back");
     }
@@ -212,9 +221,15 @@ async fn broken_frames_are_lost_connections() {
     let reserved_opcode = [0x8b, 0];
     let masked = [0x82, 0x81, 1, 2, 3, 4, 5];
     let not_utf8 = [0x81, 1, 0xff];
-    for bytes in
-        [&oversize_ping[..], &oversize_close[..], &endless[..], &reserved_opcode[..], &masked[..], &not_utf8[..], &[]]
-    {
+    for bytes in [
+        &oversize_ping[..],
+        &oversize_close[..],
+        &endless[..],
+        &reserved_opcode[..],
+        &masked[..],
+        &not_utf8[..],
+        &[],
+    ] {
         let fixture = Fixture::new("ws", None).await;
         let (mut channel, server) = fixture.connected().await;
         let mut socket = server.into_inner();
@@ -279,15 +294,17 @@ fn certificates() -> (String, TlsAcceptor) {
     let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
     let issuer = Issuer::new(authority, authority_key);
     let key = KeyPair::generate().unwrap();
-    let server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let server =
+        CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
     let chain = vec![CertificateDer::from(server.der().to_vec())];
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
     (authority_pem, TlsAcceptor::from(Arc::new(config)))
 }
 
@@ -297,7 +314,8 @@ async fn tls_works_with_a_configured_authority() {
     let fixture = Fixture::new("wss", Some(&authority)).await;
     let echo = async {
         let (socket, _) = fixture.listener.accept().await.unwrap();
-        let mut server = tokio_tungstenite::accept_async(acceptor.accept(socket).await.unwrap()).await.unwrap();
+        let mut server =
+            tokio_tungstenite::accept_async(acceptor.accept(socket).await.unwrap()).await.unwrap();
         let message = server.next().await.unwrap().unwrap();
         server.send(message).await.unwrap();
         server

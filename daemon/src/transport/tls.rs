@@ -18,14 +18,18 @@ pub(super) struct TlsConfigs {
 
 impl TlsConfigs {
     /// The configuration that also trusts `extra_roots` (PEM).
-    pub(super) async fn client_config(&self, extra_roots: Option<Vec<u8>>) -> Result<Arc<ClientConfig>, Fault> {
+    pub(super) async fn client_config(
+        &self,
+        extra_roots: Option<Vec<u8>>,
+    ) -> Result<Arc<ClientConfig>, Fault> {
         let mut kept = self.kept.lock().await;
         if let Some((_, config)) = kept.as_ref().filter(|(roots, _)| *roots == extra_roots) {
             return Ok(Arc::clone(config));
         }
         let roots = extra_roots.clone();
         let made = tokio::task::spawn_blocking(move || make_config(roots.as_deref())).await;
-        let config = made.map_err(|error| Fault::internal(format!("loading certificates failed: {error}")))??;
+        let config =
+            made.map_err(|error| Fault::internal(format!("loading certificates failed: {error}")))??;
         *kept = Some((extra_roots, Arc::clone(&config)));
         Ok(config)
     }
@@ -39,13 +43,18 @@ fn make_config(extra_roots: Option<&[u8]>) -> Result<Arc<ClientConfig>, Fault> {
     }
     // The system's store may hold what rustls does not take; the user's file must be right.
     roots.add_parsable_certificates(native.certs);
-    let invalid = |why: String| Fault::new(FaultKind::InvalidArgument { field: "network.ca_bundle".to_owned() }, why);
+    let invalid =
+        |why: String| Fault::new(FaultKind::InvalidArgument { field: "network.ca_bundle".to_owned() }, why);
     for certificate in CertificateDer::pem_slice_iter(extra_roots.unwrap_or_default()) {
         let certificate = certificate.map_err(|error| invalid(format!("it is not valid PEM: {error}")))?;
-        roots.add(certificate).map_err(|error| invalid(format!("a certificate in it cannot be used: {error}")))?;
+        roots
+            .add(certificate)
+            .map_err(|error| invalid(format!("a certificate in it cannot be used: {error}")))?;
     }
     if roots.is_empty() {
-        return Err(invalid("the system has no certificate authorities; name a PEM file with some".to_owned()));
+        return Err(invalid(
+            "the system has no certificate authorities; name a PEM file with some".to_owned(),
+        ));
     }
     // The provider is named, so that nothing depends on which one the process has installed.
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

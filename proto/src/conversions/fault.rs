@@ -35,8 +35,12 @@ impl TryFrom<v1::Fault> for Fault {
 impl From<FaultKind> for Kind {
     fn from(kind: FaultKind) -> Self {
         match kind {
-            FaultKind::ProfileNotFound { profile } => Self::ProfileNotFound(fault::ProfileNotFound { profile }),
-            FaultKind::CredentialsInvalid { profile } => Self::CredentialsInvalid(fault::CredentialsInvalid { profile }),
+            FaultKind::ProfileNotFound { profile } => {
+                Self::ProfileNotFound(fault::ProfileNotFound { profile })
+            }
+            FaultKind::CredentialsInvalid { profile } => {
+                Self::CredentialsInvalid(fault::CredentialsInvalid { profile })
+            }
             FaultKind::SignInNeeded { sign_in } => Self::SignInNeeded(fault::SignInNeeded { sign_in }),
             FaultKind::PermissionDenied { principal, action, resource } => {
                 Self::PermissionDenied(fault::PermissionDenied { principal, action, resource })
@@ -45,10 +49,14 @@ impl From<FaultKind> for Kind {
                 Self::TargetNotConnected(fault::TargetNotConnected { target, region })
             }
             FaultKind::RemoteRefused { remote } => Self::RemoteRefused(fault::RemoteRefused { remote }),
-            FaultKind::RemoteUnresolvable { host } => Self::RemoteUnresolvable(fault::RemoteUnresolvable { host }),
+            FaultKind::RemoteUnresolvable { host } => {
+                Self::RemoteUnresolvable(fault::RemoteUnresolvable { host })
+            }
             FaultKind::RemoteForbidden { host } => Self::RemoteForbidden(fault::RemoteForbidden { host }),
             FaultKind::AgentUnresponsive => Self::AgentUnresponsive(fault::AgentUnresponsive {}),
-            FaultKind::AgentUnsupported { version } => Self::AgentUnsupported(fault::AgentUnsupported { version }),
+            FaultKind::AgentUnsupported { version } => {
+                Self::AgentUnsupported(fault::AgentUnsupported { version })
+            }
             FaultKind::LocalReaderStalled => Self::LocalReaderStalled(fault::LocalReaderStalled {}),
             FaultKind::PortInUse { address, holder } => Self::PortInUse(fault::PortInUse { address, holder }),
             FaultKind::Network => Self::Network(fault::Network {}),
@@ -69,7 +77,9 @@ impl From<Kind> for FaultKind {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::ProfileNotFound(fault::ProfileNotFound { profile }) => Self::ProfileNotFound { profile },
-            Kind::CredentialsInvalid(fault::CredentialsInvalid { profile }) => Self::CredentialsInvalid { profile },
+            Kind::CredentialsInvalid(fault::CredentialsInvalid { profile }) => {
+                Self::CredentialsInvalid { profile }
+            }
             Kind::SignInNeeded(fault::SignInNeeded { sign_in }) => Self::SignInNeeded { sign_in },
             Kind::PermissionDenied(fault::PermissionDenied { principal, action, resource }) => {
                 Self::PermissionDenied { principal, action, resource }

@@ -13,7 +13,7 @@ mod tunnels;
 #[cfg(test)]
 mod strategies;
 
-use stormtunnel_model::{Etag, Epoch, Fault, FaultKind, InvalidName, Revision, Timestamp};
+use stormtunnel_model::{Epoch, Etag, Fault, FaultKind, InvalidName, Revision, Timestamp};
 use thiserror::Error;
 
 use crate::v1;
@@ -66,7 +66,9 @@ impl ConversionError {
     fn inside(self, outer: &str) -> Self {
         match self {
             Self::Missing { field } => Self::Missing { field: format!("{outer}.{field}") },
-            Self::Invalid { field, value, rule } => Self::Invalid { field: format!("{outer}.{field}"), value, rule },
+            Self::Invalid { field, value, rule } => {
+                Self::Invalid { field: format!("{outer}.{field}"), value, rule }
+            }
             unknown @ Self::UnknownMaskPath { .. } => unknown,
         }
     }
@@ -99,14 +101,19 @@ fn required<T>(field: &str, value: Option<T>) -> Result<T, ConversionError> {
 }
 
 /// A required message, parsed; errors name it as `field`.
-fn parsed<M, T: TryFrom<M, Error = ConversionError>>(field: &str, message: Option<M>) -> Result<T, ConversionError> {
+fn parsed<M, T: TryFrom<M, Error = ConversionError>>(
+    field: &str,
+    message: Option<M>,
+) -> Result<T, ConversionError> {
     T::try_from(required(field, message)?).map_err(|error| error.inside(field))
 }
 
 /// An enum value that this version knows and that says something.
 fn enum_value<E: TryFrom<i32> + Default + PartialEq>(field: &str, number: i32) -> Result<E, ConversionError> {
     let known = E::try_from(number).ok().filter(|value| *value != E::default());
-    known.ok_or_else(|| ConversionError::invalid(field, &number, "it is none of the values that the API lists"))
+    known.ok_or_else(|| {
+        ConversionError::invalid(field, &number, "it is none of the values that the API lists")
+    })
 }
 
 /// Empty text stands for nothing where the API says so.
@@ -126,7 +133,13 @@ fn parse_timestamp(field: &str, time: Option<prost_types::Timestamp>) -> Result<
     let seconds = u64::try_from(time.seconds).ok().and_then(|seconds| seconds.checked_mul(1000));
     let nanos = u64::try_from(time.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
     let millis = seconds.zip(nanos).and_then(|(seconds, nanos)| seconds.checked_add(nanos / 1_000_000));
-    let invalid = || ConversionError::invalid(field, &format!("{}s {}ns", time.seconds, time.nanos), "not a time since 1970");
+    let invalid = || {
+        ConversionError::invalid(
+            field,
+            &format!("{}s {}ns", time.seconds, time.nanos),
+            "not a time since 1970",
+        )
+    };
     millis.map(Timestamp::from_millis).ok_or_else(invalid)
 }
 

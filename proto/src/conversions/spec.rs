@@ -24,7 +24,8 @@ impl TryFrom<v1::RemoteEndpoint> for RemoteEndpoint {
 
     fn try_from(remote: v1::RemoteEndpoint) -> Result<Self, Self::Error> {
         let port = u16::try_from(remote.port).ok().and_then(NonZeroU16::new);
-        let port = port.ok_or_else(|| ConversionError::invalid("port", &remote.port, "a port is 1 to 65535"))?;
+        let port =
+            port.ok_or_else(|| ConversionError::invalid("port", &remote.port, "a port is 1 to 65535"))?;
         let host = remote.host;
         Self::new(host, port).map_err(|error| ConversionError::invalid("host", &error.value, error.rule))
     }
@@ -41,7 +42,8 @@ impl TryFrom<v1::LocalEndpoint> for LocalEndpoint {
 
     fn try_from(local: v1::LocalEndpoint) -> Result<Self, Self::Error> {
         let port = u16::try_from(local.port);
-        let port = port.map_err(|_| ConversionError::invalid("port", &local.port, "a port is 0 (automatic) to 65535"))?;
+        let port = port
+            .map_err(|_| ConversionError::invalid("port", &local.port, "a port is 0 (automatic) to 65535"))?;
         let address = match local.address.as_str() {
             "" => LocalAddress::Localhost,
             text => text.parse().map_err(|_| ConversionError::invalid("address", text, ADDRESS_RULE))?,
@@ -204,7 +206,10 @@ mod tests {
             (v1::TunnelSpec { region: Some("moon".to_owned()), ..message() }, "region"),
             (v1::TunnelSpec { target: String::new(), ..message() }, "target"),
             (v1::TunnelSpec { remote: None, ..message() }, "remote"),
-            (v1::TunnelSpec { remote: Some(v1::RemoteEndpoint { host: None, port: 0 }), ..message() }, "remote.port"),
+            (
+                v1::TunnelSpec { remote: Some(v1::RemoteEndpoint { host: None, port: 0 }), ..message() },
+                "remote.port",
+            ),
             (
                 v1::TunnelSpec {
                     remote: Some(v1::RemoteEndpoint { host: Some("a b".to_owned()), port: 1 }),

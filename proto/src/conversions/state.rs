@@ -1,7 +1,8 @@
 //! Tunnels as they are: intent, state, status.
 
 use stormtunnel_model::{
-    Attempt, ConnectStep, Fault, Intent, RemoteHealth, SsmSessionId, Traffic, Tunnel, TunnelState, TunnelStatus,
+    Attempt, ConnectStep, Fault, Intent, RemoteHealth, SsmSessionId, Traffic, Tunnel, TunnelState,
+    TunnelStatus,
 };
 
 use super::{ConversionError, enum_value, parse_etag, parse_timestamp, parsed, required, timestamp};
@@ -77,7 +78,9 @@ impl From<TunnelState> for v1::TunnelState {
             TunnelState::Retrying { at, fault } => {
                 State::Retrying(tunnel_state::Retrying { at: Some(timestamp(at)), fault: Some(fault.into()) })
             }
-            TunnelState::Blocked { fault } => State::Blocked(tunnel_state::Blocked { fault: Some(fault.into()) }),
+            TunnelState::Blocked { fault } => {
+                State::Blocked(tunnel_state::Blocked { fault: Some(fault.into()) })
+            }
             TunnelState::Stopping => State::Stopping(tunnel_state::Stopping {}),
         };
         Self { state: Some(state) }
@@ -90,13 +93,18 @@ impl TryFrom<v1::TunnelState> for TunnelState {
     fn try_from(state: v1::TunnelState) -> Result<Self, Self::Error> {
         Ok(match required("state", state.state)? {
             State::Stopped(tunnel_state::Stopped {}) => Self::Stopped,
-            State::Connecting(tunnel_state::Connecting { step }) => Self::Connecting { step: parse_step(step)? },
+            State::Connecting(tunnel_state::Connecting { step }) => {
+                Self::Connecting { step: parse_step(step)? }
+            }
             State::Up(tunnel_state::Up {}) => Self::Up,
             State::Idle(tunnel_state::Idle {}) => Self::Idle,
-            State::Retrying(tunnel_state::Retrying { at, fault }) => {
-                Self::Retrying { at: parse_timestamp("retrying.at", at)?, fault: parsed("retrying.fault", fault)? }
+            State::Retrying(tunnel_state::Retrying { at, fault }) => Self::Retrying {
+                at: parse_timestamp("retrying.at", at)?,
+                fault: parsed("retrying.fault", fault)?,
+            },
+            State::Blocked(tunnel_state::Blocked { fault }) => {
+                Self::Blocked { fault: parsed("blocked.fault", fault)? }
             }
-            State::Blocked(tunnel_state::Blocked { fault }) => Self::Blocked { fault: parsed("blocked.fault", fault)? },
             State::Stopping(tunnel_state::Stopping {}) => Self::Stopping,
         })
     }
@@ -138,7 +146,8 @@ impl TryFrom<v1::TunnelStatus> for TunnelStatus {
         let address = |text: String| {
             text.parse().map_err(|_| ConversionError::invalid("listening", &text, "an address is IP:PORT"))
         };
-        let fault = |fault| Fault::try_from(fault).map_err(|error: ConversionError| error.inside("last_fault"));
+        let fault =
+            |fault| Fault::try_from(fault).map_err(|error: ConversionError| error.inside("last_fault"));
         Ok(Self {
             state: parsed("state", status.state)?,
             since: parse_timestamp("since", status.since)?,

@@ -8,15 +8,15 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use stormtunnel_model::{
-    Attempt, ConnectStep, Epoch, Etag, Fault, FaultKind, Intent, LocalAddress, LocalEndpoint, LocalPort, Profile,
-    Region, RemoteEndpoint, RemoteHealth, RequestId, Revision, SsmSessionId, Target, Timestamp, Traffic, Tunnel,
-    TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch, TunnelState, TunnelStatus,
+    Attempt, ConnectStep, Epoch, Etag, Fault, FaultKind, Intent, LocalAddress, LocalEndpoint, LocalPort,
+    Profile, Region, RemoteEndpoint, RemoteHealth, RequestId, Revision, SsmSessionId, Target, Timestamp,
+    Traffic, Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch, TunnelState, TunnelStatus,
 };
 use uuid::Uuid;
 
 use crate::calls::{
-    CreateTunnel, DaemonInfo, SettingChange, SettingState, SettingsState, TunnelOutcome, TunnelPage, UpdateTunnel,
-    UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
+    CreateTunnel, DaemonInfo, SettingChange, SettingState, SettingsState, TunnelOutcome, TunnelPage,
+    UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
 };
 
 fn name() -> impl Strategy<Value = TunnelName> {
@@ -47,8 +47,8 @@ fn local() -> impl Strategy<Value = LocalEndpoint> {
 }
 
 pub(super) fn spec() -> impl Strategy<Value = TunnelSpec> {
-    (name(), option::of(profile()), option::of(region()), target(), remote(), local(), any::<bool>()).prop_map(
-        |(name, profile, region, target, remote, local, allow_non_loopback)| TunnelSpec {
+    (name(), option::of(profile()), option::of(region()), target(), remote(), local(), any::<bool>())
+        .prop_map(|(name, profile, region, target, remote, local, allow_non_loopback)| TunnelSpec {
             name,
             profile,
             region,
@@ -56,12 +56,12 @@ pub(super) fn spec() -> impl Strategy<Value = TunnelSpec> {
             remote,
             local,
             allow_non_loopback,
-        },
-    )
+        })
 }
 
 pub(super) fn patch() -> impl Strategy<Value = TunnelSpecPatch> {
-    let changed = (any::<[bool; 7]>(), spec()).prop_filter("a change changes something", |(named, _)| named.contains(&true));
+    let changed = (any::<[bool; 7]>(), spec())
+        .prop_filter("a change changes something", |(named, _)| named.contains(&true));
     changed.prop_map(|([name, profile, region, target, remote, local, allow], spec)| TunnelSpecPatch {
         name: name.then_some(spec.name),
         profile: profile.then_some(spec.profile),
@@ -87,12 +87,8 @@ pub(super) fn fault() -> impl Strategy<Value = Fault> {
 }
 
 fn state() -> impl Strategy<Value = TunnelState> {
-    let step = select(vec![
-        ConnectStep::Listener,
-        ConnectStep::Session,
-        ConnectStep::Channel,
-        ConnectStep::Resume,
-    ]);
+    let step =
+        select(vec![ConnectStep::Listener, ConnectStep::Session, ConnectStep::Channel, ConnectStep::Resume]);
     prop_oneof![
         Just(TunnelState::Stopped),
         step.prop_map(|step| TunnelState::Connecting { step }),
@@ -119,7 +115,16 @@ fn status() -> impl Strategy<Value = TunnelStatus> {
             let (attempt, session) = (Attempt(attempt), session.map(SsmSessionId));
             let traffic = Traffic { sent, received };
             TunnelStatus {
-                state, since, attempt, remote, listening, session, agent_version, connections, traffic, last_fault,
+                state,
+                since,
+                attempt,
+                remote,
+                listening,
+                session,
+                agent_version,
+                connections,
+                traffic,
+                last_fault,
             }
         },
     )
@@ -127,9 +132,16 @@ fn status() -> impl Strategy<Value = TunnelStatus> {
 
 pub(super) fn tunnel() -> impl Strategy<Value = Tunnel> {
     let intent = select(vec![Intent::Run, Intent::Stop]);
-    (id(), any::<u64>(), time(), spec(), intent, status()).prop_map(|(id, etag, created_at, spec, intent, status)| {
-        Tunnel { id, etag: Etag(etag), created_at, spec, intent, status }
-    })
+    (id(), any::<u64>(), time(), spec(), intent, status()).prop_map(
+        |(id, etag, created_at, spec, intent, status)| Tunnel {
+            id,
+            etag: Etag(etag),
+            created_at,
+            spec,
+            intent,
+            status,
+        },
+    )
 }
 
 fn id() -> impl Strategy<Value = TunnelId> {
@@ -147,13 +159,21 @@ pub(super) fn create() -> impl Strategy<Value = CreateTunnel> {
 
 pub(super) fn update() -> impl Strategy<Value = UpdateTunnel> {
     (name(), patch(), option::of(any::<u64>().prop_map(Etag)), any::<bool>()).prop_map(
-        |(tunnel, patch, etag, validate_only)| UpdateTunnel { tunnel: tunnel.into(), patch, etag, validate_only },
+        |(tunnel, patch, etag, validate_only)| UpdateTunnel {
+            tunnel: tunnel.into(),
+            patch,
+            etag,
+            validate_only,
+        },
     )
 }
 
 pub(super) fn updated() -> impl Strategy<Value = UpdatedTunnel> {
-    (tunnel(), any::<bool>(), any::<bool>())
-        .prop_map(|(tunnel, reconnects, rebinds)| UpdatedTunnel { tunnel, reconnects, rebinds })
+    (tunnel(), any::<bool>(), any::<bool>()).prop_map(|(tunnel, reconnects, rebinds)| UpdatedTunnel {
+        tunnel,
+        reconnects,
+        rebinds,
+    })
 }
 
 pub(super) fn outcome() -> impl Strategy<Value = TunnelOutcome> {
@@ -167,7 +187,8 @@ pub(super) fn page() -> impl Strategy<Value = TunnelPage> {
 }
 
 pub(super) fn watch() -> impl Strategy<Value = WatchTunnels> {
-    (option::of(revision()), vec("[a-z0-9-]{1,20}", 0..3)).prop_map(|(since, tunnels)| WatchTunnels { since, tunnels })
+    (option::of(revision()), vec("[a-z0-9-]{1,20}", 0..3))
+        .prop_map(|(since, tunnels)| WatchTunnels { since, tunnels })
 }
 
 pub(super) fn watch_update() -> impl Strategy<Value = WatchUpdate> {
@@ -203,8 +224,11 @@ pub(super) fn settings() -> impl Strategy<Value = SettingsState> {
             is_set,
         },
     );
-    (vec(setting, 0..3), text, option::of(text))
-        .prop_map(|(settings, path, problem)| SettingsState { settings, path, problem })
+    (vec(setting, 0..3), text, option::of(text)).prop_map(|(settings, path, problem)| SettingsState {
+        settings,
+        path,
+        problem,
+    })
 }
 
 pub(super) fn setting_change() -> impl Strategy<Value = SettingChange> {

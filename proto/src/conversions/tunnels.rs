@@ -5,7 +5,8 @@ use stormtunnel_model::{RequestId, Tunnel, TunnelId};
 use super::spec::{patch_from_message, patch_to_message};
 use super::{ConversionError, etag, non_empty, parse_etag, parsed, required};
 use crate::calls::{
-    CreateTunnel, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
+    CreateTunnel, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels,
+    WatchUpdate,
 };
 use crate::v1;
 use crate::v1::tunnel_result::Outcome;
@@ -26,7 +27,11 @@ impl TryFrom<v1::CreateTunnelRequest> for CreateTunnel {
 
     fn try_from(request: v1::CreateTunnelRequest) -> Result<Self, Self::Error> {
         if request.request_id.chars().count() > MAX_REQUEST_ID {
-            return Err(ConversionError::invalid("request_id", &request.request_id, "it has more than 64 characters"));
+            return Err(ConversionError::invalid(
+                "request_id",
+                &request.request_id,
+                "it has more than 64 characters",
+            ));
         }
         let request_id = non_empty(request.request_id).map(RequestId);
         Ok(Self { request_id, spec: parsed("spec", request.spec)?, start: request.start })
@@ -90,8 +95,12 @@ impl TryFrom<v1::TunnelResult> for TunnelOutcome {
 
     fn try_from(result: v1::TunnelResult) -> Result<Self, Self::Error> {
         let outcome = match required("outcome", result.outcome)? {
-            Outcome::Tunnel(tunnel) => Ok(tunnel.try_into().map_err(|error: ConversionError| error.inside("tunnel"))?),
-            Outcome::Fault(fault) => Err(fault.try_into().map_err(|error: ConversionError| error.inside("fault"))?),
+            Outcome::Tunnel(tunnel) => {
+                Ok(tunnel.try_into().map_err(|error: ConversionError| error.inside("tunnel"))?)
+            }
+            Outcome::Fault(fault) => {
+                Err(fault.try_into().map_err(|error: ConversionError| error.inside("fault"))?)
+            }
         };
         Ok(Self { requested: result.requested, outcome })
     }
@@ -132,7 +141,9 @@ impl From<WatchUpdate> for v1::WatchTunnelsResponse {
                 Event::Snapshot(Snapshot { tunnels: tunnels.into_iter().map(Into::into).collect() })
             }
             WatchEvent::Changed(tunnel) => Event::Changed((*tunnel).into()),
-            WatchEvent::Deleted { id, name } => Event::Deleted(Deleted { id: id.to_string(), name: name.into() }),
+            WatchEvent::Deleted { id, name } => {
+                Event::Deleted(Deleted { id: id.to_string(), name: name.into() })
+            }
             WatchEvent::Resumed => Event::Resumed(Resumed {}),
         };
         Self { revision: Some(update.revision.into()), event: Some(event) }
@@ -146,10 +157,13 @@ impl TryFrom<v1::WatchTunnelsResponse> for WatchUpdate {
         let event = match required("event", response.event)? {
             Event::Snapshot(snapshot) => WatchEvent::Snapshot(parse_tunnels(snapshot.tunnels)?),
             Event::Changed(tunnel) => {
-                let tunnel = Tunnel::try_from(tunnel).map_err(|error: ConversionError| error.inside("changed"))?;
+                let tunnel =
+                    Tunnel::try_from(tunnel).map_err(|error: ConversionError| error.inside("changed"))?;
                 WatchEvent::Changed(Box::new(tunnel))
             }
-            Event::Deleted(Deleted { id, name }) => WatchEvent::Deleted { id: parse_id(&id)?, name: name.parse()? },
+            Event::Deleted(Deleted { id, name }) => {
+                WatchEvent::Deleted { id: parse_id(&id)?, name: name.parse()? }
+            }
             Event::Resumed(Resumed {}) => WatchEvent::Resumed,
         };
         Ok(Self { revision: required("revision", response.revision)?.into(), event })
@@ -161,7 +175,8 @@ pub(super) fn parse_id(text: &str) -> Result<TunnelId, ConversionError> {
 }
 
 fn parse_tunnels(tunnels: Vec<v1::Tunnel>) -> Result<Vec<Tunnel>, ConversionError> {
-    let tunnel = |message| Tunnel::try_from(message).map_err(|error: ConversionError| error.inside("tunnels"));
+    let tunnel =
+        |message| Tunnel::try_from(message).map_err(|error: ConversionError| error.inside("tunnels"));
     tunnels.into_iter().map(tunnel).collect()
 }
 

@@ -23,13 +23,13 @@ async fn a_repeated_wish_is_granted_once() -> Result<()> {
         local: "auto".parse()?,
         allow_non_loopback: false,
     };
-    let create = CreateTunnel { request_id: Some("wish-1".parse::<RequestId>()?), spec: spec.clone(), start: false };
+    let create = CreateTunnel { request_id: Some(RequestId("wish-1".to_owned())), spec: spec.clone(), start: false };
     let first = client.create_tunnel(create.clone()).await?;
     scene.ok(&["tunnel", "edit", "db", "--remote", "other.internal:5432"]).await?;
     let again = client.create_tunnel(create.clone()).await?;
     assert_eq!(again, first, "the same answer, whatever happened since");
 
-    let same_name = CreateTunnel { request_id: Some("wish-2".parse::<RequestId>()?), ..create };
+    let same_name = CreateTunnel { request_id: Some(RequestId("wish-2".to_owned())), ..create };
     match client.create_tunnel(same_name).await {
         Err(CallError::Fault(fault)) => assert_eq!(fault.kind, FaultKind::TunnelExists { tunnel: "db".to_owned() }),
         other => panic!("{other:?}"),

@@ -165,7 +165,7 @@ impl World {
         denied
     }
 
-    /// Remembers a token that was handed out.
+    /// Remembers a token that was handed out, so that a test can look for it where it must not be.
     pub(crate) fn note_token(&self, token: &str) {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).push(token.to_owned());
     }
@@ -224,23 +224,17 @@ impl World {
                 let order = Order::OversizeClose { bytes: bytes.max(126) };
                 self.order_clients(session.as_deref(), Counter::InjectedOversizeCloses, &order);
             }
-            Injection::DropAgent { session } => self.each(session.as_deref(), |session| session.cut_agent()),
-            Injection::CrashAgent { session } => {
-                self.each(session.as_deref(), |session| session.crash_agent())
-            }
+            Injection::DropAgent { session } => self.each(session.as_deref(), Session::cut_agent),
+            Injection::CrashAgent { session } => self.each(session.as_deref(), Session::crash_agent),
             Injection::Line { direction, faults } => {
                 self.line(direction).send_replace(faults);
             }
             Injection::LoseNext { direction, frame, count } => {
-                self.plan().lose.push((direction, frame, count))
+                self.plan().lose.push((direction, frame, count));
             }
             Injection::Corrupt { corruption } => self.corrupt(corruption),
-            Injection::PauseAgent { session } => {
-                self.each(session.as_deref(), |session| session.pause_agent(true))
-            }
-            Injection::ResumeAgent { session } => {
-                self.each(session.as_deref(), |session| session.pause_agent(false))
-            }
+            Injection::PauseAgent { session } => self.pause(session.as_deref(), true),
+            Injection::ResumeAgent { session } => self.pause(session.as_deref(), false),
             Injection::BlackHole { on } => self.switch(&self.black_hole, on, Counter::InjectedBlackHoles),
             Injection::GatewayDown { on } => self.set_down(on),
             Injection::KillSession { session, output } => self.kill(session.as_deref(), &output),
@@ -268,8 +262,12 @@ impl World {
         }
     }
 
-    fn each(&self, only: Option<&str>, act: impl Fn(&Arc<Session>)) {
-        self.open_sessions(only).iter().for_each(act);
+    fn each(&self, only: Option<&str>, act: impl Fn(&Session)) {
+        self.open_sessions(only).iter().for_each(|session| act(session));
+    }
+
+    fn pause(&self, only: Option<&str>, pause: bool) {
+        self.each(only, |session| session.pause_agent(pause));
     }
 
     fn set_down(&self, down: bool) {

@@ -259,7 +259,8 @@ impl AwsAccess {
             .identity_cache(IdentityCache::no_cache());
         if let Some(profile) = profile {
             // Not the default chain: there, keys in the environment would beat the profile asked for.
-            let config = ProviderConfig::without_region().with_region(Some(sdk_region)).with_http_client(http);
+            let config =
+                ProviderConfig::without_region().with_region(Some(sdk_region)).with_http_client(http);
             let provider = ProfileFileCredentialsProvider::builder()
                 .configure(&config)
                 .profile_files(files.for_sdk())
@@ -269,7 +270,8 @@ impl AwsAccess {
         }
         let config = Box::pin(loader.load()).await;
         let provider = config.credentials_provider();
-        let provider = provider.ok_or_else(|| Fault::internal("the AWS SDK was built without credentials"))?;
+        let provider =
+            provider.ok_or_else(|| Fault::internal("the AWS SDK was built without credentials"))?;
         let credentials = CachedCredentials::new(provider, Arc::clone(&self.clock));
         let mut ssm = aws_sdk_ssm::config::Builder::from(&config)
             .credentials_provider(credentials.clone())
@@ -318,7 +320,10 @@ fn endpoint_source<'a>(
 
 async fn read_bundle(path: &Path, field: &str) -> Result<Vec<u8>, Fault> {
     let invalid = |why: String| {
-        Fault::new(FaultKind::InvalidArgument { field: field.to_owned() }, format!("{}: {why}", path.display()))
+        Fault::new(
+            FaultKind::InvalidArgument { field: field.to_owned() },
+            format!("{}: {why}", path.display()),
+        )
     };
     let pem = tokio::fs::read(path).await.map_err(|error| invalid(error.to_string()))?;
     let marker = b"-----BEGIN CERTIFICATE-----";

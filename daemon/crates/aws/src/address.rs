@@ -27,7 +27,11 @@ pub struct ChannelAddress {
 impl ChannelAddress {
     /// Checks the `StreamUrl` of a session in `region`. A configured endpoint is trusted as well, and is where to
     /// connect then.
-    pub(crate) fn check(stream_url: &str, region: &Region, endpoint: Option<&Endpoint>) -> Result<Self, Fault> {
+    pub(crate) fn check(
+        stream_url: &str,
+        region: &Region,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<Self, Fault> {
         let (named, path_and_query) = split(stream_url).map_err(violation)?;
         let of_aws = named.tls && named.port == 443 && is_aws_host(&named.host, region);
         let of_endpoint = endpoint.is_some_and(|endpoint| is_same_place(&named, endpoint));
@@ -102,7 +106,8 @@ fn split(url: &str) -> Result<(Endpoint, &str), String> {
     if url.len() > MAX_URL_LEN {
         return Err(format!("it has more than {MAX_URL_LEN} bytes"));
     }
-    if !url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'"' | b'<' | b'>' | b'`')) {
+    if !url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'"' | b'<' | b'>' | b'`'))
+    {
         return Err("it holds characters that no URL has".to_owned());
     }
     if url.contains('#') {
@@ -131,7 +136,8 @@ fn split_authority(authority: &str, default_port: u16) -> Result<(String, u16), 
     let (host, port) = match port_colon {
         Some(colon) => {
             let digits = &authority[colon + 1..];
-            let port = digits.parse().ok().filter(|port| *port != 0 && digits.bytes().all(|b| b.is_ascii_digit()));
+            let port =
+                digits.parse().ok().filter(|port| *port != 0 && digits.bytes().all(|b| b.is_ascii_digit()));
             (&authority[..colon], port.ok_or("its port is not a number from 1 to 65535")?)
         }
         None => (authority, default_port),
@@ -147,7 +153,8 @@ fn split_authority(authority: &str, default_port: u16) -> Result<(String, u16), 
 /// `ssmmessages` or its FIPS twin, in that region, under a suffix of its partition.
 fn is_aws_host(host: &str, region: &Region) -> bool {
     let rest = host.strip_prefix("ssmmessages-fips.").or_else(|| host.strip_prefix("ssmmessages."));
-    let suffix = rest.and_then(|rest| rest.strip_prefix(region.as_str())).and_then(|rest| rest.strip_prefix('.'));
+    let suffix =
+        rest.and_then(|rest| rest.strip_prefix(region.as_str())).and_then(|rest| rest.strip_prefix('.'));
     suffix.is_some_and(|suffix| partition_suffixes(region).contains(&suffix))
 }
 
@@ -269,7 +276,10 @@ mod tests {
         let endpoint = "https://vpce-1.ssmmessages.eu-west-1.vpce.amazonaws.com";
         let address = check(&url, "eu-west-1", Some(endpoint)).unwrap();
         assert_eq!(address.url(), format!("wss://vpce-1.ssmmessages.eu-west-1.vpce.amazonaws.com{PATH}"));
-        assert!(check("wss://vpce-1.ssmmessages.eu-west-1.vpce.amazonaws.com/x", "eu-west-1", Some(endpoint)).is_ok());
+        assert!(
+            check("wss://vpce-1.ssmmessages.eu-west-1.vpce.amazonaws.com/x", "eu-west-1", Some(endpoint))
+                .is_ok()
+        );
         assert!(check("wss://evil.example/x", "eu-west-1", Some(endpoint)).is_err());
     }
 
@@ -281,6 +291,10 @@ mod tests {
         assert!(!format!("{address:?}").contains("CANARY"));
         let fault = check(&url.replace("eu-west-1", "eu-west-2"), "eu-west-1", None).unwrap_err();
         assert!(!fault.to_string().contains("CANARY"), "{fault}");
-        assert!(!check("wss://ssmmessages.eu-west-1.amazonaws.com/x?a=X-Amz-b", "eu-west-1", None).unwrap().is_presigned());
+        assert!(
+            !check("wss://ssmmessages.eu-west-1.amazonaws.com/x?a=X-Amz-b", "eu-west-1", None)
+                .unwrap()
+                .is_presigned()
+        );
     }
 }

@@ -92,7 +92,8 @@ where
         return service_fault(code, status, &message, subject, call);
     }
     if let Some(status) = status {
-        let detail = format!("HTTP {status}, and not an answer of AWS: is a proxy or a captive portal in between?");
+        let detail =
+            format!("HTTP {status}, and not an answer of AWS: is a proxy or a captive portal in between?");
         return Fault::new(FaultKind::Network, detail);
     }
     local_fault(error, subject, call, secrets)
@@ -105,9 +106,10 @@ fn service_fault(code: &str, status: u16, message: &str, subject: &Subject, call
     let class = CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class);
     match class {
         Some(Class::Denied) => denied(message, call.action, said()),
-        Some(Class::Credentials) => {
-            Fault::new(FaultKind::CredentialsInvalid { profile: subject.profile.clone() }, with_clock_hint(raw()))
-        }
+        Some(Class::Credentials) => Fault::new(
+            FaultKind::CredentialsInvalid { profile: subject.profile.clone() },
+            with_clock_hint(raw()),
+        ),
         Some(Class::NotConnected) => {
             let target = call.target.map(ToString::to_string).unwrap_or_default();
             Fault::new(FaultKind::TargetNotConnected { target, region: subject.region.to_string() }, message)
@@ -163,7 +165,9 @@ pub(crate) fn credentials_fault(error: &CredentialsError, subject: &Subject, sec
     }
     match &subject.sign_in {
         // The login is there, but the account or role is not for this user.
-        Some(_) if text.contains("ForbiddenException") => denied(&detail, "sso:GetRoleCredentials", detail.clone()),
+        Some(_) if text.contains("ForbiddenException") => {
+            denied(&detail, "sso:GetRoleCredentials", detail.clone())
+        }
         Some(sign_in) => Fault::new(FaultKind::SignInNeeded { sign_in: sign_in.clone() }, detail),
         None => Fault::new(FaultKind::CredentialsInvalid { profile: subject.profile.clone() }, detail),
     }
@@ -183,11 +187,15 @@ pub(crate) fn upgrade_fault(
     let detail = format!("the data channel was refused with HTTP {status}{}{said}", separator(&said));
     let of_class = |wanted| CODES.iter().any(|(code, class)| *class == wanted && text.contains(code));
     let lower = text.to_ascii_lowercase();
-    let about_credentials = ["security token", "signature", "expired"].iter().any(|word| lower.contains(word));
+    let about_credentials =
+        ["security token", "signature", "expired"].iter().any(|word| lower.contains(word));
     if of_class(Class::Throttled) || status == 429 {
         Fault::new(FaultKind::Throttled, detail)
     } else if status == 401 || (status == 403 && (of_class(Class::Credentials) || about_credentials)) {
-        Fault::new(FaultKind::CredentialsInvalid { profile: subject.profile.clone() }, with_clock_hint(detail))
+        Fault::new(
+            FaultKind::CredentialsInvalid { profile: subject.profile.clone() },
+            with_clock_hint(detail),
+        )
     } else if status == 403 {
         denied(&said, "ssmmessages:OpenDataChannel", detail)
     } else {
@@ -201,8 +209,9 @@ const NOT_AUTHORIZED: &str = " is not authorized to perform: ";
 /// empty; `action` is what was asked for.
 fn denied(text: &str, action: &str, detail: impl Into<String>) -> Fault {
     let word = |text: &str| {
-        let word = text.split_whitespace().next().unwrap_or_default();
-        word.trim_matches(['"', '\'', ',']).trim_end_matches('.').to_owned()
+        // The sentence may stand in JSON.
+        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',');
+        text.split(ends).next().unwrap_or_default().trim_end_matches('.').to_owned()
     };
     let (before, after) = text.split_once(NOT_AUTHORIZED).unwrap_or_default();
     let principal = before.rsplit_once("User: ").map(|(_, user)| word(user)).unwrap_or_default();

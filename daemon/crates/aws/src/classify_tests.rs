@@ -88,7 +88,8 @@ fn a_validation_error_names_the_field() {
 
 #[test]
 fn a_wrong_clock_is_named() {
-    let fault = service("InvalidSignatureException", "Signature expired: 20200101T000000Z is now earlier than …");
+    let fault =
+        service("InvalidSignatureException", "Signature expired: 20200101T000000Z is now earlier than …");
     assert!(fault.detail.ends_with("(is this computer's clock right?)"), "{fault}");
 }
 
@@ -114,15 +115,23 @@ fn sso_trouble_needs_a_sign_in_and_other_trouble_does_not() {
 
 #[test]
 fn a_refused_upgrade_is_told_by_status_and_text() {
-    let refused = |status, error_type, body| upgrade_fault(status, error_type, body, &subject(None), &[]).kind;
+    let refused =
+        |status, error_type, body| upgrade_fault(status, error_type, body, &subject(None), &[]).kind;
     let invalid = FaultKind::CredentialsInvalid { profile: "prod".to_owned() };
     assert_eq!(refused(401, None, ""), invalid);
     assert_eq!(refused(403, Some("ExpiredTokenException:http://x"), ""), invalid);
-    assert_eq!(refused(403, None, "{\"message\":\"The security token included in the request is invalid\"}"), invalid);
+    assert_eq!(
+        refused(403, None, "{\"message\":\"The security token included in the request is invalid\"}"),
+        invalid
+    );
     assert_eq!(refused(403, None, "Forbidden"), denial("", "ssmmessages:OpenDataChannel", ""));
     let body = "{\"Message\":\"User: arn:aws:iam::1:user/me is not authorized to perform: \
                 ssmmessages:OpenDataChannel on resource: arn:aws:ssm:eu-west-1:1:session/me-0a\"}";
-    let kind = denial("arn:aws:iam::1:user/me", "ssmmessages:OpenDataChannel", "arn:aws:ssm:eu-west-1:1:session/me-0a");
+    let kind = denial(
+        "arn:aws:iam::1:user/me",
+        "ssmmessages:OpenDataChannel",
+        "arn:aws:ssm:eu-west-1:1:session/me-0a",
+    );
     assert_eq!(refused(403, None, body), kind);
     assert_eq!(refused(429, None, ""), FaultKind::Throttled);
     for status in [200, 400, 404, 410, 500, 502, 503] {
@@ -143,7 +152,8 @@ fn nothing_secret_survives_in_any_fault() {
     let secrets = ["CANARY"];
     let text = "token CANARY, The Canonical String is x-amz-security-token:CANARY";
     let upgrade = upgrade_fault(403, Some("CANARY"), text, &subject(None), &secrets);
-    let of_credentials = credentials_fault(&CredentialsError::unhandled(text), &subject(Some("corp")), &secrets);
+    let of_credentials =
+        credentials_fault(&CredentialsError::unhandled(text), &subject(Some("corp")), &secrets);
     for fault in [upgrade, of_credentials] {
         assert!(!format!("{fault} {fault:?}").contains("CANARY"), "{fault:?}");
     }

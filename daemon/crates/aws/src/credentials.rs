@@ -104,7 +104,8 @@ pub(crate) mod tests {
         {
             let fetched = self.1.fetch_add(1, Ordering::Relaxed) + 1;
             let expiry = wall_time(self.0.as_ref()) + Duration::from_secs(3600);
-            let credentials = Credentials::new(format!("AKIA{fetched}"), "secret", None, Some(expiry), "test");
+            let credentials =
+                Credentials::new(format!("AKIA{fetched}"), "secret", None, Some(expiry), "test");
             future::ProvideCredentials::ready(Ok(credentials))
         }
     }

@@ -41,7 +41,8 @@ impl Endpoint {
         if !tls && !is_loopback(&host) {
             return Err(refused("credentials are not sent in the clear to another machine"));
         }
-        let bare = matches!(parsed.path(), "" | "/") && parsed.query().is_none() && parsed.fragment().is_none();
+        let bare =
+            matches!(parsed.path(), "" | "/") && parsed.query().is_none() && parsed.fragment().is_none();
         if !bare || !parsed.username().is_empty() || parsed.password().is_some() {
             return Err(refused("it has more than a scheme, a host and a port"));
         }
@@ -82,7 +83,11 @@ impl Intercept for EndpointGuard {
     ) -> Result<(), BoxError> {
         let uri = Url::parse(context.request().uri())?;
         let clear_to_others = uri.scheme() != "https" && !uri.host().is_some_and(|host| is_loopback(&host));
-        if clear_to_others { Err(Box::new(ClearEndpoint { host: uri.host_str().unwrap_or_default().to_owned() })) } else { Ok(()) }
+        if clear_to_others {
+            Err(Box::new(ClearEndpoint { host: uri.host_str().unwrap_or_default().to_owned() }))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -133,7 +138,9 @@ mod tests {
             "",
         ] {
             let fault = parse(bad).expect_err(bad);
-            assert!(matches!(&fault.kind, FaultKind::InvalidArgument { field } if field == "aws.endpoint_ssm"));
+            assert!(
+                matches!(&fault.kind, FaultKind::InvalidArgument { field } if field == "aws.endpoint_ssm")
+            );
             assert!(fault.detail.contains("write https://"), "{fault}");
             assert!(!fault.detail.contains("secret"), "{fault}");
         }

@@ -85,7 +85,8 @@ mod tests {
     use super::*;
 
     fn environment(vars: &[(&str, &str)]) -> AwsEnvironment {
-        let find = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let find =
+            |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         AwsEnvironment::from_vars(find)
     }
 

@@ -95,14 +95,16 @@ impl ProfileFiles {
         const MOST: usize = 5;
         // Two typing errors, or three in a long name.
         let near = |name: &&String| {
-            strsim::damerau_levenshtein(name, wanted) <= (wanted.len() / 4).clamp(2, 3) || name.contains(wanted)
+            strsim::damerau_levenshtein(name, wanted) <= (wanted.len() / 4).clamp(2, 3)
+                || name.contains(wanted)
         };
         let mut names: Vec<&str> = self.profiles.keys().filter(near).map(String::as_str).collect();
         let question = !names.is_empty();
-        if names.is_empty() {
+        if question {
+            names.sort_by_key(|name| strsim::damerau_levenshtein(name, wanted));
+        } else {
             names = self.profiles.keys().map(String::as_str).collect();
         }
-        names.sort_by_key(|name| strsim::damerau_levenshtein(name, wanted));
         let more = if names.len() > MOST { ", …" } else { "" };
         let list = names[..names.len().min(MOST)].join(", ");
         match (names.is_empty(), question) {
@@ -150,7 +152,9 @@ fn collect<'a>(
         }
         // An indented line continues a nested setting.
         let nested = line.starts_with([' ', '\t']);
-        if let (Some(keys), Some((key, value)), false) = (current.as_deref_mut(), content.split_once('='), nested) {
+        if let (Some(keys), Some((key, value)), false) =
+            (current.as_deref_mut(), content.split_once('='), nested)
+        {
             keys.assign(key.trim(), value.trim());
         }
     }
@@ -201,7 +205,10 @@ sso_start_url = https://legacy.awsapps.com/start
 ";
 
     fn files() -> ProfileFiles {
-        ProfileFiles::parse(CONFIG.to_owned(), "[keys]\naws_access_key_id = AKIA\n[prod]\nregion =\n".to_owned())
+        ProfileFiles::parse(
+            CONFIG.to_owned(),
+            "[keys]\naws_access_key_id = AKIA\n[prod]\nregion =\n".to_owned(),
+        )
     }
 
     fn not_found(name: &str) -> Fault {
@@ -230,7 +237,10 @@ sso_start_url = https://legacy.awsapps.com/start
     fn a_missing_profile_comes_with_the_nearest_names() {
         assert_eq!(not_found("prd").detail, "did you mean prod?");
         assert_eq!(not_found("space").detail, "did you mean with space?");
-        assert_eq!(not_found("staging-account").detail, "the AWS files have default, legacy, keys, prod, with space");
+        assert_eq!(
+            not_found("staging-account").detail,
+            "the AWS files have default, legacy, keys, prod, with space"
+        );
         assert_eq!(not_found("corp").kind, FaultKind::ProfileNotFound { profile: "corp".to_owned() });
         let empty = ProfileFiles::parse(String::new(), String::new());
         let fault = empty.require(&"prod".parse().unwrap()).unwrap_err();

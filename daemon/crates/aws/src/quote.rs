@@ -60,7 +60,8 @@ mod tests {
                     The Canonical String for this request should have been\n'GET\nx-amz-security-token:CANARY";
         let quoted = quote(text, &[]);
         assert!(quoted.ends_with("you provided."), "{quoted}");
-        let text = "Authorization header requires 'Signature' parameter. Authorization=AWS4-HMAC-SHA256 CANARY";
+        let text =
+            "Authorization header requires 'Signature' parameter. Authorization=AWS4-HMAC-SHA256 CANARY";
         assert!(!quote(text, &[]).contains("CANARY"));
     }
 

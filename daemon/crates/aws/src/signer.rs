@@ -53,8 +53,10 @@ pub(crate) fn sign_upgrade(
 /// What may never be shown of signed headers: the token, and the signature with all that stands around it.
 pub(crate) fn secrets_of(headers: &HeaderMap) -> Vec<&str> {
     let is_secret = |name: &HeaderName| *name == AUTHORIZATION || name.as_str() == "x-amz-security-token";
-    let values = headers.iter().filter(|(name, _)| is_secret(name)).filter_map(|(_, value)| value.to_str().ok());
-    let with_signature = |value| [Some(value), str::split_once(value, "Signature=").map(|(_, signature)| signature)];
+    let values =
+        headers.iter().filter(|(name, _)| is_secret(name)).filter_map(|(_, value)| value.to_str().ok());
+    let with_signature =
+        |value| [Some(value), str::split_once(value, "Signature=").map(|(_, signature)| signature)];
     values.flat_map(with_signature).flatten().collect()
 }
 
@@ -120,7 +122,10 @@ mod tests {
         // One more header line, `x-amz-security-token:<token>`; hash of the canonical request ac0f066a…028e131c.
         let headers = signed(Some(TOKEN), None);
         let signature = "3af292e7aaa905e838bbeef11ecdd6cfc4e4bdf7139607f5e8659dd8ece63b03";
-        assert_eq!(headers["authorization"], authorization("host;x-amz-date;x-amz-security-token", signature));
+        assert_eq!(
+            headers["authorization"],
+            authorization("host;x-amz-date;x-amz-security-token", signature)
+        );
         assert_eq!(headers["x-amz-security-token"], TOKEN);
     }
 

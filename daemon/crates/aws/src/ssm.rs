@@ -28,7 +28,8 @@ impl AwsSsm {
 
     async fn start(&self, request: &SessionRequest) -> Result<SessionGrant, Fault> {
         let document = document_for(&request.remote);
-        let call = Call { action: "ssm:StartSession", target: Some(&request.target), document: Some(document) };
+        let call =
+            Call { action: "ssm:StartSession", target: Some(&request.target), document: Some(document) };
         let client = self.ready_client(&request.scope).await?;
         let port = |port: u16| vec![port.to_string()];
         let mut start = client
@@ -45,7 +46,8 @@ impl AwsSsm {
             Ok(answer) => answer,
             Err(error) => return Err(self.fault(&client, &call, &error).await),
         };
-        let missing = || Fault::new(FaultKind::PeerViolation, "AWS answered StartSession without id, URL or token");
+        let missing =
+            || Fault::new(FaultKind::PeerViolation, "AWS answered StartSession without id, URL or token");
         let id = answer.session_id.ok_or_else(missing)?;
         let grant = Grant { stream_url: answer.stream_url, token: answer.token_value };
         grant.complete(SsmSessionId(id), &client).ok_or_else(missing)
@@ -86,7 +88,12 @@ impl AwsSsm {
         }
     }
 
-    async fn fault<E>(&self, client: &Arc<ScopedClient>, call: &Call<'_>, error: &SdkError<E, HttpResponse>) -> Fault
+    async fn fault<E>(
+        &self,
+        client: &Arc<ScopedClient>,
+        call: &Call<'_>,
+        error: &SdkError<E, HttpResponse>,
+    ) -> Fault
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
@@ -122,7 +129,10 @@ fn document_for(remote: &RemoteEndpoint) -> &'static str {
 }
 
 impl SsmApi for AwsSsm {
-    fn start_session<'a>(&'a self, request: &'a SessionRequest) -> PortFuture<'a, Result<SessionGrant, Fault>> {
+    fn start_session<'a>(
+        &'a self,
+        request: &'a SessionRequest,
+    ) -> PortFuture<'a, Result<SessionGrant, Fault>> {
         Box::pin(self.start(request))
     }
 

@@ -51,8 +51,10 @@ impl Server {
             while let Ok((mut socket, _)) = listener.accept().await {
                 let request = read_request(&mut socket).await;
                 noted.lock().unwrap().push(request);
-                let (status, body) = script.lock().unwrap().pop_front().unwrap_or((500, "no answer left".to_owned()));
-                let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}", body.len());
+                let (status, body) =
+                    script.lock().unwrap().pop_front().unwrap_or((500, "no answer left".to_owned()));
+                let head =
+                    format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}", body.len());
                 let head = format!("{head}\r\ncontent-type: application/x-amz-json-1.1\r\n\r\n");
                 let _ = socket.write_all(format!("{head}{body}").as_bytes()).await;
             }
@@ -82,7 +84,9 @@ async fn read_request(socket: &mut TcpStream) -> String {
     loop {
         let text = String::from_utf8_lossy(&bytes);
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let length = head
+                .lines()
+                .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
             if body.len() >= length.unwrap_or(0) {
                 return text.into_owned();
             }
@@ -109,7 +113,8 @@ impl Fixture {
         write_config(directory.path(), "[profile prod]\nregion = eu-west-1\n[profile regionless]\n");
         let keys = format!("aws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = {SECRET}\n");
         let keys = format!("{keys}aws_session_token = {SESSION_TOKEN}\n");
-        std::fs::write(directory.path().join("credentials"), format!("[prod]\n{keys}[regionless]\n{keys}")).unwrap();
+        std::fs::write(directory.path().join("credentials"), format!("[prod]\n{keys}[regionless]\n{keys}"))
+            .unwrap();
         let (settings, receiver) = watch::channel(Arc::new(Settings {
             endpoint_ssm: Some(server.url.clone()),
             default_profile: Some("prod".parse().unwrap()),
@@ -229,8 +234,16 @@ async fn errors_of_aws_become_faults_that_hold_no_secret() {
             r#"{"__type":"InvalidDocument","Message":"Document with name AWS-StartPortForwardingSession does not exist."}"#,
             FaultKind::InvalidArgument { field: "document".to_owned() },
         ),
-        (400, r#"{"__type":"ExpiredTokenException","message":"The security token included in the request is expired"}"#, credentials.clone()),
-        (400, r#"{"__type":"UnrecognizedClientException","message":"The security token included in the request is invalid."}"#, credentials.clone()),
+        (
+            400,
+            r#"{"__type":"ExpiredTokenException","message":"The security token included in the request is expired"}"#,
+            credentials.clone(),
+        ),
+        (
+            400,
+            r#"{"__type":"UnrecognizedClientException","message":"The security token included in the request is invalid."}"#,
+            credentials.clone(),
+        ),
         (400, &mismatch, credentials),
         (400, &echo, FaultKind::Network),
         (400, r#"{"__type":"SomethingNew","message":"x"}"#, FaultKind::Network),
@@ -285,7 +298,9 @@ async fn ending_an_ended_session_is_no_fault() {
     }
     fixture.server.answer(400, r#"{"__type":"AccessDeniedException","Message":"no"}"#);
     let fault = fixture.ssm.terminate_session(&scope(None, None), &id).await.unwrap_err();
-    assert!(matches!(fault.kind, FaultKind::PermissionDenied { action, .. } if action == "ssm:TerminateSession"));
+    assert!(
+        matches!(fault.kind, FaultKind::PermissionDenied { action, .. } if action == "ssm:TerminateSession")
+    );
 }
 
 #[tokio::test]
@@ -338,7 +353,10 @@ async fn endpoints_in_the_clear_are_refused_wherever_they_come_from() {
     assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "aws.endpoint_ssm".to_owned() });
 
     fixture.change(|settings| settings.endpoint_ssm = None);
-    write_config(fixture.directory.path(), "[profile prod]\nregion = eu-west-1\nendpoint_url = http://192.0.2.1\n");
+    write_config(
+        fixture.directory.path(),
+        "[profile prod]\nregion = eu-west-1\nendpoint_url = http://192.0.2.1\n",
+    );
     let fault = fixture.start_fault(scope(None, None)).await;
     assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "endpoint_url".to_owned() }, "{fault}");
     assert!(fault.detail.contains("192.0.2.1"), "{fault}");
@@ -348,8 +366,10 @@ async fn endpoints_in_the_clear_are_refused_wherever_they_come_from() {
 async fn a_profile_without_credentials_or_with_an_sso_login_is_told_before_the_call() {
     let fixture = Fixture::new().await;
     let sso = "sso_session = corp\nsso_account_id = 123456789012\nsso_role_name = Dev\n";
-    let session = "[sso-session corp]\nsso_region = eu-west-1\nsso_start_url = https://corp.awsapps.com/start\n";
-    let config = format!("[profile empty]\nregion = eu-west-1\n[profile sso]\nregion = eu-west-1\n{sso}{session}");
+    let session =
+        "[sso-session corp]\nsso_region = eu-west-1\nsso_start_url = https://corp.awsapps.com/start\n";
+    let config =
+        format!("[profile empty]\nregion = eu-west-1\n[profile sso]\nregion = eu-west-1\n{sso}{session}");
     write_config(fixture.directory.path(), &config);
     let fault = fixture.start_fault(scope(Some("empty"), None)).await;
     assert_eq!(fault.kind, FaultKind::CredentialsInvalid { profile: "empty".to_owned() }, "{fault}");
@@ -401,12 +421,16 @@ async fn the_upgrade_is_signed_with_the_credentials_of_the_session() {
         token: SecretString::from("CANARYtoken"),
         region: "eu-west-1".parse().unwrap(),
     };
-    let plain = grant("wss://ssmmessages.eu-west-1.amazonaws.com/v1/data-channel/me-0a1b?role=publish_subscribe");
+    let plain =
+        grant("wss://ssmmessages.eu-west-1.amazonaws.com/v1/data-channel/me-0a1b?role=publish_subscribe");
     let address = fixture.access.channel_address(&plain).unwrap();
     let scope = scope(None, None);
     let signed = fixture.access.sign_upgrade(&scope, &plain.region, &address).await.unwrap();
     let authorization = signed["authorization"].to_str().unwrap();
-    assert!(authorization.contains("Credential=AKIDEXAMPLE/20250101/eu-west-1/ssmmessages/"), "{authorization}");
+    assert!(
+        authorization.contains("Credential=AKIDEXAMPLE/20250101/eu-west-1/ssmmessages/"),
+        "{authorization}"
+    );
     assert_eq!(signed["x-amz-security-token"], SESSION_TOKEN);
 
     let body = format!("{authorization} CANARYtoken {SESSION_TOKEN}");

@@ -36,6 +36,7 @@
 mod agent;
 mod channel;
 mod config;
+mod digest;
 mod error;
 mod event;
 #[doc(hidden)]

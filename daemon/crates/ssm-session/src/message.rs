@@ -17,9 +17,9 @@
 //! Decoding borrows: the payload is a slice of the received buffer. Encoding cannot fail.
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::digest::sha256;
 use crate::kind::{MessageType, PayloadType, TYPE_FIELD};
 
 /// The value of the header length field: offset of the payload length.
@@ -148,7 +148,7 @@ impl Message {
             sequence_number: 0,
             flags: FLAG_SYN | FLAG_FIN,
             message_id,
-            digest: Sha256::digest(payload).into(),
+            digest: sha256(payload),
             payload_type,
             payload: Bytes::copy_from_slice(payload),
         }
@@ -170,7 +170,7 @@ impl Message {
     /// Whether the digest is that of the payload. An empty payload always matches: there is nothing to protect.
     #[must_use]
     pub fn digest_matches(&self) -> bool {
-        self.payload.is_empty() || self.digest == <[u8; 32]>::from(Sha256::digest(&self.payload))
+        self.payload.is_empty() || self.digest == sha256(&self.payload)
     }
 
     /// The wire form with the digest as it stands in `self`: a decoded message gives back the bytes it came from.
@@ -209,7 +209,7 @@ pub(crate) struct Header {
 /// Finishes a message in place: `buffer` holds [`PAYLOAD_OFFSET`] spare bytes and then the payload, so that the
 /// payload is written once and never copied.
 pub(crate) fn seal(buffer: &mut BytesMut, header: &Header) {
-    let digest = Sha256::digest(&buffer[PAYLOAD_OFFSET..]).into();
+    let digest = sha256(&buffer[PAYLOAD_OFFSET..]);
     write_header(buffer, header, &digest);
 }
 

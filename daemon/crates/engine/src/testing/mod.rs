@@ -35,7 +35,7 @@ use crate::ports::{Clock, Entropy, StoredTunnel};
 use crate::publish::Change;
 
 /// How long a test waits for something before it fails. Under a paused clock this costs nothing.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// The runtime's clock: `tokio::time::pause` stops it.
 #[derive(Debug)]

@@ -401,7 +401,6 @@ impl Actor {
 
     /// Does everything that the machine wants done, and shows the result.
     fn carry_out(&mut self) {
-        let before = self.status.clone();
         self.forward_held();
         self.due = loop {
             match self.parts.machine.poll_output() {
@@ -412,9 +411,8 @@ impl Actor {
         let now = self.parts.context.now();
         self.due.into_iter().for_each(|due| self.timer.as_mut().reset(now.timer_at(due)));
         self.refresh_status();
-        if self.status != before {
-            self.parts.context.publisher.set_status(self.parts.id, &self.status);
-        }
+        // The board compares: only what changed is published.
+        self.parts.context.publisher.set_status(self.parts.id, &self.status);
         if self.parts.machine.is_stopped() {
             self.tell_stop_waiters();
         }

@@ -294,7 +294,7 @@ impl TunnelMachine {
             backoff: Backoff::new(seed),
             resume_backoff: Backoff::new(resume_seed),
             effects: VecDeque::new(),
-            published: None,
+            published: Some(TunnelState::Stopped),
         }
     }
 

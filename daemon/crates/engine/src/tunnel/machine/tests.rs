@@ -367,7 +367,9 @@ fn stopping_remembers_what_comes_next() {
         let mut bench = Bench::new();
         bench.up();
         let session = bench.machine.session().unwrap();
-        commands.iter().for_each(|command| drop(bench.command(*command)));
+        for command in commands {
+            bench.command(*command);
+        }
         assert_eq!(bench.shown(), "Stopping", "{commands:?}");
         bench.input(Input::Session(session, SessionNews::Closed));
         assert_eq!(bench.shown(), shown, "{commands:?}");

@@ -120,10 +120,10 @@ impl TunnelMachine {
     }
 
     fn admitted(&mut self, attempt: Attempt, within: Duration, now: Now) {
-        self.starting.insert(attempt);
         if let State::Starting { attempt: current, deadline } = &mut self.state
             && *current == attempt
         {
+            self.starting.insert(attempt);
             *deadline = Some(now.mono + within);
             self.step_timeout = within;
         }

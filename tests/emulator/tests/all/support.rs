@@ -10,7 +10,9 @@ use aws_sigv4::sign::v4;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use ssm_session::{Config, Now, Output, PortSession, SecretText, SessionEvent, StreamId, Token, WsMessage};
+use ssm_session::{
+    Config, Now, Output, PortSession, ProtocolError, SecretText, SessionEvent, StreamId, Token, WsMessage,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -115,31 +117,70 @@ pub(crate) struct Client {
 impl Client {
     /// Starts a session and opens its data channel.
     pub(crate) async fn start(emulator: &Emulator, host: Option<&str>, port: u16) -> Self {
+        Self::start_with(emulator, host, port, |_| {}).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn start_with(
+        emulator: &Emulator,
+        host: Option<&str>,
+        port: u16,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut config = Config::default();
+        configure(&mut config);
         let (status, grant) = start_session(emulator, host, port).await;
         assert_eq!(status, 200, "{grant}");
         let socket =
             upgrade(emulator, emulator.access_key(), grant["StreamUrl"].as_str().unwrap()).await.unwrap();
-        let mut session = PortSession::new(Config::default(), now(), [7; 32]);
+        let mut session = PortSession::new(config, now(), [7; 32]);
         session.handle_connected(&Token::new(grant["TokenValue"].as_str().unwrap()), now());
         Self { session, id: grant["SessionId"].as_str().unwrap().to_owned(), socket }
     }
 
     /// The next event; `None` when the WebSocket is gone.
     pub(crate) async fn event(&mut self) -> Option<SessionEvent> {
-        timeout(DEADLINE, self.next_event()).await.expect("no event in time")
+        let event = timeout(DEADLINE, self.next_event()).await.expect("no event in time");
+        event.expect("the emulator broke the protocol")
     }
 
-    async fn next_event(&mut self) -> Option<SessionEvent> {
+    /// Keeps the session going until `other` ends.
+    pub(crate) async fn meanwhile<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = std::pin::pin!(other);
+        loop {
+            tokio::select! {
+                done = &mut other => return done,
+                event = self.next_event() => assert!(event.unwrap().is_some(), "the WebSocket is gone"),
+            }
+        }
+    }
+
+    /// Waits until the emulator breaks the protocol.
+    pub(crate) async fn violation(&mut self) -> ProtocolError {
+        loop {
+            match timeout(DEADLINE, self.next_event()).await.expect("no violation in time") {
+                Err(violation) => return violation,
+                Ok(event) => assert!(event.is_some(), "the WebSocket is gone"),
+            }
+        }
+    }
+
+    async fn next_event(&mut self) -> Result<Option<SessionEvent>, ProtocolError> {
         loop {
             match self.session.poll_output(now()) {
-                Output::Send(message) => self.socket.send(to_socket(message)).await.ok()?,
-                Output::Event(event) => return Some(event),
+                Output::Send(message) => {
+                    if self.socket.send(to_socket(message)).await.is_err() {
+                        return Ok(None);
+                    }
+                }
+                Output::Event(event) => return Ok(Some(event)),
                 Output::Timeout(at) => {
                     let at = at.map_or(Instant::now() + DEADLINE, Instant::from_std);
                     tokio::select! {
                         message = self.socket.next(), if self.session.wants_input() => {
-                            let message = from_socket(message?.ok()?)?;
-                            self.session.handle_message(message, now()).unwrap();
+                            let Some(Ok(message)) = message else { return Ok(None) };
+                            let Some(message) = from_socket(message) else { return Ok(None) };
+                            self.session.handle_message(message, now())?;
                         }
                         () = sleep_until(at) => self.session.handle_timeout(now()),
                     }
@@ -202,6 +243,34 @@ impl Client {
 
     fn write(&mut self, stream: StreamId, unsent: &mut Bytes) {
         while !unsent.is_empty() && self.session.write(stream, unsent, now()).unwrap() > 0 {}
+    }
+}
+
+/// What became of an open message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The gateway sends messages.
+    Serving,
+    /// It closed, saying this.
+    Refused(String),
+}
+
+/// Opens a data channel by hand.
+pub(crate) async fn open(emulator: &Emulator, grant: &Value, token: &str, client_id: &str) -> Ended {
+    let mut socket =
+        upgrade(emulator, emulator.access_key(), grant["StreamUrl"].as_str().unwrap()).await.unwrap();
+    let open = json!({
+        "MessageSchemaVersion": "1.0",
+        "RequestId": "4ae59b3c-6d8f-4cfd-9663-f894b2447973",
+        "TokenValue": token,
+        "ClientId": client_id,
+        "ClientVersion": "1.2.835.0",
+    });
+    socket.send(Message::text(open.to_string())).await.unwrap();
+    match timeout(DEADLINE, socket.next()).await.expect("no answer in time") {
+        Some(Ok(Message::Binary(_))) => Ended::Serving,
+        Some(Ok(Message::Close(Some(frame)))) => Ended::Refused(frame.reason.to_string()),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -1,9 +1,5 @@
 //! The whole emulator with a real client: API, gateway, agent, destination.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper that fails is a test that fails")]
-
-mod support;
-
 use aws_emulator::{
     AccessKey, AgentHabits, Config, Corruption, Counter, Emulator, Injection, Instance, LineFaults,
 };
@@ -13,7 +9,7 @@ use serde_json::json;
 use ssm_session::{ResetReason, SessionEnd, SessionEvent};
 use tokio_tungstenite::tungstenite::Error;
 
-use support::{Client, DEADLINE, call, echo_server, now, start_session, upgrade};
+use crate::support::{Client, DEADLINE, call, echo_server, now, start_session, upgrade};
 
 async fn emulator() -> Emulator {
     Emulator::start(Config { habits: AgentHabits::unpaced(), ..Config::default() }).await.unwrap()

@@ -1,0 +1,384 @@
+//! A daemon with the API and without tunnels: what it is told to say, it says.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use stormtunnel_model::{
+    Attempt, ConnectStep, Epoch, Fault, FaultKind, Intent, Revision, Timestamp, Tunnel, TunnelState,
+};
+use stormtunnel_proto::calls::{
+    CreateTunnel, DaemonInfo, SettingState, SettingsState, TunnelOutcome, TunnelPage, UpdateTunnel,
+    UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
+};
+use stormtunnel_proto::status::from_fault;
+use stormtunnel_proto::v1::daemon_service_server::{DaemonService, DaemonServiceServer};
+use stormtunnel_proto::v1::settings_service_server::{SettingsService, SettingsServiceServer};
+use stormtunnel_proto::v1::tunnel_service_server::{TunnelService, TunnelServiceServer};
+use stormtunnel_proto::{API_LEVEL, v1};
+use tokio::net::UnixListener;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::{BroadcastStream, UnixListenerStream};
+use tokio_stream::{Stream, StreamExt};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status};
+
+use crate::support::{now, running, stopped};
+
+/// A daemon to talk to. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Fake {
+    state: Arc<Mutex<State>>,
+    changes: broadcast::Sender<WatchUpdate>,
+    socket: PathBuf,
+}
+
+struct State {
+    tunnels: BTreeMap<String, Tunnel>,
+    /// What becomes of a tunnel after its next start or stop.
+    plots: BTreeMap<String, Vec<TunnelState>>,
+    /// What was asked.
+    asked: Vec<String>,
+    /// What every answer of the tunnel service is, if anything.
+    refusal: Option<Fault>,
+    counter: u64,
+}
+
+impl Fake {
+    /// Runs `test` beside a daemon that has these tunnels.
+    pub(crate) async fn beside<T>(tunnels: Vec<Tunnel>, test: impl AsyncFnOnce(Fake) -> T) -> T {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("daemon.sock");
+        Self::beside_at(&socket, &socket, tunnels, test).await
+    }
+
+    /// The same with a daemon that listens at `bound` while its clients look at `socket`.
+    pub(crate) async fn beside_at<T>(
+        bound: &Path,
+        socket: &Path,
+        tunnels: Vec<Tunnel>,
+        test: impl AsyncFnOnce(Fake) -> T,
+    ) -> T {
+        let tunnels = tunnels.into_iter().map(|tunnel| (tunnel.spec.name.to_string(), tunnel)).collect();
+        let state = State { tunnels, plots: BTreeMap::new(), asked: Vec::new(), refusal: None, counter: 0 };
+        // More than any test publishes.
+        let (changes, _) = broadcast::channel(64);
+        let fake = Self { state: Arc::new(Mutex::new(state)), changes, socket: socket.to_owned() };
+        let server = fake.serve(bound);
+        tokio::select! {
+            () = server => panic!("the server ended"),
+            answer = test(fake.clone()) => answer,
+        }
+    }
+
+    fn serve(&self, bound: &Path) -> impl Future<Output = ()> + use<> {
+        let incoming = UnixListenerStream::new(UnixListener::bind(bound).unwrap());
+        let router = Server::builder()
+            .add_service(TunnelServiceServer::new(self.clone()))
+            .add_service(SettingsServiceServer::new(self.clone()))
+            .add_service(DaemonServiceServer::new(self.clone()));
+        async move { router.serve_with_incoming(incoming).await.unwrap() }
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// After its next start or stop the tunnel goes through these states.
+    pub(crate) fn plot(&self, name: &str, states: Vec<TunnelState>) {
+        self.lock().plots.insert(name.to_owned(), states);
+    }
+
+    /// Every call about tunnels fails with this.
+    pub(crate) fn refuse(&self, fault: Fault) {
+        self.lock().refusal = Some(fault);
+    }
+
+    /// What was asked so far.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.lock().asked.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn heard(&self, what: String) -> Result<(), Status> {
+        let mut state = self.lock();
+        state.asked.push(what);
+        state.refusal.clone().map_or(Ok(()), |fault| Err(from_fault(fault)))
+    }
+
+    fn publish(&self, event: WatchEvent) {
+        let revision = {
+            let mut state = self.lock();
+            state.counter += 1;
+            revision(state.counter)
+        };
+        // Nobody has to listen.
+        drop(self.changes.send(WatchUpdate { revision, event }));
+    }
+
+    /// Sets tunnels on their way; their plots follow the answer through the watch.
+    fn set_going(&self, names: &[String], intent: Intent, first: &TunnelState) -> Vec<v1::TunnelResult> {
+        names.iter().map(|name| self.set_one_going(name, intent, first.clone()).into()).collect()
+    }
+
+    fn set_one_going(&self, name: &str, intent: Intent, first: TunnelState) -> TunnelOutcome {
+        let Some(mut tunnel) = self.lock().tunnels.get(name).cloned() else {
+            let fault = Fault::new(FaultKind::TunnelNotFound { tunnel: name.to_owned() }, "");
+            return TunnelOutcome { requested: name.to_owned(), outcome: Err(fault) };
+        };
+        tunnel.intent = intent;
+        tunnel.status.attempt = Attempt(tunnel.status.attempt.0 + 1);
+        tunnel.status.state = first;
+        let answer = tunnel.clone();
+        let plot = self.lock().plots.remove(name).unwrap_or_default();
+        for state in plot {
+            let spec = &tunnel.spec;
+            let shown = running(name, &spec.remote.to_string(), &spec.local.to_string(), state);
+            tunnel.status =
+                stormtunnel_model::TunnelStatus { attempt: tunnel.status.attempt, ..shown.status };
+            self.publish(WatchEvent::Changed(Box::new(tunnel.clone())));
+        }
+        self.lock().tunnels.insert(name.to_owned(), tunnel);
+        TunnelOutcome { requested: name.to_owned(), outcome: Ok(answer) }
+    }
+}
+
+fn revision(counter: u64) -> Revision {
+    Revision { epoch: Epoch(u64::MAX), counter }
+}
+
+fn connecting() -> TunnelState {
+    TunnelState::Connecting { step: ConnectStep::Session }
+}
+
+#[tonic::async_trait]
+impl TunnelService for Fake {
+    type WatchTunnelsStream = Pin<Box<dyn Stream<Item = Result<v1::WatchTunnelsResponse, Status>> + Send>>;
+
+    async fn create_tunnel(
+        &self,
+        request: Request<v1::CreateTunnelRequest>,
+    ) -> Result<Response<v1::CreateTunnelResponse>, Status> {
+        let CreateTunnel { request_id, spec, start } = request.into_inner().try_into()?;
+        let name = spec.name.to_string();
+        self.heard(format!("create {name} start={start} id={}", request_id.unwrap().0.len()))?;
+        let tunnel = Tunnel { spec, ..stopped(&name, "1", "auto") };
+        self.lock().tunnels.insert(name.clone(), tunnel.clone());
+        let tunnel = if start {
+            self.set_one_going(&name, Intent::Run, connecting()).outcome.unwrap()
+        } else {
+            tunnel
+        };
+        Ok(Response::new(v1::CreateTunnelResponse { tunnel: Some(tunnel.into()) }))
+    }
+
+    async fn update_tunnel(
+        &self,
+        request: Request<v1::UpdateTunnelRequest>,
+    ) -> Result<Response<v1::UpdateTunnelResponse>, Status> {
+        let update = UpdateTunnel::try_from(request.into_inner())?;
+        self.heard(format!("update {} {:?}", update.tunnel, update.patch))?;
+        let mut tunnel = self.lock().tunnels[&update.tunnel].clone();
+        let next = tunnel.spec.patched(&update.patch);
+        let (reconnects, rebinds) =
+            (tunnel.spec.needs_new_session(&next), tunnel.spec.needs_new_listener(&next));
+        tunnel.spec = next;
+        Ok(Response::new(UpdatedTunnel { tunnel, reconnects, rebinds }.into()))
+    }
+
+    async fn delete_tunnels(
+        &self,
+        request: Request<v1::DeleteTunnelsRequest>,
+    ) -> Result<Response<v1::DeleteTunnelsResponse>, Status> {
+        let names = request.into_inner().tunnels;
+        self.heard(format!("delete {}", names.join(" ")))?;
+        let results = self.set_going(&names, Intent::Stop, &TunnelState::Stopped);
+        Ok(Response::new(v1::DeleteTunnelsResponse { results }))
+    }
+
+    async fn start_tunnels(
+        &self,
+        request: Request<v1::StartTunnelsRequest>,
+    ) -> Result<Response<v1::StartTunnelsResponse>, Status> {
+        let names = request.into_inner().tunnels;
+        self.heard(format!("start {}", names.join(" ")))?;
+        let results = self.set_going(&names, Intent::Run, &connecting());
+        Ok(Response::new(v1::StartTunnelsResponse { results }))
+    }
+
+    async fn stop_tunnels(
+        &self,
+        request: Request<v1::StopTunnelsRequest>,
+    ) -> Result<Response<v1::StopTunnelsResponse>, Status> {
+        let names = request.into_inner().tunnels;
+        self.heard(format!("stop {}", names.join(" ")))?;
+        let results = self.set_going(&names, Intent::Stop, &TunnelState::Stopping);
+        Ok(Response::new(v1::StopTunnelsResponse { results }))
+    }
+
+    async fn restart_tunnels(
+        &self,
+        request: Request<v1::RestartTunnelsRequest>,
+    ) -> Result<Response<v1::RestartTunnelsResponse>, Status> {
+        let names = request.into_inner().tunnels;
+        self.heard(format!("restart {}", names.join(" ")))?;
+        let results = self.set_going(&names, Intent::Run, &connecting());
+        Ok(Response::new(v1::RestartTunnelsResponse { results }))
+    }
+
+    async fn get_tunnel(
+        &self,
+        request: Request<v1::GetTunnelRequest>,
+    ) -> Result<Response<v1::GetTunnelResponse>, Status> {
+        let name = request.into_inner().tunnel;
+        self.heard(format!("get {name}"))?;
+        let tunnel = self.lock().tunnels.get(&name).cloned();
+        let missing = || from_fault(Fault::new(FaultKind::TunnelNotFound { tunnel: name }, ""));
+        let tunnel = tunnel.ok_or_else(missing)?;
+        Ok(Response::new(v1::GetTunnelResponse { tunnel: Some(tunnel.into()) }))
+    }
+
+    /// Two tunnels per page, so that clients have to ask again.
+    async fn list_tunnels(
+        &self,
+        request: Request<v1::ListTunnelsRequest>,
+    ) -> Result<Response<v1::ListTunnelsResponse>, Status> {
+        let after = request.into_inner().page_token;
+        self.heard(format!("list {after}"))?;
+        let later: Vec<Tunnel> = self
+            .lock()
+            .tunnels
+            .iter()
+            .filter(|(name, _)| **name > after)
+            .map(|(_, tunnel)| tunnel.clone())
+            .collect();
+        let tunnels: Vec<Tunnel> = later.iter().take(2).cloned().collect();
+        let next_page_token = (later.len() > 2).then(|| tunnels[1].spec.name.to_string());
+        Ok(Response::new(TunnelPage { tunnels, next_page_token }.into()))
+    }
+
+    async fn watch_tunnels(
+        &self,
+        request: Request<v1::WatchTunnelsRequest>,
+    ) -> Result<Response<Self::WatchTunnelsStream>, Status> {
+        let watch = WatchTunnels::from(request.into_inner());
+        self.heard(format!("watch {}", watch.tunnels.join(" ")))?;
+        let changes = BroadcastStream::new(self.changes.subscribe());
+        let tunnels = self.lock().tunnels.values().cloned().collect();
+        let snapshot = WatchUpdate { revision: revision(0), event: WatchEvent::Snapshot(tunnels) };
+        let stream = tokio_stream::once(Ok(snapshot)).chain(changes);
+        let ends = stream.map(|update| match update.unwrap() {
+            // Tests end a watch with this.
+            WatchUpdate { event: WatchEvent::Resumed, .. } => {
+                Err(from_fault(Fault::new(FaultKind::ShuttingDown, "")))
+            }
+            update => Ok(update.into()),
+        });
+        Ok(Response::new(Box::pin(ends)))
+    }
+}
+
+impl Fake {
+    /// Publishes a change, to watchers that there are already.
+    pub(crate) fn change(&self, tunnel: Tunnel) {
+        self.publish(WatchEvent::Changed(Box::new(tunnel)));
+    }
+
+    /// Ends all watches as a daemon does that stops.
+    pub(crate) fn end_watches(&self) {
+        self.publish(WatchEvent::Resumed);
+    }
+
+    /// Waits for the first watcher.
+    pub(crate) async fn watched(&self) {
+        while self.changes.receiver_count() == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn setting(key: &str, value: Option<&str>) -> SettingState {
+    SettingState {
+        key: key.to_owned(),
+        value: value.unwrap_or("30").to_owned(),
+        default_value: "30".to_owned(),
+        range: "whole seconds from 10 to 120".to_owned(),
+        meaning: "how long one attempt to connect may take".to_owned(),
+        is_set: value.is_some(),
+    }
+}
+
+#[tonic::async_trait]
+impl SettingsService for Fake {
+    async fn get_settings(
+        &self,
+        request: Request<v1::GetSettingsRequest>,
+    ) -> Result<Response<v1::GetSettingsResponse>, Status> {
+        let keys = request.into_inner().keys;
+        let all = [setting("tunnels.connect_timeout", Some("60")), setting("tunnels.half_close_grace", None)];
+        let settings =
+            all.into_iter().filter(|setting| keys.is_empty() || keys.contains(&setting.key)).collect();
+        let state = SettingsState {
+            settings,
+            path: "/home/u/.config/stormtunnel/settings.toml".to_owned(),
+            problem: None,
+        };
+        Ok(Response::new(state.into()))
+    }
+
+    async fn update_settings(
+        &self,
+        request: Request<v1::UpdateSettingsRequest>,
+    ) -> Result<Response<v1::UpdateSettingsResponse>, Status> {
+        let changes = request.into_inner().changes;
+        if changes.iter().any(|change| change.value.as_deref() == Some("5")) {
+            let kind = FaultKind::InvalidArgument { field: changes[0].key.clone() };
+            return Err(from_fault(Fault::new(kind, "\"5\": whole seconds from 10 to 120")));
+        }
+        let settings =
+            changes.iter().map(|change| setting(&change.key, change.value.as_deref()).into()).collect();
+        Ok(Response::new(v1::UpdateSettingsResponse { settings }))
+    }
+}
+
+#[tonic::async_trait]
+impl DaemonService for Fake {
+    async fn get_info(
+        &self,
+        _: Request<v1::GetInfoRequest>,
+    ) -> Result<Response<v1::GetInfoResponse>, Status> {
+        let info = DaemonInfo {
+            version: "1.2.3".to_owned(),
+            api_level: API_LEVEL,
+            started_at: Timestamp::from_millis(now().as_millis() - 7_200_000),
+            epoch: Epoch(u64::MAX),
+            pid: 4711,
+            log_path: Some("/home/u/.local/state/stormtunnel/daemon.log".to_owned()),
+            state_directory: "/home/u/.local/state/stormtunnel".to_owned(),
+            warnings: vec!["the limit of open files is 256".to_owned()],
+        };
+        Ok(Response::new(info.into()))
+    }
+
+    /// Removes the socket, which is how clients learn of the end.
+    async fn shutdown(
+        &self,
+        _: Request<v1::ShutdownRequest>,
+    ) -> Result<Response<v1::ShutdownResponse>, Status> {
+        self.heard("shutdown".to_owned())?;
+        std::fs::remove_file(&self.socket).unwrap();
+        Ok(Response::new(v1::ShutdownResponse {}))
+    }
+
+    async fn set_log_filter(
+        &self,
+        request: Request<v1::SetLogFilterRequest>,
+    ) -> Result<Response<v1::SetLogFilterResponse>, Status> {
+        Ok(Response::new(v1::SetLogFilterResponse { filter: request.into_inner().filter }))
+    }
+}

@@ -1,0 +1,122 @@
+//! Starting the daemon on demand, and saying why it cannot be reached.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use stctl::world::{Terminal, World};
+use stormtunnel_model::ExitCode;
+
+use crate::fake::Fake;
+use crate::support::{now, stctl, stctl_with, stopped};
+
+/// A daemon of three lines of shell: `$2` is the socket it was told to use.
+fn script(directory: &Path, body: &str) -> PathBuf {
+    let path = directory.join("stormtunneld");
+    fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// Runs `ls` with a daemon that is not there until the script puts its socket in place.
+async fn ls_with(body: &str) -> (u8, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let program = script(directory.path(), body);
+    let socket = directory.path().join("daemon.sock");
+    let hidden = directory.path().join("hidden.sock");
+    let ran = Fake::beside_at(&hidden, &socket, vec![stopped("db", "80", "auto")], async |fake: Fake| {
+        stctl_with(fake.socket(), &[("STCTL_DAEMON", program.to_str().unwrap())], "ls -o name").await
+    })
+    .await;
+    (ran.code, ran.out, ran.err.replace(directory.path().to_str().unwrap(), "DIR"))
+}
+
+const APPEAR: &str = r#"mv "$(dirname "$2")/hidden.sock" "$2""#;
+
+#[tokio::test]
+async fn a_daemon_is_started_and_used_once_it_is_ready() {
+    let (code, out, err) = ls_with(&format!("{APPEAR}\necho ready")).await;
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "db\n", ""));
+}
+
+#[tokio::test]
+async fn a_daemon_that_lost_the_race_leads_to_the_one_that_won() {
+    // The winner serves a moment after the loser has said so.
+    let (code, out, _) = ls_with(&format!("echo running\nexec >&-\n{APPEAR}")).await;
+    assert_eq!((code, out.as_str()), (0, "db\n"));
+}
+
+#[tokio::test]
+async fn the_daemon_gets_its_paths_and_no_input() {
+    let check = r#"[ "$1 $3 $5 $7" = "--socket --state-dir --config --detach" ] || exit 9
+        [ "$4" = /home/u/.local/state/stormtunnel ] || exit 8
+        [ "$6" = /home/u/.config/stormtunnel/settings.toml ] || exit 7
+        read -r line && exit 6"#;
+    let (code, _, err) = ls_with(&format!("{check}\n{APPEAR}\necho ready")).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+}
+
+#[tokio::test]
+async fn the_last_words_of_a_daemon_that_dies_are_shown() {
+    let (code, _, err) = ls_with("echo 'the database is damaged' >&2\nexit 3").await;
+    insta::assert_snapshot!("daemon_died", format!("{err}--- exit code {code}\n"));
+}
+
+#[tokio::test]
+async fn a_daemon_that_cannot_be_found_says_where_it_was_looked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let ran =
+        stctl_with(&directory.path().join("s"), &[("STCTL_DAEMON", "/nonexistent/stormtunneld")], "ls").await;
+    insta::assert_snapshot!("daemon_not_found", ran.shown());
+}
+
+#[tokio::test]
+async fn without_autostart_the_reason_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let shown = |text: String| text.replace(directory.path().to_str().unwrap(), "DIR");
+    let socket = directory.path().join("daemon.sock");
+    let missing = stctl(&socket, "ls").await;
+    drop(UnixListener::bind(&socket).unwrap());
+    let stale = stctl(&socket, "ls").await;
+    let below_a_file = stctl(&socket.join("daemon.sock"), "ls").await;
+    let status = stctl(&directory.path().join("none"), "daemon status").await;
+    let all = [missing, stale, below_a_file, status].map(|ran| shown(ran.shown())).join("\n");
+    insta::assert_snapshot!("unreachable", all);
+}
+
+#[tokio::test]
+async fn a_socket_path_that_no_system_takes_is_refused() {
+    let ran = stctl(Path::new(&format!("/tmp/{}", "x".repeat(120))), "ls").await;
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("at most"), "{}", ran.err);
+}
+
+/// A reader that has gone, such as `head`.
+struct Gone;
+
+impl io::Write for Gone {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_closed_pipe_ends_the_command_quietly() {
+    Fake::beside(vec![stopped("db", "80", "auto")], async |fake: Fake| {
+        let mut err = Vec::new();
+        let env = [("STORMTUNNEL_SOCKET", fake.socket().to_str().unwrap()), ("HOME", "/home/u")]
+            .into_iter()
+            .collect();
+        let mut world =
+            World { env, out: &mut Gone, err: &mut err, terminal: Terminal::default(), clock: now };
+        let code = stctl::run(["stctl", "ls"].map(Into::into), &mut world).await;
+        assert_eq!((code, err.as_slice()), (ExitCode::Ok, b"".as_slice()));
+    })
+    .await;
+}

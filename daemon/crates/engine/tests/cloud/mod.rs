@@ -1,0 +1,221 @@
+//! Session Manager, message gateway and agents in memory: the far side of the engine, under the test's control.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+mod agent;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use secrecy::SecretString;
+use stormtunnel_engine::ports::{
+    AwsScope, BoxChannel, ChannelDialer, Clock, Entropy as _, PortFuture, Resumption, SessionGrant, SessionRequest,
+    SsmApi,
+};
+use stormtunnel_engine::tasks::Tasks;
+use stormtunnel_engine::testing::{TestClock, TestEntropy, World, memory_channel};
+use stormtunnel_engine::{Engine, EngineHandle, Ports};
+use stormtunnel_model::{Fault, FaultKind, SsmSessionId};
+use tokio::sync::mpsc;
+
+use self::agent::{Agent, Order};
+pub use self::agent::Remote;
+
+/// Messages each way that a channel holds.
+const CHANNEL_CAPACITY: usize = 32;
+/// Orders to an agent; tests give one at a time.
+const ORDER_CAPACITY: usize = 8;
+
+/// The cloud.
+pub struct Cloud {
+    tasks: Tasks,
+    entropy: TestEntropy,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    sessions: BTreeMap<SsmSessionId, mpsc::Sender<Order>>,
+    started: u32,
+    resumed: u32,
+    network_down: bool,
+    remote: Remote,
+}
+
+impl Cloud {
+    fn new() -> Self {
+        Self { tasks: Tasks::new(), entropy: TestEntropy::default(), inner: Mutex::default() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the agents of new sessions find at the remote end.
+    pub fn set_remote(&self, remote: Remote) {
+        self.inner().remote = remote;
+    }
+
+    /// While down, nothing can be reached, and channels break.
+    pub async fn set_network_down(&self, down: bool) {
+        self.inner().network_down = down;
+        if down {
+            self.drop_channels().await;
+        }
+    }
+
+    pub fn open_sessions(&self) -> usize {
+        self.inner().sessions.len()
+    }
+
+    pub fn started(&self) -> u32 {
+        self.inner().started
+    }
+
+    pub fn resumed(&self) -> u32 {
+        self.inner().resumed
+    }
+
+    /// Breaks all data channels.
+    pub async fn drop_channels(&self) {
+        self.order_all(|| Order::DropChannel).await;
+    }
+
+    /// Sends garbage through all data channels.
+    pub async fn send_garbage(&self) {
+        self.order_all(|| Order::Garbage).await;
+    }
+
+    /// Ends all sessions as the service does, with a reason.
+    pub async fn close_sessions(&self, output: &str) {
+        self.order_all(|| Order::Close(output.to_owned())).await;
+        self.inner().sessions.clear();
+    }
+
+    /// Ends all sessions without telling anybody.
+    pub async fn expire_sessions(&self) {
+        self.order_all(|| Order::DropChannel).await;
+        self.inner().sessions.clear();
+    }
+
+    async fn order_all(&self, order: impl Fn() -> Order) {
+        let agents: Vec<_> = self.inner().sessions.values().cloned().collect();
+        for agent in agents {
+            let _over = agent.send(order()).await;
+        }
+    }
+
+    fn reachable(&self) -> Result<(), Fault> {
+        if self.inner().network_down { Err(Fault::new(FaultKind::Network, "no route to host")) } else { Ok(()) }
+    }
+
+    fn start_now(&self, request: &SessionRequest) -> Result<SessionGrant, Fault> {
+        self.reachable()?;
+        let mut inner = self.inner();
+        inner.started += 1;
+        let id = SsmSessionId(format!("me@example-{:04}", inner.started));
+        let (orders, receiver) = mpsc::channel(ORDER_CAPACITY);
+        let agent = Agent::new(inner.remote.clone(), receiver, self.entropy.seed());
+        self.tasks.spawn("agent", agent.run()).unwrap();
+        inner.sessions.insert(id.clone(), orders);
+        Ok(grant(id, &request.scope))
+    }
+
+    fn resume_now(&self, scope: &AwsScope, id: &SsmSessionId) -> Result<Resumption, Fault> {
+        self.reachable()?;
+        let mut inner = self.inner();
+        inner.resumed += 1;
+        let lives = inner.sessions.get(id).is_some_and(|agent| !agent.is_closed());
+        Ok(if lives { Resumption::Granted(grant(id.clone(), scope)) } else { Resumption::Gone })
+    }
+
+    async fn dial_now(&self, grant: &SessionGrant) -> Result<BoxChannel, Fault> {
+        self.reachable()?;
+        let agent = self.inner().sessions.get(&grant.id).cloned();
+        let refused = || Fault::new(FaultKind::Network, "HTTP 403");
+        let (channel, far_end) = memory_channel(CHANNEL_CAPACITY);
+        agent.ok_or_else(refused)?.send(Order::Attach(far_end)).await.map_err(|_over| refused())?;
+        Ok(Box::pin(channel))
+    }
+
+    async fn terminate_now(&self, id: &SsmSessionId) -> Result<(), Fault> {
+        self.reachable()?;
+        let agent = self.inner().sessions.remove(id);
+        if let Some(agent) = agent {
+            let _over = agent.send(Order::Close(String::new())).await;
+        }
+        Ok(())
+    }
+}
+
+fn grant(id: SsmSessionId, scope: &AwsScope) -> SessionGrant {
+    SessionGrant {
+        stream_url: format!("wss://ssmmessages.invalid/v1/data-channel/{id}"),
+        token: SecretString::from(format!("token-of-{id}")),
+        region: scope.region.clone().unwrap(),
+        id,
+    }
+}
+
+impl SsmApi for Cloud {
+    fn start_session<'a>(&'a self, request: &'a SessionRequest) -> PortFuture<'a, Result<SessionGrant, Fault>> {
+        async move { self.start_now(request) }.boxed()
+    }
+
+    fn resume_session<'a>(
+        &'a self,
+        scope: &'a AwsScope,
+        id: &'a SsmSessionId,
+    ) -> PortFuture<'a, Result<Resumption, Fault>> {
+        async move { self.resume_now(scope, id) }.boxed()
+    }
+
+    fn terminate_session<'a>(
+        &'a self,
+        _scope: &'a AwsScope,
+        id: &'a SsmSessionId,
+    ) -> PortFuture<'a, Result<(), Fault>> {
+        self.terminate_now(id).boxed()
+    }
+}
+
+impl ChannelDialer for Cloud {
+    fn dial<'a>(
+        &'a self,
+        _scope: &'a AwsScope,
+        grant: &'a SessionGrant,
+    ) -> PortFuture<'a, Result<BoxChannel, Fault>> {
+        self.dial_now(grant).boxed()
+    }
+}
+
+/// An engine in a world with a cloud.
+pub struct Setup {
+    pub cloud: Arc<Cloud>,
+    pub world: World,
+    pub engine: Engine,
+    pub handle: EngineHandle,
+}
+
+impl Setup {
+    pub async fn new() -> Self {
+        Self::with(World::default()).await
+    }
+
+    pub async fn with(world: World) -> Self {
+        let cloud = Arc::new(Cloud::new());
+        let ports = Ports { ssm: Arc::clone(&cloud) as _, dialer: Arc::clone(&cloud) as _, ..world.ports() };
+        let (engine, handle) = Engine::start(ports, world.settings.subscribe()).await.unwrap();
+        Self { cloud, world, engine, handle }
+    }
+
+    /// Stops the engine and answers how long that took.
+    pub async fn shutdown(self) -> Duration {
+        let clock = TestClock::new();
+        let before = clock.mono();
+        self.engine.shutdown(Duration::from_secs(30)).await;
+        clock.mono() - before
+    }
+}
