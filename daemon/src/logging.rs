@@ -124,10 +124,13 @@ fn layer(
     (layer.with_filter(filter), LogControl { filter: handle })
 }
 
-/// A control that changes nothing outside itself: a test process has one log for all tests.
+/// A control of a filter that no log uses: a test process has one log for all tests.
 #[cfg(test)]
-pub(crate) fn unattached() -> (impl Send + Sync, LogControl) {
-    layer(LogFormat::Text, BoxMakeWriter::new(io::sink), false, FIRST_FILTER)
+pub(crate) fn unattached() -> LogControl {
+    let (layer, control) = layer(LogFormat::Text, BoxMakeWriter::new(io::sink), false, FIRST_FILTER);
+    // The handle works while its layer lives.
+    std::mem::forget(layer);
+    control
 }
 
 fn boxed<S: Subscriber + for<'a> LookupSpan<'a>>(

@@ -21,7 +21,7 @@ pub(super) async fn run(context: &mut Context<'_>) -> Ending {
             tables::reasons(&tunnels).iter().for_each(|reason| out.note(reason));
         }
         Format::Wide => {
-            let table = tables::wide_tunnels(&tunnels, out.now(), out.style(), out.width);
+            let table = tables::wide_tunnels(&tunnels, out.now(), out.style());
             out.text(&table)?;
             tables::reasons(&tunnels).iter().for_each(|reason| out.note(reason));
         }

@@ -93,11 +93,11 @@ fn state_rows(text: &mut String, tunnel: &Tunnel, now: Timestamp) {
     };
     row(text, "local", &local);
     let health = match status.remote {
-        RemoteHealth::Unknown => "not tried yet",
-        RemoteHealth::Ok => "accepts connections",
-        RemoteHealth::Refused => "refused the last connection",
+        RemoteHealth::Unknown => "",
+        RemoteHealth::Ok => "; accepts connections",
+        RemoteHealth::Refused => "; refused the last connection",
     };
-    row(text, "remote", &format!("{} via {}; {health}", tunnel.spec.remote, via(tunnel)));
+    row(text, "remote", &format!("{} via {}{health}", tunnel.spec.remote, via(tunnel)));
     if let Some(session) = &status.session {
         let agent = status.agent_version.as_ref().map(|version| format!(", agent {version}"));
         row(text, "session", &format!("{session}{}", agent.unwrap_or_default()));

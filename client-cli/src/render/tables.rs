@@ -6,25 +6,28 @@ use stormtunnel_proto::calls::SettingState;
 
 use super::{Style, Tone, address, times};
 
-/// Tunnels as `ls` shows them.
+/// Tunnels as `ls` shows them: one line each, whatever the width. What does not fit is left out where `-o wide` and
+/// `tunnel show` have it: the middle of long remote ends, then the targets.
 pub fn tunnels(tunnels: &[Tunnel], style: Style, width: Option<u16>) -> String {
-    let mut table = table(&["NAME", "STATE", "LOCAL", "REMOTE", "TARGET"], style, width);
+    let layout = width.map_or(Layout::WHOLE, |width| Layout::fitting(tunnels, usize::from(width)));
+    let header: &[&str] = if layout.with_target { &COMMON } else { &COMMON[..4] };
+    let mut table = table(header, style, None);
     for tunnel in tunnels {
-        table.add_row(common_cells(tunnel, style));
+        let mut cells = common_cells(tunnel, style, layout.remote);
+        cells.truncate(header.len());
+        table.add_row(cells);
     }
-    finished(&mut table, 2)
+    finished(&mut table, 0)
 }
 
-/// Tunnels with everything that fits into a line.
-pub fn wide_tunnels(tunnels: &[Tunnel], now: Timestamp, style: Style, width: Option<u16>) -> String {
-    let header = [
-        "NAME", "STATE", "LOCAL", "REMOTE", "TARGET", "PROFILE", "REGION", "SINCE", "CONNS", "SENT",
-        "RECEIVED",
-    ];
-    let mut table = table(&header, style, width);
+/// Tunnels with everything that there is to say in a line, however long it gets.
+pub fn wide_tunnels(tunnels: &[Tunnel], now: Timestamp, style: Style) -> String {
+    let more = ["PROFILE", "REGION", "SINCE", "CONNS", "SENT", "RECEIVED"];
+    let header: Vec<&str> = COMMON.into_iter().chain(more).collect();
+    let mut table = table(&header, style, None);
     for tunnel in tunnels {
         let status = &tunnel.status;
-        let mut cells = common_cells(tunnel, style);
+        let mut cells = common_cells(tunnel, style, usize::MAX);
         let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
         cells.extend([
             Cell::new(or_dash(tunnel.spec.profile.as_ref().map(|profile| profile.as_str()))),
@@ -36,7 +39,58 @@ pub fn wide_tunnels(tunnels: &[Tunnel], now: Timestamp, style: Style, width: Opt
         ]);
         table.add_row(cells);
     }
-    finished(&mut table, 2)
+    finished(&mut table, 0)
+}
+
+/// The columns of every table of tunnels.
+const COMMON: [&str; 5] = ["NAME", "STATE", "LOCAL", "REMOTE", "TARGET"];
+
+/// Spaces between columns.
+const GAP: usize = 2;
+
+/// What of the tunnels is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Layout {
+    /// Longest remote end, in characters.
+    remote: usize,
+    with_target: bool,
+}
+
+impl Layout {
+    const WHOLE: Self = Self { remote: usize::MAX, with_target: true };
+
+    /// A remote end that is cut shorter than this cannot be told from others any more.
+    const LEAST_REMOTE: usize = 20;
+
+    fn fitting(tunnels: &[Tunnel], width: usize) -> Self {
+        let widest = |text: fn(&Tunnel) -> String, heading: &str| {
+            let cells = tunnels.iter().map(|tunnel| text(tunnel).chars().count());
+            cells.max().unwrap_or_default().max(heading.len())
+        };
+        let name = widest(|tunnel| tunnel.spec.name.to_string(), "NAME");
+        let state = widest(|tunnel| tunnel.status.state.label().to_owned(), "STATE");
+        let target = widest(|tunnel| tunnel.spec.target.to_string(), "TARGET");
+        let remote = widest(|tunnel| tunnel.spec.remote.to_string(), "REMOTE");
+        let before_remote = name + state + widest(address, "LOCAL") + 3 * GAP;
+        let beside_target = width.saturating_sub(before_remote + GAP + target);
+        if beside_target >= remote.min(Self::LEAST_REMOTE) {
+            Self { remote: beside_target, with_target: true }
+        } else {
+            Self { remote: width.saturating_sub(before_remote).max(Self::LEAST_REMOTE), with_target: false }
+        }
+    }
+}
+
+/// The text with its middle left out where it has more than `most` characters: both ends of a host name tell it apart.
+fn shortened(text: &str, most: usize) -> String {
+    let length = text.chars().count();
+    if length <= most {
+        return text.to_owned();
+    }
+    let kept = most.saturating_sub(1);
+    let (head, tail) = (kept / 2, kept - kept / 2);
+    let ends = text.chars().take(head).chain(['…']).chain(text.chars().skip(length - tail));
+    ends.collect()
 }
 
 /// Why tunnels are not up, one sentence each.
@@ -62,14 +116,14 @@ pub fn settings(settings: &[SettingState], wide: bool, width: Option<u16>) -> St
     finished(&mut table, 1)
 }
 
-fn common_cells(tunnel: &Tunnel, style: Style) -> Vec<Cell> {
+fn common_cells(tunnel: &Tunnel, style: Style, longest_remote: usize) -> Vec<Cell> {
     let state = Cell::new(tunnel.status.state.label());
     let state = if style.colour { state.fg(cell_colour(Tone::of(&tunnel.status.state))) } else { state };
     vec![
         Cell::new(&tunnel.spec.name),
         state,
         Cell::new(address(tunnel)),
-        Cell::new(&tunnel.spec.remote),
+        Cell::new(shortened(&tunnel.spec.remote.to_string(), longest_remote)),
         Cell::new(&tunnel.spec.target),
     ]
 }
@@ -113,4 +167,16 @@ fn finished(table: &mut Table, whole: usize) -> String {
         }
     }
     format!("{}\n", table.trim_fmt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_of_a_long_text_stay() {
+        assert_eq!(shortened("db.internal:5432", 16), "db.internal:5432");
+        assert_eq!(shortened("db.internal:5432", 9), "db.i…5432");
+        assert_eq!(shortened("äöüäöü", 3), "ä…ü");
+    }
 }

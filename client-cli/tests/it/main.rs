@@ -1,5 +1,7 @@
 //! The command line from the outside: what it prints and returns, against a daemon of its own.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken expectation is a failed test")]
+
 mod commands;
 mod fake;
 mod rendering;

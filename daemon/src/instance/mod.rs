@@ -3,7 +3,7 @@
 //! The locks come before everything: what is not locked is not written. Two files are locked because both places can be
 //! chosen freely: two daemons on one database would run every tunnel twice, two on one socket would unlink each other's.
 
-mod directory;
+pub mod directory;
 mod limits;
 mod socket;
 
@@ -18,7 +18,7 @@ use thiserror::Error;
 use tokio::net::UnixStream;
 
 pub use limits::raise_descriptor_limit;
-pub use socket::{PeerStream, Socket, SocketError};
+pub use socket::{PeerStream, Socket, SocketError, Unlink};
 
 use crate::paths::Paths;
 use directory::DirectoryError;

@@ -64,15 +64,22 @@ pub struct SettingsFile {
 
 #[derive(Debug)]
 struct State {
-    /// As last read or written; `None` for a file that is missing.
-    text: Option<String>,
+    seen: Seen,
     reading: Reading,
+}
+
+/// What the file was when it was last read or written.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Text(String),
+    Missing,
+    Unreadable,
 }
 
 impl SettingsFile {
     /// Reads the file. It need not exist, and nothing that is wrong with it is fatal.
     pub fn open(path: &Path) -> Arc<Self> {
-        let state = State { text: None, reading: Reading::default() };
+        let state = State { seen: Seen::Missing, reading: Reading::default() };
         let settings = channel::Sender::new(Arc::new(Settings::default()));
         let file = Self { path: path.to_owned(), state: Mutex::new(state), settings };
         file.reload();
@@ -117,11 +124,11 @@ impl SettingsFile {
     /// [`UpdateError`]; nothing was changed then.
     pub fn update(&self, changes: &[Change]) -> Result<(), UpdateError> {
         let mut state = self.state();
-        let text = read_text(&self.path).map_err(|source| UpdateError::Read { path: self.path.clone(), source })?;
-        let edited = document::edit(text.as_deref().unwrap_or_default(), changes)?;
+        let seen = look(&self.path).map_err(|source| UpdateError::Read { path: self.path.clone(), source })?;
+        let edited = document::edit(seen.text(), changes)?;
         write_atomically(&self.path, &edited)
             .map_err(|source| UpdateError::Write { path: self.path.clone(), source })?;
-        self.take(&mut state, Some(edited));
+        self.take(&mut state, Seen::Text(edited));
         Ok(())
     }
 
@@ -129,16 +136,15 @@ impl SettingsFile {
     /// nothing. Blocks for the disk.
     pub fn reload(&self) {
         let mut state = self.state();
-        match read_text(&self.path) {
-            Ok(text) if text == state.text => {}
-            Ok(text) => self.take(&mut state, text),
+        match look(&self.path) {
+            Ok(seen) if seen == state.seen => {}
+            Ok(seen) => self.take(&mut state, seen),
             Err(error) => {
                 let problem = Problem { line: None, message: format!("cannot be read: {error}") };
-                if state.reading.problems != [problem.clone()] {
+                if state.seen != Seen::Unreadable {
                     tracing::warn!("{}", problem.in_file(&self.path));
                 }
-                // Whatever it says next is news.
-                state.text = None;
+                state.seen = Seen::Unreadable;
                 state.reading.problems = vec![problem];
             }
         }
@@ -152,9 +158,9 @@ impl SettingsFile {
         watch::spawn(Arc::clone(self), tasks)
     }
 
-    fn take(&self, state: &mut State, text: Option<String>) {
-        state.reading = document::read(text.as_deref().unwrap_or_default(), &state.reading);
-        state.text = text;
+    fn take(&self, state: &mut State, seen: Seen) {
+        state.reading = document::read(seen.text(), &state.reading);
+        state.seen = seen;
         for problem in &state.reading.problems {
             tracing::warn!("{}", problem.in_file(&self.path));
         }
@@ -174,11 +180,20 @@ impl SettingsFile {
     }
 }
 
-/// The text of the file, or nothing when there is none.
-fn read_text(path: &Path) -> io::Result<Option<String>> {
+impl Seen {
+    /// A file that is not there says as much as an empty one.
+    fn text(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Missing | Self::Unreadable => "",
+        }
+    }
+}
+
+fn look(path: &Path) -> io::Result<Seen> {
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(text) => Ok(Seen::Text(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Seen::Missing),
         Err(error) => Err(error),
     }
 }

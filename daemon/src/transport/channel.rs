@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 /// Messages of one WebSocket. Anything that breaks it, a close frame included, is the last item of the stream and a
 /// [`FaultKind::Network`]; the engine decides whether to resume.
 ///
-/// Pings are answered by the library while the stream is polled. The sink collects what fits its buffer and writes it
+/// Pings are answered as they are read. The sink collects what fits its buffer and writes it
 /// with the flush.
 pub(super) struct WsChannel<S> {
     socket: WebSocketStream<S>,
@@ -40,7 +40,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WsChannel<S> {
                 Some(Ok(Message::Binary(payload))) => Ok(WsMessage::Binary(payload)),
                 // The gateway sends none, and the official client takes them like binary ones.
                 Some(Ok(Message::Text(text))) => Ok(WsMessage::Binary(text.into())),
-                Some(Ok(Message::Ping(payload))) => Ok(WsMessage::Ping(payload)),
+                Some(Ok(Message::Ping(payload))) => {
+                    // The library has queued the pong, and would send it with the next read or write. Neither comes
+                    // soon while local readers stall; a failure to write shows at the next of them.
+                    let _ = self.socket.poll_flush_unpin(context);
+                    Ok(WsMessage::Ping(payload))
+                }
                 Some(Ok(Message::Pong(payload))) => Ok(WsMessage::Pong(payload)),
                 // Raw frames are never read, only written.
                 Some(Ok(Message::Frame(_))) => continue,

@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request};
-use stormtunnel_aws::{AwsAccess, ChannelAddress, UpgradeRefusal, quote};
+use stormtunnel_aws::{AwsAccess, ChannelAddress, UpgradeRefusal, quote, with_trust_hint};
 use stormtunnel_engine::ports::{AwsScope, BoxChannel, ChannelDialer, PortFuture, SessionGrant};
 use stormtunnel_model::{Fault, FaultKind};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{self, Error};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use channel::WsChannel;
@@ -142,10 +142,7 @@ async fn within<T>(
 }
 
 fn unreachable(address: &ChannelAddress, error: &dyn std::error::Error) -> Fault {
-    let mut text = quote(&error.to_string(), &[]);
-    if text.contains("UnknownIssuer") {
-        text.push_str(" (does a proxy decrypt TLS here? set network.ca_bundle)");
-    }
+    let text = with_trust_hint(quote(&error.to_string(), &[]));
     Fault::new(FaultKind::Network, format!("{}: {text}", address.authority()))
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use secrecy::SecretString;
 use ssm_session::{SecretText, WsMessage};
@@ -74,9 +74,7 @@ impl Fixture {
 
     async fn dial(&self) -> Result<BoxChannel, Fault> {
         let scope = AwsScope { profile: None, region: None };
-        tokio::time::timeout(DEADLINE, self.dialer.dial(&scope, &self.grant))
-            .await
-            .expect("dial within the deadline")
+        timeout(DEADLINE, self.dialer.dial(&scope, &self.grant)).await.expect("dial within the deadline")
     }
 
     /// Dials, and upgrades the connection on the server's side.
@@ -126,7 +124,7 @@ fn grant(stream_url: &str) -> SessionGrant {
 }
 
 async fn next(channel: &mut BoxChannel) -> Option<Result<WsMessage, Fault>> {
-    tokio::time::timeout(DEADLINE, channel.next()).await.expect("a message within the deadline")
+    timeout(DEADLINE, channel.next()).await.expect("a message within the deadline")
 }
 
 async fn next_fault(channel: &mut BoxChannel) -> Fault {
@@ -172,10 +170,8 @@ async fn messages_of_all_kinds_cross_both_ways() {
     assert_eq!(next(&mut channel).await, Some(Ok(WsMessage::Binary(large))));
     assert_eq!(next(&mut channel).await, Some(Ok(WsMessage::Binary(Bytes::from_static(b"as text")))));
     assert_eq!(next(&mut channel).await, Some(Ok(WsMessage::Ping(Bytes::from_static(b"there?")))));
-    // Ours answers pings too, while it is read.
-    let (pong, _) = tokio::join!(server.next(), async {
-        tokio::select! { _ = channel.next() => {}, () = std::future::ready(()) => {} }
-    });
+    // Ours answered as soon as it had read the ping, without being polled again.
+    let pong = timeout(DEADLINE, server.next()).await.expect("a pong within the deadline");
     assert_eq!(pong.unwrap().unwrap(), Message::Pong(Bytes::from_static(b"there?")));
 }
 
@@ -286,9 +282,10 @@ async fn a_dead_endpoint_is_a_network_fault() {
     assert!(fault.detail.starts_with("127.0.0.1:"), "{fault}");
 }
 
-/// An authority, and a server certificate for 127.0.0.1 that it signed.
-fn certificates() -> (String, TlsAcceptor) {
+/// An authority of that name, and a server certificate for 127.0.0.1 that it signed.
+fn certificates(name: &str) -> (String, TlsAcceptor) {
     let mut authority = CertificateParams::default();
+    authority.distinguished_name.push(DnType::CommonName, name);
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate().unwrap();
     let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
@@ -310,7 +307,7 @@ fn certificates() -> (String, TlsAcceptor) {
 
 #[tokio::test]
 async fn tls_works_with_a_configured_authority() {
-    let (authority, acceptor) = certificates();
+    let (authority, acceptor) = certificates("ours");
     let fixture = Fixture::new("wss", Some(&authority)).await;
     let echo = async {
         let (socket, _) = fixture.listener.accept().await.unwrap();
@@ -332,8 +329,8 @@ async fn tls_works_with_a_configured_authority() {
 
 #[tokio::test]
 async fn tls_to_an_unknown_authority_is_refused_with_what_to_do() {
-    let (_, acceptor) = certificates();
-    let (other_authority, _) = certificates();
+    let (_, acceptor) = certificates("theirs");
+    let (other_authority, _) = certificates("ours");
     let fixture = Fixture::new("wss", Some(&other_authority)).await;
     let accept = async {
         let (socket, _) = fixture.listener.accept().await.unwrap();

@@ -13,7 +13,12 @@ use tokio::sync::Mutex;
 /// macOS), and because TLS sessions resume only within one configuration.
 #[derive(Default)]
 pub(super) struct TlsConfigs {
-    kept: Mutex<Option<(Option<Vec<u8>>, Arc<ClientConfig>)>>,
+    kept: Mutex<Option<Kept>>,
+}
+
+struct Kept {
+    extra_roots: Option<Vec<u8>>,
+    config: Arc<ClientConfig>,
 }
 
 impl TlsConfigs {
@@ -23,14 +28,14 @@ impl TlsConfigs {
         extra_roots: Option<Vec<u8>>,
     ) -> Result<Arc<ClientConfig>, Fault> {
         let mut kept = self.kept.lock().await;
-        if let Some((_, config)) = kept.as_ref().filter(|(roots, _)| *roots == extra_roots) {
-            return Ok(Arc::clone(config));
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.extra_roots == extra_roots) {
+            return Ok(Arc::clone(&kept.config));
         }
         let roots = extra_roots.clone();
         let made = tokio::task::spawn_blocking(move || make_config(roots.as_deref())).await;
         let config =
             made.map_err(|error| Fault::internal(format!("loading certificates failed: {error}")))??;
-        *kept = Some((extra_roots, Arc::clone(&config)));
+        *kept = Some(Kept { extra_roots, config: Arc::clone(&config) });
         Ok(config)
     }
 }

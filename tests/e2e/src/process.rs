@@ -174,3 +174,29 @@ async fn next_line(reader: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>)
 fn drain(mut reader: impl AsyncRead + Unpin + Send + 'static) {
     tokio::spawn(async move { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_service_is_ready_when_it_says_so_and_gone_when_it_ends() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo starting; echo ready >&2; exec cat /dev/zero > /dev/null"]);
+        let service = Service::start(command, "ready", DEADLINE).await.unwrap();
+        let pid = service.pid().unwrap();
+        assert!(gone(pid, Duration::from_millis(1)).await.is_err());
+        service.stop(Signal::TERM, DEADLINE).await.unwrap();
+        gone(pid, DEADLINE).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_service_that_ends_first_is_an_error_with_its_words() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo cannot bind"]);
+        let error = Service::start(command, "ready", DEADLINE).await.unwrap_err();
+        assert!(error.to_string().contains("cannot bind"), "{error}");
+    }
+}

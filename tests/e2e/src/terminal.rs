@@ -110,3 +110,18 @@ fn take_terminal(command: &mut std::process::Command) {
     // SAFETY: between fork and exec the closure makes two system calls and touches no memory that others share.
     unsafe { command.pre_exec(take) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DEADLINE;
+
+    #[tokio::test]
+    async fn what_is_typed_runs_and_dies_with_the_window() {
+        let environment = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
+        let mut terminal = Terminal::open(&environment, DEADLINE).await.unwrap();
+        let shown = terminal.command("tty && expr 6 '*' 7", DEADLINE).await.unwrap();
+        assert!(shown.contains("/dev/") && shown.contains("42"), "{shown}");
+        terminal.close(DEADLINE).await.unwrap();
+    }
+}

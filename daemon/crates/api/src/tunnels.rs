@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt, stream};
 use stormtunnel_engine::{Change, EngineHandle, TunnelResult, Updated, WatchEvent};
-use stormtunnel_model::{Fault, FaultKind};
+use stormtunnel_model::{Fault, FaultKind, Revision};
 use stormtunnel_proto::calls::{self, CreateTunnel, TunnelOutcome, UpdateTunnel, UpdatedTunnel, WatchTunnels, WatchUpdate};
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1;
@@ -24,6 +24,15 @@ pub(crate) struct TunnelApi {
 impl TunnelApi {
     pub(crate) fn new(engine: EngineHandle, stopping: CancellationToken) -> Self {
         Self { engine, stopping }
+    }
+
+    /// A watch of a tunnel that does not exist would wait for ever. One that resumes may name a tunnel that is gone
+    /// since: it is told so by the events.
+    fn check_known(&self, since: Option<Revision>, tunnels: &[String]) -> Result<(), Status> {
+        if since.is_some() {
+            return Ok(());
+        }
+        tunnels.iter().try_for_each(|tunnel| self.engine.get(tunnel).map(drop)).map_err(from_fault)
     }
 }
 
@@ -80,6 +89,7 @@ impl TunnelService for TunnelApi {
 
     async fn watch_tunnels(&self, request: Request<v1::WatchTunnelsRequest>) -> Answer<Self::WatchTunnelsStream> {
         let WatchTunnels { since, tunnels } = request.into_inner().into();
+        self.check_known(since, &tunnels)?;
         let events = self.engine.watch(since, tunnels).map(|event| Ok(update(event).into()));
         let until = events.take_until(self.stopping.clone().cancelled_owned());
         // A watch that only ends looks finished to a client; one that ends with a reason can be taken up again.

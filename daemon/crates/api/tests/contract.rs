@@ -147,6 +147,15 @@ async fn a_watch_begins_with_a_snapshot_goes_on_and_resumes() {
 }
 
 #[tokio::test]
+async fn a_watch_of_a_tunnel_that_does_not_exist_is_refused() {
+    let daemon = Daemon::start().await;
+    let watch = WatchTunnels { since: None, tunnels: vec!["missing".to_owned()] };
+    let fault = fault(daemon.client().await.watch_tunnels(watch).await);
+    assert_eq!(fault.kind, FaultKind::TunnelNotFound { tunnel: "missing".to_owned() });
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_watch_ends_with_a_reason_when_the_daemon_stops() {
     let daemon = Daemon::start().await;
     let mut watch = daemon.client().await.watch_tunnels(WatchTunnels::default()).await.unwrap();

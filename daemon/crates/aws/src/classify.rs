@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use stormtunnel_model::{Fault, FaultKind, Region, Target};
 
 use crate::endpoint::ClearEndpoint;
-use crate::quote::quote;
+use crate::quote::{quote, with_trust_hint};
 
 /// Whose credentials were used, and where.
 #[derive(Clone, Debug)]
@@ -169,9 +169,16 @@ pub(crate) fn credentials_fault(error: &CredentialsError, subject: &Subject, sec
             denied(&detail, "sso:GetRoleCredentials", detail.clone())
         }
         Some(sign_in) => Fault::new(FaultKind::SignInNeeded { sign_in: sign_in.clone() }, detail),
-        None => Fault::new(FaultKind::CredentialsInvalid { profile: subject.profile.clone() }, detail),
+        None => {
+            let detail = if subject.profile.is_empty() { format!("{detail} {NO_PROFILE}") } else { detail };
+            Fault::new(FaultKind::CredentialsInvalid { profile: subject.profile.clone() }, detail)
+        }
     }
 }
+
+/// What to do where neither the tunnel nor the settings name a profile.
+const NO_PROFILE: &str = "(no profile is named: `stctl tunnel edit NAME --profile PROFILE` names one, \
+                          `stctl settings set aws.default_profile PROFILE` names one for all tunnels)";
 
 /// The fault behind an upgrade that was answered with something else than a WebSocket. `error_type` is the header
 /// `x-amzn-ErrorType`.
@@ -238,14 +245,6 @@ fn with_clock_hint(detail: String) -> String {
         format!("{detail} (is this computer's clock right?)")
     } else {
         detail
-    }
-}
-
-fn with_trust_hint(text: String) -> String {
-    if text.contains("UnknownIssuer") {
-        format!("{text} (does a proxy decrypt TLS here? set network.ca_bundle)")
-    } else {
-        text
     }
 }
 

@@ -140,6 +140,14 @@ fn a_refused_upgrade_is_told_by_status_and_text() {
 }
 
 #[test]
+fn missing_credentials_without_a_profile_say_how_to_name_one() {
+    let nobody = Subject { profile: String::new(), ..subject(None) };
+    let fault = credentials_fault(&CredentialsError::not_loaded_no_source(), &nobody, &[]);
+    assert_eq!(fault.kind, FaultKind::CredentialsInvalid { profile: String::new() });
+    assert!(fault.detail.contains("aws.default_profile"), "{fault}");
+}
+
+#[test]
 fn causes_are_told_once_each() {
     let inner = io::Error::other("connection refused");
     let outer = CredentialsError::provider_error(inner);

@@ -20,5 +20,5 @@ mod ssm;
 pub use access::{AwsAccess, UpgradeRefusal};
 pub use address::ChannelAddress;
 pub use environment::AwsEnvironment;
-pub use quote::quote;
+pub use quote::{quote, with_trust_hint};
 pub use ssm::AwsSsm;

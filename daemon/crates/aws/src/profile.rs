@@ -239,7 +239,7 @@ sso_start_url = https://legacy.awsapps.com/start
         assert_eq!(not_found("space").detail, "did you mean with space?");
         assert_eq!(
             not_found("staging-account").detail,
-            "the AWS files have default, legacy, keys, prod, with space"
+            "the AWS files have default, keys, legacy, prod, with space"
         );
         assert_eq!(not_found("corp").kind, FaultKind::ProfileNotFound { profile: "corp".to_owned() });
         let empty = ProfileFiles::parse(String::new(), String::new());

@@ -26,6 +26,15 @@ pub fn quote(text: &str, secrets: &[&str]) -> String {
     }
 }
 
+/// The text of a failed connection, with what helps when TLS does not trust the other side.
+pub fn with_trust_hint(text: String) -> String {
+    if text.contains("UnknownIssuer") {
+        format!("{text} (does a proxy decrypt TLS here? set network.ca_bundle)")
+    } else {
+        text
+    }
+}
+
 const REDACTED: &str = "[redacted]";
 
 fn redact_digests(word: &str) -> String {

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use aws_sdk_ssm::config::retry::RetryConfig;
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use secrecy::SecretString;
@@ -42,7 +43,7 @@ impl AwsSsm {
         if let Some(host) = request.remote.host_beyond_target() {
             start = start.parameters("host", vec![host.to_owned()]);
         }
-        let answer = match start.send().await {
+        let answer = match start.customize().config_override(once()).send().await {
             Ok(answer) => answer,
             Err(error) => return Err(self.fault(&client, &call, &error).await),
         };
@@ -104,6 +105,12 @@ impl AwsSsm {
         let fault = api_fault(error, &client.subject, call, &secrets);
         self.access.noticed(client, fault).await
     }
+}
+
+/// StartSession is not idempotent: after an attempt that timed out, a second one could leave a session behind that
+/// nobody knows of.
+fn once() -> aws_sdk_ssm::config::Builder {
+    aws_sdk_ssm::Config::builder().retry_config(RetryConfig::disabled())
 }
 
 /// What StartSession and ResumeSession have in common. An empty value counts as a missing one.

@@ -35,7 +35,7 @@ enum State {
 /// What a break of the connection means for the payload size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Consequence {
-    /// Nothing to do with it.
+    /// Nothing to change.
     Unrelated,
     /// Suspicious: replace this probe by a single NOP, try again later.
     Withdraw(i64),
@@ -115,6 +115,8 @@ impl PayloadSize {
                 self.state = State::Untried;
                 Consequence::Withdraw(number)
             }
+            // It holds real data and leaves again as it is.
+            None if self.strikes < STRIKES => Consequence::Unrelated,
             probe => {
                 self.state = State::Small;
                 Consequence::GiveUp(probe)
@@ -168,12 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn a_break_right_after_the_first_real_large_message_makes_it_small_too() {
+    fn two_breaks_right_after_the_first_real_large_message_make_it_small_too() {
         let now = origin();
         let mut size = proven();
         size.sent(100, 8);
         assert_eq!(size.disconnected(|_| Some(now), now), Consequence::Unrelated);
         size.sent(LARGE, 9);
+        assert_eq!(size.disconnected(|_| Some(now), now), Consequence::Unrelated);
+        assert_eq!(size.current(), LARGE);
         assert_eq!(size.disconnected(|_| Some(now), now), Consequence::GiveUp(None));
         assert_eq!(size.current(), SAFE_PAYLOAD);
     }

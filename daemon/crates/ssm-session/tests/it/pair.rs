@@ -187,8 +187,13 @@ fn mishap() -> impl Strategy<Value = (u64, Mishap)> {
     (0..200u64, kind)
 }
 
+/// `PROPTEST_CASES` for a longer search.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(48)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn bytes_arrive_exactly_once_and_in_order(

@@ -1,0 +1,76 @@
+//! What the demo prints.
+
+use std::io::{self, Write as _};
+
+use anyhow::Result;
+use stormtunnel_harness::Sandbox;
+
+/// Where the demo prints to. With `--check`, only results and a last line.
+pub(crate) struct Report {
+    check: bool,
+    results: u32,
+}
+
+impl Report {
+    pub(crate) fn new(check: bool) -> Self {
+        Self { check, results: 0 }
+    }
+
+    fn line(text: &str) {
+        // Nobody may be reading any more; the demo's exit code tells what happened.
+        let _ = writeln!(io::stdout(), "{text}");
+    }
+
+    /// For a person who watches.
+    pub(crate) fn say(&self, text: &str) {
+        if !self.check {
+            Self::line(&format!("\n{text}"));
+        }
+    }
+
+    /// Something worked.
+    pub(crate) fn done(&mut self, text: &str) {
+        self.results += 1;
+        Self::line(&format!("ok: {text}"));
+    }
+
+    /// Runs `stctl` and shows it as if it had been typed.
+    pub(crate) async fn run(&mut self, sandbox: &Sandbox, arguments: &[&str]) -> Result<()> {
+        let printed = sandbox.stctl_ok(arguments).await?;
+        let command = format!("stctl {}", arguments.join(" "));
+        if self.check {
+            self.done(&command);
+        } else {
+            Self::line(&format!("\n$ {command}\n{}", printed.trim_end()));
+        }
+        Ok(())
+    }
+
+    /// What to type next.
+    pub(crate) fn invite(&self, sandbox: &Sandbox) {
+        let quote = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+        let binaries = sandbox.binaries().stctl.parent().map(|path| path.display().to_string()).unwrap_or_default();
+        self.say("Your turn. In another terminal:");
+        for (name, value) in sandbox.environment() {
+            if name != "PATH" && name != "HOME" {
+                Self::line(&format!("  export {name}={}", quote(&value)));
+            }
+        }
+        // The emulator's keys are in the files of the demo's own home.
+        Self::line(&format!("  export HOME={}", quote(&sandbox.home().display().to_string())));
+        Self::line(&format!("  export PATH={}:\"$PATH\"", quote(&binaries)));
+        let tunnel = crate::TUNNEL;
+        for next in ["ls", "watch", "--help", &format!("status {tunnel}"), &format!("restart {tunnel}")] {
+            Self::line(&format!("  stctl {next}"));
+        }
+        self.say("Ctrl-C ends the demo and everything that it started.");
+    }
+
+    /// The last line.
+    pub(crate) fn close(&self) {
+        let results = self.results;
+        if self.check {
+            Self::line(&format!("promise main.demo: {results} of {results} steps worked"));
+        }
+    }
+}
