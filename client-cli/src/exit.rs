@@ -83,7 +83,7 @@ impl Problem {
             kind: fault.kind.name().to_owned(),
             tunnel: None,
             headline: fault.kind.to_string(),
-            detail: fault.detail.clone(),
+            detail: filled_commands(&fault.detail, subject),
             remedy: filled(fault.kind.remedy(), subject),
             note: String::new(),
         }
@@ -140,6 +140,15 @@ fn filled(remedy: &str, subject: Subject<'_>) -> String {
         }
     }
     text
+}
+
+/// The same for the commands that a detail names, and for nothing else: the rest is what somebody else said.
+fn filled_commands(detail: &str, subject: Subject<'_>) -> String {
+    let tunnel_only = Subject { profile: None, ..subject };
+    let part = |(index, part): (usize, &str)| {
+        if index % 2 == 1 { filled(part, tunnel_only) } else { part.to_owned() }
+    };
+    detail.split('`').enumerate().map(part).collect::<Vec<_>>().join("`")
 }
 
 /// As it must be typed into a shell.
@@ -216,6 +225,16 @@ mod tests {
         assert_eq!(
             filled(remedy, subject),
             "log in with `aws sso login --profile 'Prod Admin'`, then `stctl restart db`"
+        );
+    }
+
+    #[test]
+    fn a_detail_is_filled_only_in_its_commands() {
+        let subject = Subject { tunnel: Some("db"), profile: Some("prod") };
+        let detail = "NAME is unknown; `stctl tunnel edit NAME --profile PROFILE` names another";
+        assert_eq!(
+            filled_commands(detail, subject),
+            "NAME is unknown; `stctl tunnel edit db --profile PROFILE` names another"
         );
     }
 

@@ -141,8 +141,8 @@ pub async fn run(args: &Args) -> Result<(), AppError> {
         ports: aws_ports,
     })
     .await?;
-    if let Some(file) = &log_file {
-        detach::let_go(detach::READY, file).map_err(AppError::Background)?;
+    if let Some(error) = log_file.and_then(|file| detach::let_go(detach::READY, &file).err()) {
+        tracing::warn!(%error, "serving, but still attached to the terminal");
     }
     let outcome = daemon.serve_until_stopped().await;
     let _ = signal_tasks.shutdown(Duration::ZERO).await;

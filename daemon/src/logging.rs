@@ -1,7 +1,7 @@
 //! Logging: one stream, text or JSON, with a filter that can change while the daemon runs.
 //!
 //! Third-party code is capped at INFO whatever the filter says. Below that level HTTP and WebSocket libraries write
-//! requests and frames, and these hold tokens.
+//! requests and frames, and these hold tokens. `aws_config` is capped at WARN: at INFO it names access keys.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,7 +13,7 @@ use stormtunnel_model::Fault;
 use stormtunnel_model::FaultKind;
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
-use tracing::{Metadata, Subscriber};
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, FilterExt, ParseError, filter_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -28,6 +28,9 @@ pub const FILTER_KEY: &str = "log.filter";
 
 /// Crates whose messages are written with our rules for secrets; all others are capped.
 const OURS: &[&str] = &["stormtunnel", "stormtunneld", "ssm_session", "smux", "stctl"];
+
+/// Third-party crates that say too much at INFO.
+const TALKATIVE: &[&str] = &["aws_config"];
 
 /// A log of more than this is put aside at the next start, so that two of them are the most that a disk holds.
 const ROTATE_ABOVE: u64 = 8 * 1024 * 1024;
@@ -141,12 +144,18 @@ fn boxed<S: Subscriber + for<'a> LookupSpan<'a>>(
 
 /// The cap on third-party code.
 fn is_allowed(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() <= tracing::Level::INFO || is_ours(metadata.target())
+    *metadata.level() <= cap(metadata.target())
 }
 
-fn is_ours(target: &str) -> bool {
+fn cap(target: &str) -> Level {
     let name = target.split("::").next().unwrap_or(target);
-    OURS.contains(&name) || name.starts_with("stormtunnel_")
+    if OURS.contains(&name) || name.starts_with("stormtunnel_") {
+        Level::TRACE
+    } else if TALKATIVE.contains(&name) {
+        Level::WARN
+    } else {
+        Level::INFO
+    }
 }
 
 #[cfg(test)]
@@ -195,6 +204,7 @@ mod tests {
                 tracing::trace!(target: "tungstenite::protocol", "TOKEN");
                 tracing::debug!(target: "aws_smithy_runtime", "TOKEN");
                 tracing::debug!(target: "stormtunnelx", "TOKEN");
+                tracing::info!(target: "aws_config::profile::credentials", "KEY");
             });
             assert_eq!(text, "", "{filter}");
         }

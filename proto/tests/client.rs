@@ -1,5 +1,7 @@
 //! The client against a small server on a real socket: what crosses the wire, and what a failed call becomes.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken expectation is a failed test")]
+
 use std::future::Future;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixListener as StdListener;

@@ -27,7 +27,7 @@ pub(super) async fn run(context: &mut Context<'_>) -> Ending {
         }
         Format::Name => out.text(&names(&tunnels))?,
         Format::Json | Format::Yaml => {
-            out.document(&tunnels.iter().map(TunnelView::of).collect::<Vec<_>>())?
+            out.document(&tunnels.iter().map(TunnelView::of).collect::<Vec<_>>())?;
         }
     }
     Ok(ExitCode::Ok)

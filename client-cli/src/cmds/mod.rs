@@ -79,7 +79,7 @@ impl Progress for Reporter<'_, '_> {
             match (settled.problem(), settled.tunnel()) {
                 (Some(problem), _) => self.out.problem(&problem),
                 (None, Some(tunnel)) if self.out.format == Format::Name => {
-                    self.out.text(tunnel.spec.name.as_str())?
+                    self.out.text(tunnel.spec.name.as_str())?;
                 }
                 (None, Some(tunnel)) => self.out.text(&(self.success)(tunnel))?,
                 (None, None) => {}
@@ -93,7 +93,7 @@ impl Progress for Reporter<'_, '_> {
 fn conclude(out: &mut Output<'_>, settled: &[Settled]) -> Ending {
     match out.format {
         Format::Json | Format::Yaml => {
-            out.document(&settled.iter().map(ResultView::of).collect::<Vec<_>>())?
+            out.document(&settled.iter().map(ResultView::of).collect::<Vec<_>>())?;
         }
         Format::Table | Format::Wide | Format::Name => {}
     }

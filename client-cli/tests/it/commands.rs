@@ -249,15 +249,16 @@ async fn add_resolves_profile_and_region_from_flags_then_variables() {
             ("AWS_DEFAULT_REGION", "us-east-1"),
             ("STCTL_PROFILE", "from-stctl"),
         ];
-        let cases: [(&[(&str, &str)], &str, Option<&str>, Option<&str>); 5] = [
-            (&[], "", None, None),
-            (&variables[..1], "", Some("from-aws"), None),
-            (&variables[2..], "", Some("from-stctl"), Some("us-east-1")),
-            (&variables, "", Some("from-stctl"), Some("eu-west-1")),
-            (&variables, "--profile flag --region eu-north-1", Some("flag"), Some("eu-north-1")),
+        let cases = [
+            (0..0, "", None, None),
+            (0..1, "", Some("from-aws"), None),
+            (2..4, "", Some("from-stctl"), Some("us-east-1")),
+            (0..4, "", Some("from-stctl"), Some("eu-west-1")),
+            (0..4, "--profile flag --region eu-north-1", Some("flag"), Some("eu-north-1")),
         ];
-        for (variables, flags, profile, region) in cases {
-            let made = stctl_with(fake.socket(), variables, &format!("{add} {flags}")).await.json();
+        for (set, flags, profile, region) in cases {
+            let line = format!("{add} {flags}");
+            let made = stctl_with(fake.socket(), &variables[set], &line).await.json();
             assert_eq!(made["spec"]["profile"].as_str(), profile);
             assert_eq!(made["spec"]["region"].as_str(), region);
         }

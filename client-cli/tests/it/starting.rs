@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 use stctl::world::{Terminal, World};
 use stormtunnel_model::ExitCode;
@@ -119,4 +121,20 @@ async fn a_closed_pipe_ends_the_command_quietly() {
         assert_eq!((code, err.as_slice()), (ExitCode::Ok, b"".as_slice()));
     })
     .await;
+}
+
+/// The program itself: Ctrl-C ends it with the code that shells give an interrupted program.
+#[tokio::test]
+async fn ctrl_c_interrupts() {
+    let code = Fake::beside(vec![stopped("db", "80", "auto")], async |fake: Fake| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_stctl"));
+        command.arg("watch").env("STORMTUNNEL_SOCKET", fake.socket()).kill_on_drop(true);
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        fake.watched().await;
+        let pid = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        tokio::time::timeout(Duration::from_secs(20), child.wait()).await.unwrap().unwrap().code()
+    })
+    .await;
+    assert_eq!(code, Some(130));
 }

@@ -84,6 +84,10 @@ fn watcher(path: &Path, events: mpsc::Sender<()>) -> Option<RecommendedWatcher> 
             let _ = events.try_send(());
         }
     };
+    // Without a directory there is nothing to watch, and the first setting makes it anyway.
+    if let Some(Err(error)) = path.parent().map(std::fs::create_dir_all) {
+        tracing::debug!(%error, "the settings file has no directory");
+    }
     let mut watcher = notify::recommended_watcher(notice).map_err(unwatched).ok()?;
     for directory in directories(path) {
         if let Err(error) = watcher.watch(&directory, RecursiveMode::NonRecursive) {

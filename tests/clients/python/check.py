@@ -18,6 +18,10 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 DEADLINE_S = 30
 
+# For a Unix socket gRPC's C core would send the socket's path as the authority, which is not one; the daemon's HTTP/2 stack
+# refuses it as the standard asks.
+OPTIONS = [("grpc.default_authority", "localhost")]
+
 
 class Service:
     """The methods of one service, made from its description."""
@@ -72,7 +76,7 @@ def watch_until_up(tunnels, name):
 
 def main(socket, name):
     """Runs all steps."""
-    with grpc.insecure_channel(f"unix:{socket}") as channel:
+    with grpc.insecure_channel(f"unix:{socket}", options=OPTIONS) as channel:
         reflection = ProtoReflectionDescriptorDatabase(channel)
         pool = DescriptorPool(reflection)
         services = sorted(reflection.get_services())

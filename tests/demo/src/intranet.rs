@@ -15,7 +15,7 @@ pub(crate) const PAGE: &str = "<!doctype html>\n<title>Intranet</title>\n<h1>You
 /// Longest time for one request.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Bytes of the block: about a second at the real agent's pace, which the emulated one keeps.
-const BLOCK_BYTES: u32 = 512 << 10;
+pub(crate) const BLOCK_BYTES: u32 = 512 << 10;
 
 /// The server. Dropped, it is gone.
 pub(crate) struct Intranet {
@@ -25,9 +25,11 @@ pub(crate) struct Intranet {
 
 impl Intranet {
     pub(crate) async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen for the intranet server")?;
+        let listener =
+            TcpListener::bind("127.0.0.1:0").await.context("cannot listen for the intranet server")?;
         let address = listener.local_addr()?;
-        let pages = Router::new().route("/", route(|| async { PAGE })).route("/block", route(|| async { block() }));
+        let pages =
+            Router::new().route("/", route(|| async { PAGE })).route("/block", route(|| async { block() }));
         let mut task = JoinSet::new();
         task.spawn(async move { drop(axum::serve(listener, pages).await) });
         Ok(Self { address, _task: task })
@@ -45,7 +47,9 @@ pub(crate) fn block() -> Vec<u8> {
 
 /// The body that a GET answers.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<Vec<u8>> {
-    tokio::time::timeout(DEADLINE, request(address, path)).await.with_context(|| format!("GET {path}: no answer"))?
+    tokio::time::timeout(DEADLINE, request(address, path))
+        .await
+        .with_context(|| format!("GET {path}: no answer"))?
 }
 
 async fn request(address: SocketAddr, path: &str) -> Result<Vec<u8>> {

@@ -8,10 +8,11 @@ mod report;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use aws_emulator::{Config, Counter};
+use anyhow::{Context as _, Result, bail, ensure};
+use aws_emulator::{Config, Counter, Injection};
 use clap::Parser;
 use stormtunnel_harness::Sandbox;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::intranet::Intranet;
 use crate::report::Report;
@@ -29,6 +30,10 @@ struct Arguments {
 const TUNNEL: &str = "intranet";
 /// What only the target can reach.
 const REMOTE: &str = "intranet.vpc:80";
+/// Lines of the daemon's log that a failure shows.
+const LOG_LINES: usize = 30;
+/// How often the WebSocket is cut in the middle of the block.
+const CUTS: u32 = 2;
 /// Longest wait for the emulator to notice the end of a session.
 const END_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -37,13 +42,19 @@ async fn main() -> Result<()> {
     let Arguments { check } = Arguments::parse();
     let mut report = Report::new(check);
     report.say("Building stormtunneld and stctl (some minutes the first time) ...");
+    // From here on Ctrl-C ends what was started, whenever it comes.
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
     let sandbox = Sandbox::start(Config::default()).await?;
     let intranet = Intranet::start().await?;
     sandbox.emulator().map_service("intranet.vpc", 80, intranet.address());
-    show(&sandbox, &mut report).await?;
+    let shown = tokio::select! {
+        shown = show(&sandbox, &mut report) => shown,
+        _ = interrupt.recv() => bail!("interrupted"),
+    };
+    shown.with_context(|| format!("the daemon's last words:\n{}\n", sandbox.log_tail(LOG_LINES)))?;
     if !check {
         report.invite(&sandbox);
-        tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
+        interrupt.recv().await;
     }
     finish(&sandbox, &mut report).await
 }
@@ -58,9 +69,20 @@ async fn show(sandbox: &Sandbox, report: &mut Report) -> Result<()> {
     let page = intranet::get(address, "/").await?;
     ensure!(page == intranet::PAGE.as_bytes(), "the page came back changed");
     report.done(&format!("the page of http://{REMOTE}/ came through localhost:{}", address.port()));
+    send_block(sandbox, address, report).await
+}
+
+/// The connection through the tunnel outlives the WebSocket under it.
+async fn send_block(sandbox: &Sandbox, address: std::net::SocketAddr, report: &mut Report) -> Result<()> {
+    let emulator = sandbox.emulator();
+    let bytes = u64::from(intranet::BLOCK_BYTES / (CUTS + 1));
+    emulator.inject(Injection::DropClientEveryBytes { bytes, times: CUTS });
     let block = intranet::get(address, "/block").await?;
     ensure!(block == intranet::block(), "the block came back changed");
-    report.done(&format!("a block of {} bytes came through unchanged", block.len()));
+    let cuts = emulator.counters().value(Counter::InjectedClientDrops);
+    ensure!(cuts == u64::from(CUTS), "the WebSocket was to be cut {CUTS} times and was {cuts} times");
+    let length = block.len();
+    report.done(&format!("a block of {length} bytes came through unchanged, the WebSocket cut {cuts} times"));
     Ok(())
 }
 

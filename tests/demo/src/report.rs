@@ -49,20 +49,21 @@ impl Report {
     /// What to type next.
     pub(crate) fn invite(&self, sandbox: &Sandbox) {
         let quote = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
-        let binaries = sandbox.binaries().stctl.parent().map(|path| path.display().to_string()).unwrap_or_default();
+        let binaries =
+            sandbox.binaries().stctl.parent().map(|path| path.display().to_string()).unwrap_or_default();
         self.say("Your turn. In another terminal:");
-        for (name, value) in sandbox.environment() {
-            if name != "PATH" && name != "HOME" {
-                Self::line(&format!("  export {name}={}", quote(&value)));
-            }
+        for (name, value) in variables(sandbox) {
+            Self::line(&format!("  export {name}={}", quote(&value)));
         }
-        // The emulator's keys are in the files of the demo's own home.
-        Self::line(&format!("  export HOME={}", quote(&sandbox.home().display().to_string())));
         Self::line(&format!("  export PATH={}:\"$PATH\"", quote(&binaries)));
         let tunnel = crate::TUNNEL;
         for next in ["ls", "watch", "--help", &format!("status {tunnel}"), &format!("restart {tunnel}")] {
             Self::line(&format!("  stctl {next}"));
         }
+        let inject = format!("{}/inject", sandbox.emulator().control_url());
+        let body = r#"'{"kind":"drop_client"}'"#;
+        Self::line("  # cuts the WebSocket under the tunnel; its connections do not notice:");
+        Self::line(&format!("  curl -H 'content-type: application/json' -d {body} {inject}"));
         self.say("Ctrl-C ends the demo and everything that it started.");
     }
 
@@ -73,4 +74,14 @@ impl Report {
             Self::line(&format!("promise main.demo: {results} of {results} steps worked"));
         }
     }
+}
+
+/// The variables that lead to this place. The reader's own home stays: the keys are in files that variables name.
+fn variables(sandbox: &Sandbox) -> Vec<(String, String)> {
+    let mut variables = sandbox.environment();
+    variables.retain(|(name, _)| !["HOME", "PATH", "LC_ALL"].contains(&name.as_str()));
+    for (name, file) in [("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")] {
+        variables.push((name.to_owned(), sandbox.home().join(".aws").join(file).display().to_string()));
+    }
+    variables
 }

@@ -23,10 +23,19 @@ pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// SHA-256 of the first `length` bytes of a seed, in hexadecimal.
+/// Many bytes that nobody keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bulk {
+    /// Decides what they are.
+    pub seed: u64,
+    /// How many.
+    pub length: u64,
+}
+
+/// SHA-256 of a bulk, in hexadecimal.
 #[must_use]
-pub fn digest(seed: u64, length: u64) -> String {
-    let (mut source, mut hash, mut rest) = (Source::new(seed), Sha256::new(), length);
+pub fn digest(bulk: Bulk) -> String {
+    let (mut source, mut hash, mut rest) = (Source::new(bulk.seed), Sha256::new(), bulk.length);
     let mut block = vec![0; BLOCK];
     while rest > 0 {
         let part = usize::try_from(rest).map_or(BLOCK, |rest| rest.min(BLOCK));
@@ -43,7 +52,7 @@ pub fn digest_of(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// What one side received until the other finished sending.
+/// What one side received, to the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Number of bytes.
@@ -53,25 +62,29 @@ pub struct Received {
 }
 
 impl Received {
-    /// What must arrive when `length` bytes of `seed` are sent.
+    /// What must arrive when all of a bulk is sent.
     #[must_use]
-    pub fn expected(seed: u64, length: u64) -> Self {
-        Self { length, digest: digest(seed, length) }
+    pub fn all_of(bulk: Bulk) -> Self {
+        Self { length: bulk.length, digest: digest(bulk) }
     }
 }
 
-/// Sends `length` bytes of `seed` and then no more, while receiving all that the other side sends.
+/// Sends `mine` while receiving as many bytes as `yours` has. Only then says that it has finished, and takes what may
+/// still come, up to the end: AWS's agent closes both directions when one finishes.
 ///
 /// # Errors
 /// The connection breaks.
-pub async fn exchange(mut stream: TcpStream, seed: u64, length: u64) -> Result<Received> {
+pub async fn exchange(mut stream: TcpStream, mine: Bulk, yours: Bulk) -> Result<Received> {
     let (mut reader, mut writer) = stream.split();
-    let (received, ()) = tokio::try_join!(receive(&mut reader), send(&mut writer, seed, length))?;
-    Ok(received)
+    let mut arrived = Arrived::default();
+    tokio::try_join!(arrived.receive(&mut reader, yours.length), send(&mut writer, mine))?;
+    writer.shutdown().await?;
+    arrived.receive(&mut reader, u64::MAX).await?;
+    Ok(Received { length: arrived.length, digest: hex::encode(arrived.hash.finalize()) })
 }
 
-async fn send(writer: &mut (impl AsyncWrite + Unpin), seed: u64, length: u64) -> Result<()> {
-    let (mut source, mut rest) = (Source::new(seed), length);
+async fn send(writer: &mut (impl AsyncWrite + Unpin), bulk: Bulk) -> Result<()> {
+    let (mut source, mut rest) = (Source::new(bulk.seed), bulk.length);
     let mut block = vec![0; BLOCK];
     while rest > 0 {
         let part = usize::try_from(rest).map_or(BLOCK, |rest| rest.min(BLOCK));
@@ -79,24 +92,33 @@ async fn send(writer: &mut (impl AsyncWrite + Unpin), seed: u64, length: u64) ->
         writer.write_all(&block[..part]).await?;
         rest -= part as u64;
     }
-    Ok(writer.shutdown().await?)
+    Ok(writer.flush().await?)
 }
 
-async fn receive(reader: &mut (impl AsyncRead + Unpin)) -> Result<Received> {
-    let (mut hash, mut length) = (Sha256::new(), 0);
-    let mut block = vec![0; BLOCK];
-    loop {
-        match reader.read(&mut block).await? {
-            0 => return Ok(Received { length, digest: hex::encode(hash.finalize()) }),
-            part => {
-                hash.update(&block[..part]);
-                length += part as u64;
+#[derive(Default)]
+struct Arrived {
+    length: u64,
+    hash: Sha256,
+}
+
+impl Arrived {
+    /// Reads until `length` bytes have come, or the end.
+    async fn receive(&mut self, reader: &mut (impl AsyncRead + Unpin), length: u64) -> Result<()> {
+        let mut block = vec![0; BLOCK];
+        while self.length < length {
+            match reader.read(&mut block).await? {
+                0 => break,
+                part => {
+                    self.hash.update(&block[..part]);
+                    self.length += part as u64;
+                }
             }
         }
+        Ok(())
     }
 }
 
-/// A server that sends `length` bytes of `seed` to everybody and reports what it received. Dropped, it is gone.
+/// A server that exchanges bulks with everybody and reports what it received. Dropped, it is gone.
 #[derive(Debug)]
 pub struct BulkServer {
     address: SocketAddr,
@@ -109,7 +131,7 @@ impl BulkServer {
     ///
     /// # Errors
     /// It cannot listen.
-    pub async fn start(seed: u64, length: u64) -> Result<Self> {
+    pub async fn start(mine: Bulk, yours: Bulk) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         // One report per connection; tests make a few.
@@ -119,7 +141,7 @@ impl BulkServer {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let report = report.clone();
-                connections.spawn(async move { drop(report.send(exchange(stream, seed, length).await).await) });
+                connections.spawn(async move { drop(report.send(exchange(stream, mine, yours).await).await) });
             }
         });
         Ok(Self { address, reports, _tasks: tasks })
@@ -229,15 +251,16 @@ mod tests {
             rest = behind;
         }
         assert_eq!(parts, whole);
-        assert_eq!(digest(7, 1000), digest_of(&whole));
+        assert_eq!(digest(Bulk { seed: 7, length: 1000 }), digest_of(&whole));
         assert_ne!(bytes(9, 1000), whole);
     }
 
     #[tokio::test]
     async fn both_ends_of_an_exchange_see_what_the_other_sent() {
-        let mut server = BulkServer::start(1, 200_001).await.unwrap();
+        let (mine, yours) = (Bulk { seed: 1, length: 200_001 }, Bulk { seed: 3, length: 99_999 });
+        let mut server = BulkServer::start(mine, yours).await.unwrap();
         let client = TcpStream::connect(server.address()).await.unwrap();
-        assert_eq!(exchange(client, 3, 99_999).await.unwrap(), Received::expected(1, 200_001));
-        assert_eq!(server.report().await.unwrap(), Received::expected(3, 99_999));
+        assert_eq!(exchange(client, yours, mine).await.unwrap(), Received::all_of(mine));
+        assert_eq!(server.report().await.unwrap(), Received::all_of(yours));
     }
 }

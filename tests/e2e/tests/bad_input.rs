@@ -18,10 +18,9 @@ const TABLE: &[Row] = &[
     ("tunnel add x --target i-0123456789abcdef0 --remote db.internal:0", 2, &["--remote", "1 to 65535"]),
     ("tunnel add x --target i-0123456789abcdef0 --remote 65536", 2, &["--remote", "65536", "1 to 65535"]),
     ("tunnel add x --target i-0123456789abcdef0 --remote db.internal:abc", 2, &["--remote", "abc", "1 to 65535"]),
-    ("tunnel add x --target i-0123456789abcdef0 --remote db.internal", 2, &["--remote", "HOST:PORT"]),
+    ("tunnel add x --target i-0123456789abcdef0 --remote db.internal", 2, &["--remote", "write [HOST:]PORT"]),
     ("{add} --local 65536", 2, &["--local", "65536", "1 to 65535"]),
     ("{add} --local abc", 2, &["--local", "abc", "auto"]),
-    ("{add} --local 0", 2, &["--local", "auto"]),
     // Names and targets.
     ("tunnel add DB --target i-0123456789abcdef0 --remote 80", 2, &["DB", "a to z, 0 to 9"]),
     ("tunnel add -x --target i-0123456789abcdef0 --remote 80", 2, &["-x"]),

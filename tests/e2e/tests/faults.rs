@@ -5,13 +5,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use aws_emulator::{AgentHabits, Config, Corruption, Counter, Injection};
 use serde_json::Value;
-use stormtunnel_e2e::bulk::{self, BulkServer, EchoServer, Received};
+use stormtunnel_e2e::bulk::{self, Bulk, BulkServer, EchoServer, Received};
 use stormtunnel_e2e::local::{self, Ending};
 use stormtunnel_e2e::scene::{HOST, PORT, Scene, state};
 use stormtunnel_e2e::{DEADLINE, process};
 use tokio::time::{Instant, timeout};
 
-const BULK_BYTES: u64 = 64 << 20;
+const FROM_REMOTE: Bulk = Bulk { seed: 1, length: 64 << 20 };
+const TO_REMOTE: Bulk = Bulk { seed: 3, length: 64 << 20 };
 const DROPS: u32 = 20;
 /// Twenty times this is less than the 128 MiB that pass.
 const BYTES_PER_DROP: u64 = 3 << 20;
@@ -20,21 +21,21 @@ const BULK_DEADLINE: Duration = Duration::from_secs(150);
 
 #[tokio::test]
 async fn dropped_websockets_cost_no_byte_and_no_connection() -> Result<()> {
-    let mut server = BulkServer::start(1, BULK_BYTES).await?;
+    let mut server = BulkServer::start(FROM_REMOTE, TO_REMOTE).await?;
     let config = Config { habits: AgentHabits::unpaced(), ..Config::default() };
     let (scene, port) = Scene::with_tunnel(config, server.address()).await?;
     scene.emulator().inject(Injection::DropClientEveryBytes { bytes: BYTES_PER_DROP, times: DROPS });
 
     let start = Instant::now();
     let connection = local::connect(port, DEADLINE).await?;
-    let transfer = async { tokio::try_join!(bulk::exchange(connection, 3, BULK_BYTES), server.report()) };
+    let transfer = async { tokio::try_join!(bulk::exchange(connection, TO_REMOTE, FROM_REMOTE), server.report()) };
     let counters = scene.emulator().counters();
     let transferred = timeout(BULK_DEADLINE, transfer).await;
     let (here, there) = transferred.with_context(|| format!("{:?}", counters.snapshot()))??;
     let took = start.elapsed();
 
-    assert_eq!(here, Received::expected(1, BULK_BYTES), "what came back");
-    assert_eq!(there, Received::expected(3, BULK_BYTES), "what arrived");
+    assert_eq!(here, Received::all_of(FROM_REMOTE), "what came back");
+    assert_eq!(there, Received::all_of(TO_REMOTE), "what arrived");
     assert_eq!(counters.value(Counter::InjectedClientDrops), u64::from(DROPS));
     assert_eq!(counters.value(Counter::SessionsStarted), 1, "the session was resumed each time");
     println!(

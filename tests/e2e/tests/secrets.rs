@@ -67,7 +67,7 @@ async fn whole_flow(scene: &Scene) -> Result<Vec<(String, Vec<u8>)>> {
     emulator.inject(Injection::DropClient { session: None });
     counters.wait_at_least(Counter::SessionsResumed, 1, DEADLINE).await?;
     local::echo(&mut connection, "two\n", DEADLINE).await.context("after the resumption")?;
-    emulator.inject(Injection::RefuseUpgrades { status: 403, count: 1 });
+    emulator.inject(Injection::RefuseUpgrades { status: 503, count: 1 });
     emulator.inject(Injection::KillSession { session: None, output: "ended".to_owned() });
     counters.wait_at_least(Counter::SessionsStarted, 2, DEADLINE).await?;
     scene.ok(&["wait", "db"]).await?;

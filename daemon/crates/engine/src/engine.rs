@@ -81,7 +81,10 @@ impl Engine {
         let supervisor = tasks.spawn("supervisor", supervisor.run()).map_err(|error| internal(&error))?;
         let statistics = until_cancelled(tasks.clone(), publisher.clone().publish_statistics());
         tasks.spawn("statistics", statistics).map_err(|error| internal(&error))?;
-        Ok((Self { tasks, publisher: publisher.clone(), stop, supervisor }, EngineHandle::new(sender, publisher)))
+        Ok((
+            Self { tasks, publisher: publisher.clone(), stop, supervisor },
+            EngineHandle::new(sender, publisher),
+        ))
     }
 
     /// Ends all sessions and listeners without touching the stored intent, and all tasks. Takes at most `bound`.

@@ -43,9 +43,21 @@ pub(crate) enum Verb {
 
 /// What the supervisor is asked.
 pub(crate) enum Command {
-    Create { request_id: Option<RequestId>, spec: TunnelSpec, start: bool, reply: Reply<Result<Tunnel, Fault>> },
-    Update { change: Update, reply: Reply<Result<Updated, Fault>> },
-    Act { verb: Verb, tunnels: Vec<String>, reply: Reply<Vec<TunnelResult>> },
+    Create {
+        request_id: Option<RequestId>,
+        spec: TunnelSpec,
+        start: bool,
+        reply: Reply<Result<Tunnel, Fault>>,
+    },
+    Update {
+        change: Update,
+        reply: Reply<Result<Updated, Fault>>,
+    },
+    Act {
+        verb: Verb,
+        tunnels: Vec<String>,
+        reply: Reply<Vec<TunnelResult>>,
+    },
 }
 
 /// A change of a spec.

@@ -11,8 +11,8 @@ use futures_util::{Sink, Stream};
 use secrecy::SecretString;
 use ssm_session::WsMessage;
 use stormtunnel_model::{
-    Etag, Fault, Intent, LocalAddress, Profile, Region, RemoteEndpoint, RequestId, SsmSessionId, Target, Timestamp,
-    TunnelId, TunnelSpec,
+    Etag, Fault, Intent, LocalAddress, Profile, Region, RemoteEndpoint, RequestId, SsmSessionId, Target,
+    Timestamp, TunnelId, TunnelSpec,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -72,7 +72,10 @@ pub struct SessionGrant {
 impl fmt::Debug for SessionGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The URL may hold pre-signed parameters: it stays out as well.
-        f.debug_struct("SessionGrant").field("id", &self.id).field("region", &self.region).finish_non_exhaustive()
+        f.debug_struct("SessionGrant")
+            .field("id", &self.id)
+            .field("region", &self.region)
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,7 +91,10 @@ pub enum Resumption {
 /// The Session Manager API.
 pub trait SsmApi: Send + Sync {
     /// Opens a session.
-    fn start_session<'a>(&'a self, request: &'a SessionRequest) -> PortFuture<'a, Result<SessionGrant, Fault>>;
+    fn start_session<'a>(
+        &'a self,
+        request: &'a SessionRequest,
+    ) -> PortFuture<'a, Result<SessionGrant, Fault>>;
     /// Asks for a new token for a session whose data channel was lost.
     fn resume_session<'a>(
         &'a self,
@@ -96,8 +102,11 @@ pub trait SsmApi: Send + Sync {
         id: &'a SsmSessionId,
     ) -> PortFuture<'a, Result<Resumption, Fault>>;
     /// Ends a session. Ending one that is over already is no fault.
-    fn terminate_session<'a>(&'a self, scope: &'a AwsScope, id: &'a SsmSessionId)
-    -> PortFuture<'a, Result<(), Fault>>;
+    fn terminate_session<'a>(
+        &'a self,
+        scope: &'a AwsScope,
+        id: &'a SsmSessionId,
+    ) -> PortFuture<'a, Result<(), Fault>>;
 }
 
 /// A data channel: one WebSocket. Messages come out of the stream and go into the sink; the sink pushes back.
@@ -110,7 +119,11 @@ pub type BoxChannel = Pin<Box<dyn Channel>>;
 /// Opens data channels.
 pub trait ChannelDialer: Send + Sync {
     /// Checks the grant's URL, connects, signs and upgrades. The open message is the caller's.
-    fn dial<'a>(&'a self, scope: &'a AwsScope, grant: &'a SessionGrant) -> PortFuture<'a, Result<BoxChannel, Fault>>;
+    fn dial<'a>(
+        &'a self,
+        scope: &'a AwsScope,
+        grant: &'a SessionGrant,
+    ) -> PortFuture<'a, Result<BoxChannel, Fault>>;
 }
 
 /// A local connection.
@@ -140,7 +153,11 @@ pub struct BindError(pub Fault);
 pub trait LocalNetwork: Send + Sync {
     /// Binds `port` (0: any that is free on all addresses) on every address of `address`. A machine without IPv6
     /// binds `localhost` on IPv4 alone.
-    fn bind(&self, address: LocalAddress, port: u16) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>>;
+    fn bind(
+        &self,
+        address: LocalAddress,
+        port: u16,
+    ) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>>;
 }
 
 /// A tunnel as stored: spec and intent, never state.

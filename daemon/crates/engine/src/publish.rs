@@ -89,6 +89,10 @@ pub struct WatchEvent {
 
 /// What a watcher is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all values are the large variant, and each lives for a moment"
+)]
 pub enum Change {
     /// Replaces all that the watcher knows; ordered by name.
     Snapshot(Vec<Tunnel>),

@@ -1,8 +1,11 @@
 //! The engine against an agent in memory, from the local application to the remote server, under a clock that stands
 //! still unless everybody waits.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper's panic is its test's failure")]
+
 mod cloud;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,7 +44,8 @@ fn bytes(length: usize, seed: u64) -> Vec<u8> {
 async fn echo(client: MemoryClient, data: &[u8]) -> MemoryClient {
     let (mut reader, mut writer) = tokio::io::split(client);
     let mut back = vec![0; data.len()];
-    let (sent, received) = tokio::join!(writer.write_all(data), timeout(PATIENCE, reader.read_exact(&mut back)));
+    let (sent, received) =
+        tokio::join!(writer.write_all(data), timeout(PATIENCE, reader.read_exact(&mut back)));
     sent.unwrap();
     received.expect("the echo comes to its end").unwrap();
     assert!(back == data, "the echo differs");
@@ -112,8 +116,9 @@ async fn connections_survive_an_outage_as_long_as_the_session() {
     let transfer = echo(client, &data);
     let ((), _client) = tokio::join!(
         async {
-            // Time passes only because everything waits for it.
-            let _nothing_comes = timeout(outage, std::future::pending::<()>()).await;
+            for _ in 0..outage.as_secs() {
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
             setup.cloud.set_network_down(false).await;
         },
         async { timeout(outage * 2, transfer).await.expect("the echo comes after the outage") }
@@ -163,7 +168,8 @@ async fn garbage_costs_the_session_and_nothing_else() {
     wait_until(&setup.handle, "db", is_up).await;
     echo(setup.world.network.connect(port).await.unwrap(), b"after").await;
     assert_eq!(setup.cloud.started(), 2);
-    wait_until(&setup.handle, "db", |_| setup.cloud.open_sessions() == 1).await;
+    setup.world.store.wait_until(|state| state.open_sessions.len() == 1).await;
+    assert_eq!(setup.cloud.open_sessions(), 1);
     setup.shutdown().await;
 }
 
@@ -188,7 +194,10 @@ async fn an_impossible_remote_host_is_never_shown_as_up() {
     let host = || "db.internal".to_owned();
     for (text, kind) in [
         ("lookup db.internal on 10.0.0.2:53: no such host", FaultKind::RemoteUnresolvable { host: host() }),
-        ("Forwarding to IP address 169.254.169.254 is forbidden.", FaultKind::RemoteForbidden { host: host() }),
+        (
+            "Forwarding to IP address 169.254.169.254 is forbidden.",
+            FaultKind::RemoteForbidden { host: host() },
+        ),
     ] {
         let setup = Setup::new().await;
         setup.cloud.set_remote(Remote::Fails(text));
@@ -309,7 +318,7 @@ async fn a_stop_leaves_nothing() {
 async fn a_shutdown_leaves_no_session_and_the_next_start_finds_everything() {
     let setup = Setup::new().await;
     let port = up(&setup.handle, "db").await;
-    let (world, cloud, handle) = (setup.world.clone(), setup.cloud.clone(), setup.handle.clone());
+    let (world, cloud, handle) = (setup.world.clone(), Arc::clone(&setup.cloud), setup.handle.clone());
     let took = setup.shutdown().await;
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!((cloud.open_sessions(), world.store.state().open_sessions.len()), (0, 0));
@@ -334,6 +343,7 @@ async fn a_restart_keeps_the_listener_and_takes_a_new_session() {
     let tunnel = wait_until(&setup.handle, "db", is_up).await;
     assert_ne!(tunnel.status.session, first);
     assert_eq!(tunnel.status.listening[0].port(), port);
-    wait_until(&setup.handle, "db", |_| setup.cloud.open_sessions() == 1).await;
+    setup.world.store.wait_until(|state| state.open_sessions.len() == 1).await;
+    assert_eq!(setup.cloud.open_sessions(), 1);
     setup.shutdown().await;
 }

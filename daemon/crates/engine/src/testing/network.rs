@@ -54,7 +54,12 @@ impl MemoryNetwork {
 
     /// Ports that are bound.
     pub fn listening(&self) -> Vec<u16> {
-        self.lock().listening.iter().filter(|(_, backlog)| !backlog.is_closed()).map(|(port, _)| *port).collect()
+        self.lock()
+            .listening
+            .iter()
+            .filter(|(_, backlog)| !backlog.is_closed())
+            .map(|(port, _)| *port)
+            .collect()
     }
 
     /// Connects as a local application; `None` when nothing listens.
@@ -73,7 +78,8 @@ impl MemoryNetwork {
         } else {
             port
         };
-        let addresses: Vec<SocketAddr> = address.ips().into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+        let addresses: Vec<SocketAddr> =
+            address.ips().into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
         let ours = ports.listening.get(&port).is_some_and(|backlog| !backlog.is_closed());
         let holder = ports.occupied.get(&port).cloned();
         if ours || holder.is_some() {
@@ -93,7 +99,11 @@ impl MemoryNetwork {
 }
 
 impl LocalNetwork for MemoryNetwork {
-    fn bind(&self, address: LocalAddress, port: u16) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>> {
+    fn bind(
+        &self,
+        address: LocalAddress,
+        port: u16,
+    ) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>> {
         Box::pin(std::future::ready(self.bind_now(address, port)))
     }
 }
@@ -109,7 +119,6 @@ impl LocalListener for MemoryListener {
         self.addresses.clone()
     }
 
-    #[expect(clippy::panic, reason = "test support: the panic is what the test is about")]
     fn accept(&mut self) -> PortFuture<'_, BoxLocalStream> {
         assert!(!self.clumsy, "the listener fell over");
         Box::pin(async {
@@ -166,11 +175,20 @@ impl fmt::Debug for MemoryClient {
 }
 
 impl AsyncRead for MemoryClient {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        let at_end = matches!(polled, Poll::Ready(Ok(()))) && buf.filled().len() == before && buf.remaining() > 0;
-        if at_end && self.was_reset() { Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())) } else { polled }
+        let at_end =
+            matches!(polled, Poll::Ready(Ok(()))) && buf.filled().len() == before && buf.remaining() > 0;
+        if at_end && self.was_reset() {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        } else {
+            polled
+        }
     }
 }
 
@@ -189,7 +207,11 @@ impl AsyncWrite for MemoryClient {
 }
 
 impl AsyncRead for MemoryStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }

@@ -102,7 +102,11 @@ impl ScriptedSsm {
         if let Some(fault) = inner.resume_failures.pop_front() {
             return Err(fault);
         }
-        if inner.open.contains(id) { grant(id.clone(), scope).map(Resumption::Granted) } else { Ok(Resumption::Gone) }
+        if inner.open.contains(id) {
+            grant(id.clone(), scope).map(Resumption::Granted)
+        } else {
+            Ok(Resumption::Gone)
+        }
     }
 
     fn terminate_now(&self, id: &SsmSessionId) -> Result<(), Fault> {
@@ -138,7 +142,10 @@ fn grant(id: SsmSessionId, scope: &AwsScope) -> Result<SessionGrant, Fault> {
 }
 
 impl SsmApi for ScriptedSsm {
-    fn start_session<'a>(&'a self, request: &'a SessionRequest) -> PortFuture<'a, Result<SessionGrant, Fault>> {
+    fn start_session<'a>(
+        &'a self,
+        request: &'a SessionRequest,
+    ) -> PortFuture<'a, Result<SessionGrant, Fault>> {
         Box::pin(async move {
             self.answer().await;
             self.start_now(request)

@@ -3,25 +3,37 @@
 use std::sync::{Mutex, PoisonError};
 
 use stormtunnel_model::{Fault, SsmSessionId, TunnelId};
+use tokio::sync::watch;
 
+use super::PATIENCE;
 use crate::ports::{OpenSession, PortFuture, StoredState, StoredTunnel, TunnelStore};
 
 /// Tunnels and open sessions in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    state: Mutex<StoredState>,
+    state: watch::Sender<StoredState>,
     broken: Mutex<Option<Fault>>,
 }
 
 impl MemoryStore {
     /// A store that holds something already.
     pub fn with(state: StoredState) -> Self {
-        Self { state: Mutex::new(state), broken: Mutex::default() }
+        Self { state: watch::Sender::new(state), broken: Mutex::default() }
     }
 
     /// What is stored now.
     pub fn state(&self) -> StoredState {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state.borrow().clone()
+    }
+
+    /// Waits until what is stored is as wanted.
+    ///
+    /// # Panics
+    /// When it is not within [`PATIENCE`].
+    pub async fn wait_until(&self, wanted: impl Fn(&StoredState) -> bool) {
+        let mut state = self.state.subscribe();
+        let waited = tokio::time::timeout(PATIENCE, state.wait_for(|state| wanted(state))).await.is_ok();
+        assert!(waited, "the store never got there; it holds {:?}", self.state());
     }
 
     /// From now on every change fails with `fault`; `None` mends it.
@@ -34,7 +46,7 @@ impl MemoryStore {
         let outcome = match broken {
             Some(fault) => Err(fault),
             None => {
-                change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+                self.state.send_modify(change);
                 Ok(())
             }
         };

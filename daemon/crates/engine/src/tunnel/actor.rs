@@ -17,7 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use crate::ports::{
-    BindError, BoxChannel, BoxLocalStream, LocalListener, OpenSession, Resumption, SessionGrant, SessionRequest,
+    BindError, BoxChannel, BoxLocalStream, LocalListener, OpenSession, Resumption, SessionGrant,
+    SessionRequest,
 };
 use crate::publish::Meter;
 use crate::tunnel::context::Context;
@@ -492,4 +493,3 @@ impl Actor {
         }
     }
 }
-

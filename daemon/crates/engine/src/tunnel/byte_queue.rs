@@ -61,7 +61,8 @@ mod tests {
             while queue.has_remaining() {
                 let mut slices = [IoSlice::new(&[]); 2];
                 let filled = queue.chunks_vectored(&mut slices);
-                let seen: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).take(step).collect();
+                let seen: Vec<u8> =
+                    slices[..filled].iter().flat_map(|slice| slice.to_vec()).take(step).collect();
                 queue.advance(seen.len());
                 read.extend(seen);
             }

@@ -193,8 +193,11 @@ impl Driver {
             let (output, pump) = {
                 let mut inner = self.shared.lock();
                 let session_now = now.for_session();
-                let output =
-                    if room { inner.session.poll_output(session_now) } else { inner.session.poll_event(session_now) };
+                let output = if room {
+                    inner.session.poll_output(session_now)
+                } else {
+                    inner.session.poll_event(session_now)
+                };
                 let pump = match &output {
                     Output::Event(event) => inner.deliver(event),
                     Output::Timeout(_) => {
@@ -266,8 +269,13 @@ impl Driver {
                 self.was_up = true;
                 self.tell(News::Machine(SessionNews::HandshakeUp));
             }
-            SessionEvent::Readable(_) | SessionEvent::RemoteFinished(_) => self.learn_remote(RemoteHealth::Ok),
-            SessionEvent::Reset { reason: ResetReason::RefusedByRemote, .. } | SessionEvent::RemoteConnectFailed => {
+            SessionEvent::Readable(stream) | SessionEvent::RemoteFinished(stream) => {
+                if self.shared.lock().is_first_word(stream) {
+                    self.learn_remote(RemoteHealth::Ok);
+                }
+            }
+            SessionEvent::Reset { reason: ResetReason::RefusedByRemote, .. }
+            | SessionEvent::RemoteConnectFailed => {
                 self.learn_remote(RemoteHealth::Refused);
             }
             SessionEvent::Reset { reason: ResetReason::StalledReader, .. } => {
@@ -278,14 +286,19 @@ impl Driver {
             | SessionEvent::Closed(_)
             | SessionEvent::AgentRecovered => {}
             SessionEvent::AgentStalled { .. } => {
-                self.tell(News::Trouble(FaultKind::AgentUnresponsive, "it stopped confirming what it is sent"));
+                self.tell(News::Trouble(
+                    FaultKind::AgentUnresponsive,
+                    "it stopped confirming what it is sent",
+                ));
             }
             SessionEvent::PayloadReduced { limit } => self.tell(News::PayloadLimit(limit)),
             SessionEvent::ChannelDead => {
                 let detail = "the gateway did not answer a ping in time";
                 self.lose_link(Fault::new(FaultKind::Network, detail), now);
             }
-            SessionEvent::Ended(end) => self.steps.push_back(Step::Ended(ending(end, self.was_up, &self.spec))),
+            SessionEvent::Ended(end) => {
+                self.steps.push_back(Step::Ended(ending(end, self.was_up, &self.spec)))
+            }
         }
     }
 

@@ -16,7 +16,9 @@ pub(crate) struct Ending {
 pub(crate) fn ending(end: SessionEnd, was_up: bool, spec: &TunnelSpec) -> Ending {
     let text = end.to_string();
     match end {
-        SessionEnd::ServiceClosed { output } => Ending { fault: service_closed(output, was_up, spec), over: true },
+        SessionEnd::ServiceClosed { output } => {
+            Ending { fault: service_closed(output, was_up, spec), over: true }
+        }
         SessionEnd::HandshakeTimeout { step } => {
             let detail = match step {
                 HandshakeStep::Request => "it did not begin the handshake; it may be starting or overloaded",
@@ -32,7 +34,9 @@ pub(crate) fn ending(end: SessionEnd, was_up: bool, spec: &TunnelSpec) -> Ending
             let kind = FaultKind::AgentUnsupported { version: agent_version.as_str().to_owned() };
             Ending { fault: Fault::new(kind, ""), over: false }
         }
-        SessionEnd::UserTerminated { .. } => Ending { fault: Fault::new(FaultKind::SessionEnded, text), over: false },
+        SessionEnd::UserTerminated { .. } => {
+            Ending { fault: Fault::new(FaultKind::SessionEnded, text), over: false }
+        }
     }
 }
 
@@ -86,10 +90,7 @@ mod tests {
         let lookup = "lookup db.internal on 10.0.0.2:53: no such host";
         assert_eq!(kind_of(forbidden, false), FaultKind::RemoteForbidden { host: host.clone() });
         assert_eq!(kind_of(lookup, false), FaultKind::RemoteUnresolvable { host: host.clone() });
-        assert_eq!(
-            kind_of("lookup db.internal: i/o timeout", false),
-            FaultKind::RemoteUnresolvable { host }
-        );
+        assert_eq!(kind_of("lookup db.internal: i/o timeout", false), FaultKind::RemoteUnresolvable { host });
         assert_eq!(kind_of("", false), FaultKind::SessionEnded);
         assert_eq!(kind_of("Session timed out", false), FaultKind::SessionEnded);
     }

@@ -35,6 +35,8 @@ pub(crate) struct Inner {
 /// What a pump waits on.
 struct Watched {
     fate: Fate,
+    /// The remote end said something, if only goodbye.
+    heard: bool,
     pump: Option<Waker>,
 }
 
@@ -89,7 +91,7 @@ impl SharedSession {
                 return Err(OpenError::SessionOver);
             }
             let stream = inner.session.open(now.for_session())?;
-            inner.streams.insert(stream, Watched { fate: Fate::Open, pump: None });
+            inner.streams.insert(stream, Watched { fate: Fate::Open, heard: false, pump: None });
             (stream, inner.driver.take())
         };
         wake(driver);
@@ -156,6 +158,11 @@ impl Inner {
             | SessionEvent::ChannelDead
             | SessionEvent::Ended(_) => None,
         }
+    }
+
+    /// Whether this is the first that is heard of the remote end of a stream: it took the connection.
+    pub(crate) fn is_first_word(&mut self, stream: StreamId) -> bool {
+        self.streams.get_mut(&stream).is_some_and(|watched| !std::mem::replace(&mut watched.heard, true))
     }
 
     fn exchange(

@@ -64,7 +64,11 @@ impl Entry {
 }
 
 impl Supervisor {
-    pub(crate) fn new(context: Arc<Context>, commands: mpsc::Receiver<Command>, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        commands: mpsc::Receiver<Command>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             context,
             tunnels: BTreeMap::new(),
@@ -98,7 +102,8 @@ impl Supervisor {
         let context = Arc::clone(&self.context);
         let cleanup = async move {
             let context = &context;
-            let endings = stream::iter(left).map(|record| async move { see_out(context, &record, false).await });
+            let endings =
+                stream::iter(left).map(|record| async move { see_out(context, &record, false).await });
             endings.buffer_unordered(CLEANUP_PARALLEL).collect::<()>().await;
         };
         let _stopping = self.context.tasks.spawn("end left sessions", cleanup);
@@ -112,7 +117,7 @@ impl Supervisor {
                 biased;
                 () = stop.cancelled() => break,
                 Some(chosen) = self.ports_chosen.1.recv() => self.keep_port(chosen).await,
-                Some((id, ended)) = self.actors.next() => self.on_actor_ended(id, ended).await,
+                Some((id, ended)) = self.actors.next() => self.on_actor_ended(id, ended),
                 Some(command) = self.commands.recv() => self.on_command(command).await,
             }
         }
@@ -157,7 +162,8 @@ impl Supervisor {
             return Ok((id, None));
         }
         if let Some(id) = self.same_tunnel(&spec)? {
-            let done = if start { self.set_intent(id, Intent::Run, machine::Command::Run).await? } else { None };
+            let done =
+                if start { self.set_intent(id, Intent::Run, machine::Command::Run).await? } else { None };
             return Ok((id, done));
         }
         check_spec(&spec)?;
@@ -186,7 +192,8 @@ impl Supervisor {
             return Ok(None);
         };
         if entry.deleting.is_some() || entry.stored.spec != *spec {
-            let detail = if entry.deleting.is_some() { "it is being deleted; try again in a moment" } else { "" };
+            let detail =
+                if entry.deleting.is_some() { "it is being deleted; try again in a moment" } else { "" };
             return Err(Fault::new(FaultKind::TunnelExists { tunnel: spec.name.to_string() }, detail));
         }
         Ok(Some(entry.stored.id))
@@ -365,7 +372,7 @@ impl Supervisor {
     }
 
     /// An actor ends when its tunnel is deleted. Any other end is a failure, and it gets a successor.
-    async fn on_actor_ended(&mut self, id: TunnelId, ended: Result<(), TaskFailed>) {
+    fn on_actor_ended(&mut self, id: TunnelId, ended: Result<(), TaskFailed>) {
         let Some(entry) = self.tunnels.get_mut(&id) else { return };
         if let Some(waiting) = entry.deleting.take() {
             self.tunnels.remove(&id);

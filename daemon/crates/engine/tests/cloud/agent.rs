@@ -6,15 +6,15 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use ssm_session::payload::ChannelClosed;
 use ssm_session::{
-    AgentConfig, AgentEnd, AgentEvent, AgentSession, Message, MessageType, Now, Output, PayloadType, StreamId, Token,
-    WsMessage,
+    AgentConfig, AgentEnd, AgentEvent, AgentSession, Message, MessageType, Now, Output, PayloadType,
+    StreamId, Token, WsMessage,
 };
 use stormtunnel_engine::testing::FarEnd;
 use tokio::sync::mpsc;
 
 /// What is at the remote end.
 #[derive(Clone, Debug, Default)]
-pub enum Remote {
+pub(crate) enum Remote {
     /// A server that sends back what it gets.
     #[default]
     Echo,
@@ -73,7 +73,10 @@ impl Agent {
         while !self.over {
             let due = self.drain();
             let wants_input = self.session.wants_input();
-            let due = due.map_or_else(|| tokio::time::Instant::now() + std::time::Duration::from_secs(3600), Into::into);
+            let due = due.map_or_else(
+                || tokio::time::Instant::now() + std::time::Duration::from_secs(3600),
+                Into::into,
+            );
             let (incoming, room) = match &mut self.channel {
                 Some(channel) => (Some(&mut channel.incoming), Some(&channel.outgoing)),
                 None => (None, None),
@@ -123,7 +126,8 @@ impl Agent {
         let body = serde_json::to_vec(&body).unwrap();
         let id = uuid::Uuid::from_u128(1);
         let message =
-            Message::service(MessageType::ChannelClosed, PayloadType::None, id, 1_700_000_000_000, &body).encode();
+            Message::service(MessageType::ChannelClosed, PayloadType::None, id, 1_700_000_000_000, &body)
+                .encode();
         self.send(WsMessage::Binary(message)).await;
         // The client closes the channel after it read this.
         while let Some(channel) = &mut self.channel
@@ -136,8 +140,11 @@ impl Agent {
     fn drain(&mut self) -> Option<Instant> {
         loop {
             self.deliver_kept();
-            let output =
-                if self.kept.len() < 64 { self.session.poll_output(now()) } else { self.session.poll_event(now()) };
+            let output = if self.kept.len() < 64 {
+                self.session.poll_output(now())
+            } else {
+                self.session.poll_event(now())
+            };
             match output {
                 Output::Send(message) => self.forward(message),
                 Output::Event(event) => self.on_event(event),
@@ -182,7 +189,9 @@ impl Agent {
             }
             AgentEvent::Readable(stream) => self.serve(stream),
             AgentEvent::Writable(stream) => self.answer(stream),
-            AgentEvent::PeerFinished(stream) | AgentEvent::Closed(stream) => drop(self.streams.remove(&stream)),
+            AgentEvent::PeerFinished(stream) | AgentEvent::Closed(stream) => {
+                drop(self.streams.remove(&stream))
+            }
             AgentEvent::Ended(AgentEnd::Failed { output }) => self.fail_client(output),
             AgentEvent::Ended(AgentEnd::Terminated | AgentEnd::ServiceClosed { .. }) => {}
             AgentEvent::Ready | AgentEvent::Terminated | AgentEvent::ChannelDead => {}
@@ -194,7 +203,8 @@ impl Agent {
         let body = ChannelClosed { output, schema_version: 1, ..ChannelClosed::default() };
         let body = serde_json::to_vec(&body).unwrap();
         let id = uuid::Uuid::from_u128(2);
-        let message = Message::service(MessageType::ChannelClosed, PayloadType::None, id, 1_700_000_000_000, &body);
+        let message =
+            Message::service(MessageType::ChannelClosed, PayloadType::None, id, 1_700_000_000_000, &body);
         self.kept.push_back(WsMessage::Binary(message.encode()));
     }
 

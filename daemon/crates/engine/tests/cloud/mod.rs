@@ -1,7 +1,5 @@
 //! Session Manager, message gateway and agents in memory: the far side of the engine, under the test's control.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
-
 mod agent;
 
 use std::collections::BTreeMap;
@@ -11,8 +9,8 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use secrecy::SecretString;
 use stormtunnel_engine::ports::{
-    AwsScope, BoxChannel, ChannelDialer, Clock, Entropy as _, PortFuture, Resumption, SessionGrant, SessionRequest,
-    SsmApi,
+    AwsScope, BoxChannel, ChannelDialer, Clock, Entropy as _, PortFuture, Resumption, SessionGrant,
+    SessionRequest, SsmApi,
 };
 use stormtunnel_engine::tasks::Tasks;
 use stormtunnel_engine::testing::{TestClock, TestEntropy, World, memory_channel};
@@ -20,8 +18,8 @@ use stormtunnel_engine::{Engine, EngineHandle, Ports};
 use stormtunnel_model::{Fault, FaultKind, SsmSessionId};
 use tokio::sync::mpsc;
 
+pub(crate) use self::agent::Remote;
 use self::agent::{Agent, Order};
-pub use self::agent::Remote;
 
 /// Messages each way that a channel holds.
 const CHANNEL_CAPACITY: usize = 32;
@@ -29,7 +27,7 @@ const CHANNEL_CAPACITY: usize = 32;
 const ORDER_CAPACITY: usize = 8;
 
 /// The cloud.
-pub struct Cloud {
+pub(crate) struct Cloud {
     tasks: Tasks,
     entropy: TestEntropy,
     inner: Mutex<Inner>,
@@ -54,48 +52,48 @@ impl Cloud {
     }
 
     /// What the agents of new sessions find at the remote end.
-    pub fn set_remote(&self, remote: Remote) {
+    pub(crate) fn set_remote(&self, remote: Remote) {
         self.inner().remote = remote;
     }
 
     /// While down, nothing can be reached, and channels break.
-    pub async fn set_network_down(&self, down: bool) {
+    pub(crate) async fn set_network_down(&self, down: bool) {
         self.inner().network_down = down;
         if down {
             self.drop_channels().await;
         }
     }
 
-    pub fn open_sessions(&self) -> usize {
+    pub(crate) fn open_sessions(&self) -> usize {
         self.inner().sessions.len()
     }
 
-    pub fn started(&self) -> u32 {
+    pub(crate) fn started(&self) -> u32 {
         self.inner().started
     }
 
-    pub fn resumed(&self) -> u32 {
+    pub(crate) fn resumed(&self) -> u32 {
         self.inner().resumed
     }
 
     /// Breaks all data channels.
-    pub async fn drop_channels(&self) {
+    pub(crate) async fn drop_channels(&self) {
         self.order_all(|| Order::DropChannel).await;
     }
 
     /// Sends garbage through all data channels.
-    pub async fn send_garbage(&self) {
+    pub(crate) async fn send_garbage(&self) {
         self.order_all(|| Order::Garbage).await;
     }
 
     /// Ends all sessions as the service does, with a reason.
-    pub async fn close_sessions(&self, output: &str) {
+    pub(crate) async fn close_sessions(&self, output: &str) {
         self.order_all(|| Order::Close(output.to_owned())).await;
         self.inner().sessions.clear();
     }
 
     /// Ends all sessions without telling anybody.
-    pub async fn expire_sessions(&self) {
+    pub(crate) async fn expire_sessions(&self) {
         self.order_all(|| Order::DropChannel).await;
         self.inner().sessions.clear();
     }
@@ -108,7 +106,11 @@ impl Cloud {
     }
 
     fn reachable(&self) -> Result<(), Fault> {
-        if self.inner().network_down { Err(Fault::new(FaultKind::Network, "no route to host")) } else { Ok(()) }
+        if self.inner().network_down {
+            Err(Fault::new(FaultKind::Network, "no route to host"))
+        } else {
+            Ok(())
+        }
     }
 
     fn start_now(&self, request: &SessionRequest) -> Result<SessionGrant, Fault> {
@@ -160,7 +162,10 @@ fn grant(id: SsmSessionId, scope: &AwsScope) -> SessionGrant {
 }
 
 impl SsmApi for Cloud {
-    fn start_session<'a>(&'a self, request: &'a SessionRequest) -> PortFuture<'a, Result<SessionGrant, Fault>> {
+    fn start_session<'a>(
+        &'a self,
+        request: &'a SessionRequest,
+    ) -> PortFuture<'a, Result<SessionGrant, Fault>> {
         async move { self.start_now(request) }.boxed()
     }
 
@@ -192,19 +197,19 @@ impl ChannelDialer for Cloud {
 }
 
 /// An engine in a world with a cloud.
-pub struct Setup {
-    pub cloud: Arc<Cloud>,
-    pub world: World,
-    pub engine: Engine,
-    pub handle: EngineHandle,
+pub(crate) struct Setup {
+    pub(crate) cloud: Arc<Cloud>,
+    pub(crate) world: World,
+    pub(crate) engine: Engine,
+    pub(crate) handle: EngineHandle,
 }
 
 impl Setup {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(World::default()).await
     }
 
-    pub async fn with(world: World) -> Self {
+    pub(crate) async fn with(world: World) -> Self {
         let cloud = Arc::new(Cloud::new());
         let ports = Ports { ssm: Arc::clone(&cloud) as _, dialer: Arc::clone(&cloud) as _, ..world.ports() };
         let (engine, handle) = Engine::start(ports, world.settings.subscribe()).await.unwrap();
@@ -212,7 +217,7 @@ impl Setup {
     }
 
     /// Stops the engine and answers how long that took.
-    pub async fn shutdown(self) -> Duration {
+    pub(crate) async fn shutdown(self) -> Duration {
         let clock = TestClock::new();
         let before = clock.mono();
         self.engine.shutdown(Duration::from_secs(30)).await;

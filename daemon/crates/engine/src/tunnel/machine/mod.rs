@@ -402,7 +402,9 @@ impl TunnelMachine {
             State::Opening { .. } => connecting(ConnectStep::Channel),
             State::Up { .. } => TunnelState::Up,
             State::Resuming { .. } => connecting(ConnectStep::Resume),
-            State::Retrying { shown, fault, .. } => TunnelState::Retrying { at: *shown, fault: fault.clone() },
+            State::Retrying { shown, fault, .. } => {
+                TunnelState::Retrying { at: *shown, fault: fault.clone() }
+            }
             State::Blocked { fault, .. } => TunnelState::Blocked { fault: fault.clone() },
             State::Stopping { .. } => TunnelState::Stopping,
         }
@@ -424,7 +426,9 @@ impl TunnelMachine {
 impl Resume {
     fn due(self) -> Instant {
         match self {
-            Self::Waiting { at: due } | Self::Asking { deadline: due, .. } | Self::Dialling { deadline: due, .. } => due,
+            Self::Waiting { at: due }
+            | Self::Asking { deadline: due, .. }
+            | Self::Dialling { deadline: due, .. } => due,
         }
     }
 }

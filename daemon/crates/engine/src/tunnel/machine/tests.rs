@@ -14,7 +14,8 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let now = Now { mono: tokio::time::Instant::now().into_std(), wall: Timestamp::from_millis(1_000_000) };
+        let now =
+            Now { mono: tokio::time::Instant::now().into_std(), wall: Timestamp::from_millis(1_000_000) };
         Self { machine: TunnelMachine::new([9; 32]), now, effects: Vec::new() }
     }
 
@@ -175,7 +176,11 @@ fn a_lost_channel_is_resumed_on_the_same_session() {
     let session = bench.machine.session();
     bench.lose_channel(true);
     assert!(matches!(bench.machine.shown(), TunnelState::Connecting { step: ConnectStep::Resume }));
-    assert_eq!(bench.count(|effect| matches!(effect, Effect::ResumeSession(_))), 1, "at once: it had proved itself");
+    assert_eq!(
+        bench.count(|effect| matches!(effect, Effect::ResumeSession(_))),
+        1,
+        "at once: it had proved itself"
+    );
     bench.answer(Answer::Resumed).answer(Answer::ChannelOpened);
     assert_eq!(bench.shown(), "Up");
     assert_eq!(bench.machine.session(), session);
@@ -265,9 +270,11 @@ fn a_minute_up_forgets_the_failures() {
 fn a_waiting_connection_shortens_the_wait() {
     let mut bench = Bench::new();
     bench.command(Command::Run).answer(Answer::ListenerBound);
-    while !matches!(&bench.machine.state, State::Retrying { at, .. } if *at > bench.now.mono + RETRY_CAP_WAITING) {
+    while !matches!(&bench.machine.state, State::Retrying { at, .. } if *at > bench.now.mono + RETRY_CAP_WAITING)
+    {
         bench.answer(Answer::Admitted(TIMEOUT)).answer(Answer::SessionFailed(network()));
-        if matches!(&bench.machine.state, State::Retrying { at, .. } if *at <= bench.now.mono + RETRY_CAP_WAITING) {
+        if matches!(&bench.machine.state, State::Retrying { at, .. } if *at <= bench.now.mono + RETRY_CAP_WAITING)
+        {
             bench.wait();
         }
     }
@@ -394,7 +401,11 @@ fn a_new_local_end_alone_leaves_the_session() {
     let mut bench = Bench::new();
     bench.up().forget_effects().command(Command::SpecChanged { session: false, listener: true });
     assert_eq!(bench.shown(), "Up");
-    assert!(matches!(bench.effects[..], [Effect::CloseListener, Effect::BindListener(_)]), "{:?}", bench.effects);
+    assert!(
+        matches!(bench.effects[..], [Effect::CloseListener, Effect::BindListener(_)]),
+        "{:?}",
+        bench.effects
+    );
     bench.answer(Answer::ListenerBound);
     assert_eq!((bench.shown(), bench.machine.listener), ("Up", Listener::Bound));
 }
@@ -433,8 +444,19 @@ mod matrix {
     use super::*;
 
     const STATES: [&str; 13] = [
-        "stopped", "binding", "queued", "starting", "dialling", "handshaking", "up", "resume waiting",
-        "resume asking", "resume dialling", "retrying", "blocked", "stopping",
+        "stopped",
+        "binding",
+        "queued",
+        "starting",
+        "dialling",
+        "handshaking",
+        "up",
+        "resume waiting",
+        "resume asking",
+        "resume dialling",
+        "retrying",
+        "blocked",
+        "stopping",
     ];
 
     /// A machine in that state, with its effects so far forgotten.
@@ -506,7 +528,9 @@ mod matrix {
             "Run" if matches!(state, "stopped" | "retrying" | "blocked") => Some("Connecting"),
             "Restart" if state != "stopping" => Some("Connecting"),
             // With nothing under way a stop is complete at once.
-            "Stop" | "Delete" if matches!(state, "binding" | "queued" | "retrying" | "blocked") => Some("Stopped"),
+            "Stop" | "Delete" if matches!(state, "binding" | "queued" | "retrying" | "blocked") => {
+                Some("Stopped")
+            }
             "Stop" | "Delete" if runs => Some("Stopping"),
             "SpecChanged session" | "SpecChanged both" if runs => Some("Connecting"),
             "SpecChanged listener" if matches!(state, "retrying" | "blocked") => Some("Connecting"),
@@ -584,7 +608,8 @@ mod matrix {
         let running = !matches!(machine.state, State::Stopped | State::Stopping { .. });
         assert!(running || machine.session.is_none(), "{case}: a session outlives its tunnel");
         assert!(running || machine.listener == Listener::Closed, "{case}: a listener outlives its tunnel");
-        let has_session = matches!(machine.state, State::Opening { .. } | State::Up { .. } | State::Resuming { .. });
+        let has_session =
+            matches!(machine.state, State::Opening { .. } | State::Up { .. } | State::Resuming { .. });
         assert_eq!(machine.session.is_some(), has_session, "{case}");
         let waits_for_time =
             matches!(machine.state, State::Opening { .. } | State::Resuming { .. } | State::Retrying { .. });

@@ -1,8 +1,8 @@
 //! The rows of the table in [`super`], one function per kind of input.
 
 use super::{
-    Answer, Command, Effect, Listener, PROVED_AFTER, RESUME_AT_ONCE_AFTER, RETRY_CAP, RETRY_CAP_WAITING, Resume,
-    SIGN_IN_RECHECK, STOP_WAIT, Session, SessionNews, State, Then, TunnelMachine,
+    Answer, Command, Effect, Listener, PROVED_AFTER, RESUME_AT_ONCE_AFTER, RETRY_CAP, RETRY_CAP_WAITING,
+    Resume, SIGN_IN_RECHECK, STOP_WAIT, Session, SessionNews, State, Then, TunnelMachine,
 };
 use super::{Attempt, Duration, Fault, FaultKind, Instant, Recovery, TunnelState};
 use crate::clock::Now;
@@ -113,8 +113,12 @@ impl TunnelMachine {
                 self.session_over(fault, true, now);
             }
             Answer::ResumeFailed(_) | Answer::SessionGone => {}
-            Answer::ChannelOpened if self.wants_channel(attempt).is_some() => self.channel_opened(attempt, now),
-            Answer::ChannelFailed(fault) if self.wants_channel(attempt).is_some() => self.channel_failed(fault, now),
+            Answer::ChannelOpened if self.wants_channel(attempt).is_some() => {
+                self.channel_opened(attempt, now)
+            }
+            Answer::ChannelFailed(fault) if self.wants_channel(attempt).is_some() => {
+                self.channel_failed(fault, now)
+            }
             Answer::ChannelOpened | Answer::ChannelFailed(_) => {}
         }
     }
@@ -208,7 +212,9 @@ impl TunnelMachine {
             self.closing.remove(&session);
             return;
         }
-        let Some(current) = self.session.as_mut().filter(|current| current.started == session) else { return };
+        let Some(current) = self.session.as_mut().filter(|current| current.started == session) else {
+            return;
+        };
         match news {
             SessionNews::HandshakeUp => {
                 current.was_up = true;
@@ -289,7 +295,8 @@ impl TunnelMachine {
             return;
         }
         let connect_seconds = self.step_timeout.as_secs();
-        let network = |what| Fault::new(FaultKind::Network, format!("{what} took longer than {connect_seconds} s"));
+        let network =
+            |what| Fault::new(FaultKind::Network, format!("{what} took longer than {connect_seconds} s"));
         let no_answer = || {
             let detail = format!("no answer to the handshake within {connect_seconds} s");
             Fault::new(FaultKind::AgentUnresponsive, detail)
