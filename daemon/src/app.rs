@@ -29,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Args;
 use crate::control::{FileSettings, Process};
 use crate::detach;
-use crate::instance::{self, Claim, Holder, Instance, InstanceError, PeerStream, Socket, SocketError, Unlink};
+use crate::instance::{
+    self, Claim, Holder, Instance, InstanceError, PeerStream, Socket, SocketError, Unlink,
+};
 use crate::local_network::TcpNetwork;
 use crate::logging::{self, LogControl, LoggingError};
 use crate::paths::{Paths, PathsError};
@@ -109,7 +111,11 @@ impl From<TaskFailed> for AppError {
 
 fn describe(holder: &Holder) -> String {
     let pid = holder.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-    let socket = holder.socket.as_ref().map(|socket| format!(", which serves {}", socket.display())).unwrap_or_default();
+    let socket = holder
+        .socket
+        .as_ref()
+        .map(|socket| format!(", which serves {}", socket.display()))
+        .unwrap_or_default();
     let lock = holder.lock.display();
     format!(
         "another stormtunneld{pid}{socket}, holds {lock}; stop it with `stctl daemon stop`, \
@@ -296,7 +302,11 @@ async fn open_store(paths: &Paths, clock: &dyn Clock) -> Result<OpenedStore, App
 
 /// Serves the API on connections that a task of its own accepts: when that one ends, so does the listener, and the next
 /// daemon's clients are not kept waiting by this one's.
-fn serve(tasks: &Tasks, api: Api, mut connections: PeerStream) -> Result<Task<Result<(), ServeError>>, TasksClosed> {
+fn serve(
+    tasks: &Tasks,
+    api: Api,
+    mut connections: PeerStream,
+) -> Result<Task<Result<(), ServeError>>, TasksClosed> {
     let (accepted, incoming) = mpsc::channel::<std::io::Result<UnixStream>>(ACCEPTED_CONNECTIONS);
     let stopping = api.stopping.clone();
     tasks.spawn("accept", async move {

@@ -76,7 +76,9 @@ fn update_fault(error: &UpdateError) -> Fault {
 fn setting_fault(error: &SettingError) -> Fault {
     match error {
         SettingError::UnknownKey { key } => invalid(key, error.to_string()),
-        SettingError::InvalidValue { key, value, rule } => invalid(key, format!("\"{value}\" cannot be taken: {rule}")),
+        SettingError::InvalidValue { key, value, rule } => {
+            invalid(key, format!("\"{value}\" cannot be taken: {rule}"))
+        }
     }
 }
 

@@ -23,7 +23,9 @@ pub const RUNNING: &str = "running";
 /// The process cannot be started or waited for.
 pub fn launch() -> io::Result<ExitCode> {
     keep_descriptors_from_children()?;
-    let arguments = std::env::args_os().skip(1).map(|argument| if argument == "--detach" { "--detached".into() } else { argument });
+    let arguments = std::env::args_os()
+        .skip(1)
+        .map(|argument| if argument == "--detach" { "--detached".into() } else { argument });
     let mut child = Command::new(std::env::current_exe()?)
         .args(arguments)
         .env_clear()

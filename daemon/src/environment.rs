@@ -13,24 +13,55 @@ use std::process::Command;
 /// Variables that are kept. A trailing `*` stands for any rest.
 const KEPT: &[&str] = &[
     // Who and where.
-    "HOME", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "XDG_*", "__CF_USER_TEXT_ENCODING",
+    "HOME",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "USER",
+    "XDG_*",
+    "__CF_USER_TEXT_ENCODING",
     // Language.
-    "LANG", "LANGUAGE", "LC_*",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
     // A browser for sign-ins needs the display; the key store needs D-Bus.
-    "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
     // The way out of the network.
-    "ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "all_proxy", "https_proxy", "http_proxy", "no_proxy",
-    "AWS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE",
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "all_proxy",
+    "https_proxy",
+    "http_proxy",
+    "no_proxy",
+    "AWS_CA_BUNDLE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
     // Where AWS and its files are: facts of the machine. Profile, keys, region and tokens are not.
-    "AWS_CONFIG_FILE", "AWS_EC2_METADATA_DISABLED", "AWS_ENDPOINT_URL*", "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CONFIG_FILE",
+    "AWS_EC2_METADATA_DISABLED",
+    "AWS_ENDPOINT_URL*",
+    "AWS_SHARED_CREDENTIALS_FILE",
     // The service manager's.
-    "INVOCATION_ID", "JOURNAL_STREAM", "LISTEN_*", "NOTIFY_SOCKET", "WATCHDOG_*",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LISTEN_*",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_*",
     // Ours, and the switch of Rust programs for traces in crash reports.
-    "RUST_BACKTRACE", "STORMTUNNEL_*",
+    "RUST_BACKTRACE",
+    "STORMTUNNEL_*",
 ];
 
 /// Variables that hold a path. The daemon leaves the directory that a relative one is relative to.
-const PATHS: &[&str] = &["AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "SSL_CERT_DIR", "SSL_CERT_FILE"];
+const PATHS: &[&str] =
+    &["AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "SSL_CERT_DIR", "SSL_CERT_FILE"];
 
 /// Goes on in a clean environment: returns when it is clean, else replaces this process by the same program with the
 /// same arguments. Call it while there is one thread.
@@ -49,7 +80,10 @@ pub fn enter_clean() -> io::Result<()> {
 
 /// The variables that the daemon may see.
 pub fn cleaned(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
-    variables.filter(|(name, _)| is_kept(name)).map(|(name, value)| (name.clone(), absolute(&name, value))).collect()
+    variables
+        .filter(|(name, _)| is_kept(name))
+        .map(|(name, value)| (name.clone(), absolute(&name, value)))
+        .collect()
 }
 
 fn is_kept(name: &OsStr) -> bool {
@@ -78,9 +112,21 @@ mod tests {
     #[test]
     fn nothing_of_the_first_terminal_gets_in() {
         let leaks = [
-            "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-            "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "LD_PRELOAD", "PS1",
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "SSH_TTY", "HOMEBREW_PREFIX",
+            "AWS_PROFILE",
+            "AWS_DEFAULT_PROFILE",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "AWS_REGION",
+            "AWS_DEFAULT_REGION",
+            "AWS_ROLE_ARN",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "LD_PRELOAD",
+            "PS1",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+            "SSH_TTY",
+            "HOMEBREW_PREFIX",
         ];
         for leak in leaks {
             assert_eq!(names(&[(leak, "x")]), [], "{leak}");
@@ -89,21 +135,25 @@ mod tests {
 
     #[test]
     fn facts_of_the_machine_stay() {
-        for kept in ["HOME", "XDG_RUNTIME_DIR", "LC_ALL", "no_proxy", "AWS_ENDPOINT_URL_SSM", "STORMTUNNEL_SOCKET"] {
+        for kept in
+            ["HOME", "XDG_RUNTIME_DIR", "LC_ALL", "no_proxy", "AWS_ENDPOINT_URL_SSM", "STORMTUNNEL_SOCKET"]
+        {
             assert_eq!(names(&[(kept, "x")]), [(kept.to_owned(), "x".to_owned())], "{kept}");
         }
     }
 
     #[test]
     fn a_clean_environment_is_left_as_it_is() {
-        let clean = [("PATH", "/bin"), ("AWS_CONFIG_FILE", "/etc/aws"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/c")];
+        let clean =
+            [("PATH", "/bin"), ("AWS_CONFIG_FILE", "/etc/aws"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/c")];
         let expected = clean.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(names(&clean), expected);
     }
 
     #[test]
     fn a_relative_file_is_found_from_anywhere() {
-        let here = std::env::current_dir().unwrap().join("aws/config").into_os_string().into_string().unwrap();
+        let here =
+            std::env::current_dir().unwrap().join("aws/config").into_os_string().into_string().unwrap();
         assert_eq!(names(&[("AWS_CONFIG_FILE", "aws/config")]), [("AWS_CONFIG_FILE".to_owned(), here)]);
     }
 }

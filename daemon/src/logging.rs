@@ -239,7 +239,8 @@ mod tests {
 
     #[test]
     fn json_is_one_object_per_line() {
-        let text = logged(LogFormat::Json, "info", |_| tracing::info!(target: "stormtunneld", tunnel = "db", "up"));
+        let text =
+            logged(LogFormat::Json, "info", |_| tracing::info!(target: "stormtunneld", tunnel = "db", "up"));
         assert!(text.starts_with('{') && text.ends_with("}\n"), "{text}");
         assert!(text.contains("\"tunnel\":\"db\"") && text.contains("\"message\":\"up\""), "{text}");
     }

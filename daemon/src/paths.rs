@@ -45,7 +45,8 @@ impl Paths {
         let platform = Platform::CURRENT;
         let socket = flag(args.socket.as_deref())?.map_or_else(|| paths::socket(platform, env), Ok)?;
         paths::check_socket(platform, &socket)?;
-        let state_dir = flag(args.state_dir.as_deref())?.map_or_else(|| paths::state_dir(platform, env), Ok)?;
+        let state_dir =
+            flag(args.state_dir.as_deref())?.map_or_else(|| paths::state_dir(platform, env), Ok)?;
         let settings = flag(args.config.as_deref())?.map_or_else(|| paths::config_file(env), Ok)?;
         Ok(Self { socket, state_dir, settings })
     }
@@ -92,7 +93,8 @@ mod tests {
 
     #[test]
     fn flags_beat_everything_and_become_absolute() {
-        let paths = resolve(&["--socket", "/s/d.sock", "--state-dir", "state", "--config", "/c.toml"]).unwrap();
+        let paths =
+            resolve(&["--socket", "/s/d.sock", "--state-dir", "state", "--config", "/c.toml"]).unwrap();
         assert_eq!(paths.state_dir, std::env::current_dir().unwrap().join("state"));
         assert_eq!((paths.socket, paths.settings), ("/s/d.sock".into(), "/c.toml".into()));
     }

@@ -1,5 +1,7 @@
 //! Out of file descriptors. A test of its own process: the limit is the process's.
 
+#![expect(clippy::unwrap_used, reason = "a broken expectation is a failed test")]
+
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -29,7 +31,9 @@ async fn a_lack_of_descriptors_is_waited_out_without_spinning() {
     assert!((1..=200).contains(&tries), "{tries} tries in ten seconds");
 
     setrlimit(Resource::Nofile, before).unwrap();
-    tokio::time::timeout(Duration::from_secs(10), listener.accept()).await.expect("the connection has waited");
+    tokio::time::timeout(Duration::from_secs(10), listener.accept())
+        .await
+        .expect("the connection has waited");
 }
 
 /// New descriptors get the lowest free number: forbid that one.

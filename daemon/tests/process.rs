@@ -1,5 +1,7 @@
 //! The program itself: how it goes to the background, what it takes along, how it ends.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken expectation is a failed test")]
+
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +39,8 @@ async fn the_background_keeps_nothing_of_the_terminal() {
     fs::write(&leak, "").unwrap();
     let script = format!("exec 7<'{}'; exec \"$0\" \"$@\"", leak.display());
     let mut shell = Command::new("sh");
-    let polluted = [("AWS_PROFILE", "first-terminal"), ("AWS_SECRET_ACCESS_KEY", "hunter2"), ("AWS_REGION", "xx-x-1")];
+    let polluted =
+        [("AWS_PROFILE", "first-terminal"), ("AWS_SECRET_ACCESS_KEY", "hunter2"), ("AWS_REGION", "xx-x-1")];
     shell.arg("-c").arg(script).arg(PROGRAM).args(place.flags()).arg("--detach");
     let output = within(shell.env_clear().envs(place.environment()).envs(polluted).output()).await.unwrap();
     assert_eq!(stdout(&output), "ready\n", "{}", stderr(&output));
@@ -47,13 +50,18 @@ async fn the_background_keeps_nothing_of_the_terminal() {
     assert_eq!(getsid(Some(pid)).unwrap(), pid, "a session of its own");
     assert_eq!(fs::read_link(proc.join("cwd")).unwrap(), Path::new("/"));
     let environment = fs::read_to_string(proc.join("environ")).unwrap();
-    assert!(!["first-terminal", "hunter2", "xx-x-1"].iter().any(|word| environment.contains(word)), "{environment}");
+    assert!(
+        !["first-terminal", "hunter2", "xx-x-1"].iter().any(|word| environment.contains(word)),
+        "{environment}"
+    );
     assert!(environment.contains("HOME="), "{environment}");
     let open = |number: &str| fs::read_link(proc.join("fd").join(number)).unwrap();
     assert_eq!([open("0"), open("1")], [Path::new("/dev/null"), Path::new("/dev/null")]);
     assert_eq!(open("2"), place.paths.log(), "a crash report goes to the log");
-    let descriptors: Vec<PathBuf> =
-        fs::read_dir(proc.join("fd")).unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok()).collect();
+    let descriptors: Vec<PathBuf> = fs::read_dir(proc.join("fd"))
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .collect();
     assert!(!descriptors.contains(&leak), "{descriptors:?}");
     place.shut_down().await;
 }
@@ -162,15 +170,19 @@ impl Place {
 
     /// The process that holds the lock.
     fn holder(&self) -> Pid {
-        let Claim::Held(holder) = Instance::claim(&self.paths).unwrap() else { panic!("nobody holds the lock") };
+        let Claim::Held(holder) = Instance::claim(&self.paths).unwrap() else {
+            panic!("nobody holds the lock")
+        };
         Pid::from_raw(holder.pid.unwrap().try_into().unwrap()).unwrap()
     }
 
     /// Asks the daemon to stop and waits until its locks are free.
     async fn shut_down(&self) {
         Client::connect(&self.paths.socket).await.unwrap().shutdown().await.unwrap();
-        within(async { while let (Claim::Held(_), _) = claim_or_find_serving(&self.paths, DEADLINE).await.unwrap() {} })
-            .await;
+        within(async {
+            while let (Claim::Held(_), _) = claim_or_find_serving(&self.paths, DEADLINE).await.unwrap() {}
+        })
+        .await;
     }
 }
 

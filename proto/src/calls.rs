@@ -10,7 +10,7 @@ use stormtunnel_model::{
 /// Makes a tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateTunnel {
-    /// Makes a repeat give the first answer again; absent: a repeat is a new wish.
+    /// Makes a repeat give the tunnel made then; absent: a repeat is a new wish.
     pub request_id: Option<RequestId>,
     /// What the tunnel is to be.
     pub spec: TunnelSpec,

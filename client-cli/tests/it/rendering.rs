@@ -49,6 +49,7 @@ fn every_kind_of_fault() {
         .collect();
     assert!(!shown.contains("NAME") && !shown.contains("PROFILE"), "a placeholder was left open:\n{shown}");
     insta::assert_snapshot!("every_kind_of_fault", shown);
+    println!("promise main.faults-rendered: {} kinds as committed", FaultKind::one_of_each().len());
 }
 
 #[test]

@@ -76,7 +76,8 @@ async fn settings_go_to_the_file_and_their_problems_to_people() {
     let home = TempDir::new().unwrap();
     let daemon = Running::start(home.path()).await;
     let client = daemon.client().await;
-    let change = |value: &str| vec![SettingChange { key: "log.filter".to_owned(), value: Some(value.to_owned()) }];
+    let change =
+        |value: &str| vec![SettingChange { key: "log.filter".to_owned(), value: Some(value.to_owned()) }];
     assert!(client.update_settings(change("debug")).await.unwrap()[0].is_set);
     assert_eq!(std::fs::read_to_string(&daemon.paths.settings).unwrap(), "[log]\nfilter = \"debug\"\n");
 

@@ -95,7 +95,10 @@ impl Instance {
 ///
 /// # Errors
 /// As [`Instance::claim`].
-pub async fn claim_or_find_serving(paths: &Paths, patience: Duration) -> Result<(Claim, bool), InstanceError> {
+pub async fn claim_or_find_serving(
+    paths: &Paths,
+    patience: Duration,
+) -> Result<(Claim, bool), InstanceError> {
     let deadline = tokio::time::Instant::now() + patience;
     let mut poll = tokio::time::interval(HOLDER_POLL);
     loop {
@@ -129,7 +132,10 @@ fn lock(path: &Path, socket: &Path) -> Result<Result<File, Holder>, InstanceErro
         Err(error) => return Err(failed(error.into())),
     }
     let note = format!("{}\n{}\n", std::process::id(), socket.display());
-    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(note.as_bytes())).map_err(failed)?;
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(note.as_bytes()))
+        .map_err(failed)?;
     Ok(Ok(file))
 }
 

@@ -32,7 +32,9 @@ fn one_socket_is_not_shared_by_two_state_directories() {
     let first = paths(home.path());
     let second = Paths { state_dir: home.path().join("other"), ..first.clone() };
     let _first = mine(&first);
-    assert!(matches!(Instance::claim(&second).unwrap(), Claim::Held(holder) if holder.lock == first.socket_lock()));
+    assert!(
+        matches!(Instance::claim(&second).unwrap(), Claim::Held(holder) if holder.lock == first.socket_lock())
+    );
 }
 
 #[test]
@@ -41,7 +43,12 @@ fn new_directories_are_closed_and_open_ones_refused() {
     let paths = paths(home.path());
     mine(&paths);
     for directory in [&paths.state_dir, &home.path().join("run")] {
-        assert_eq!(fs::metadata(directory).unwrap().permissions().mode() & 0o777, 0o700, "{}", directory.display());
+        assert_eq!(
+            fs::metadata(directory).unwrap().permissions().mode() & 0o777,
+            0o700,
+            "{}",
+            directory.display()
+        );
     }
     fs::set_permissions(home.path().join("run"), fs::Permissions::from_mode(0o755)).unwrap();
     let error = Instance::claim(&paths).unwrap_err();
@@ -93,7 +100,8 @@ async fn only_the_own_user_gets_in() {
     assert!(UnixStream::connect(&paths.socket).await.is_err(), "nobody listens any more");
 
     // The same peer, seen by a daemon of another user.
-    let (mut connections, _unlink) = Socket::bind(&paths.socket, &instance).unwrap().into_connections(own + 1);
+    let (mut connections, _unlink) =
+        Socket::bind(&paths.socket, &instance).unwrap().into_connections(own + 1);
     let mut client = UnixStream::connect(&paths.socket).await.unwrap();
     let mut byte = [0];
     tokio::select! {
@@ -135,7 +143,11 @@ async fn a_holder_of_another_socket_is_not_waited_for() {
 }
 
 fn paths(home: &Path) -> Paths {
-    Paths { socket: home.join("run/daemon.sock"), state_dir: home.join("state"), settings: home.join("settings.toml") }
+    Paths {
+        socket: home.join("run/daemon.sock"),
+        state_dir: home.join("state"),
+        settings: home.join("settings.toml"),
+    }
 }
 
 fn mine(paths: &Paths) -> Instance {

@@ -25,8 +25,10 @@ mod proc {
     }
 
     pub(super) fn find(wanted: SocketAddr) -> Option<String> {
-        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
-        let listener = tables.iter().flat_map(|table| table.lines()).filter_map(parse).find(|l| blocks(l.at, wanted))?;
+        let tables =
+            ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
+        let listener =
+            tables.iter().flat_map(|table| table.lines()).filter_map(parse).find(|l| blocks(l.at, wanted))?;
         // Descriptors of other users' processes cannot be seen.
         Some(process_with(listener.inode).unwrap_or_else(|| format!("a process of uid {}", listener.uid)))
     }
@@ -67,10 +69,14 @@ mod proc {
 
     fn process_with(inode: u64) -> Option<String> {
         let socket = format!("socket:[{inode}]");
-        let pids = fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        let pids = fs::read_dir("/proc")
+            .ok()?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
         let has_socket = |pid: &u32| {
             let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            descriptors.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|link| link.as_os_str() == socket.as_str())
+            descriptors
+                .filter_map(|entry| fs::read_link(entry.path()).ok())
+                .any(|link| link.as_os_str() == socket.as_str())
         };
         let pid = { pids }.find(has_socket)?;
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -87,11 +93,17 @@ mod tests {
     fn kernel_tables_are_read() {
         let v4 = "   0: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000   113        0 24688 1 0 100 0";
         let listener = parse(v4).unwrap();
-        assert_eq!((listener.at, listener.uid, listener.inode), ("127.0.0.1:5432".parse().unwrap(), 113, 24688));
+        assert_eq!(
+            (listener.at, listener.uid, listener.inode),
+            ("127.0.0.1:5432".parse().unwrap(), 113, 24688)
+        );
         let v6 = "   1: 00000000000000000000000001000000:1538 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 7 1 0";
         assert_eq!(parse(v6).unwrap().at, "[::1]:5432".parse().unwrap());
         assert!(parse(&v4.replace(" 0A ", " 01 ")).is_none(), "an open connection is no listener");
-        assert!(parse("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid").is_none());
+        assert!(
+            parse("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid")
+                .is_none()
+        );
     }
 
     #[test]

@@ -34,7 +34,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct TcpNetwork;
 
 impl LocalNetwork for TcpNetwork {
-    fn bind(&self, address: LocalAddress, port: u16) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>> {
+    fn bind(
+        &self,
+        address: LocalAddress,
+        port: u16,
+    ) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>> {
         Box::pin(async move {
             match bind_all(address, port) {
                 Ok(listeners) => Ok(Box::new(TcpLocalListener::new(listeners)) as Box<dyn LocalListener>),
@@ -50,7 +54,9 @@ fn bind_all(address: LocalAddress, port: u16) -> Result<Vec<TcpListener>, (Socke
     let mut last = bind_once(&ips, port);
     for _ in 1..PORT_TRIES {
         match &last {
-            Err((_, error)) if port == 0 && error.kind() == io::ErrorKind::AddrInUse => last = bind_once(&ips, port),
+            Err((_, error)) if port == 0 && error.kind() == io::ErrorKind::AddrInUse => {
+                last = bind_once(&ips, port)
+            }
             Ok(_) | Err(_) => break,
         }
     }
@@ -90,19 +96,17 @@ fn is_missing_family(error: &io::Error) -> bool {
 }
 
 async fn fault(at: SocketAddr, error: &io::Error) -> Fault {
-    let invalid = |field: &str| FaultKind::InvalidArgument { field: field.to_owned() };
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            let holder = holder::find(at).await;
-            Fault::new(FaultKind::PortInUse { address: at.to_string(), holder }, "")
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            Fault::new(invalid("local"), format!("this machine has no address {}", at.ip()))
-        }
-        io::ErrorKind::PermissionDenied => {
-            Fault::new(invalid("local"), format!("the system does not let you listen on port {}", at.port()))
-        }
-        _ => Fault::internal(format!("cannot listen on {at}: {error}")),
+    let refused = |detail| Fault::new(FaultKind::InvalidArgument { field: "local".to_owned() }, detail);
+    let kind = error.kind();
+    if kind == io::ErrorKind::AddrInUse {
+        let holder = holder::find(at).await;
+        Fault::new(FaultKind::PortInUse { address: at.to_string(), holder }, "")
+    } else if kind == io::ErrorKind::AddrNotAvailable {
+        refused(format!("this machine has no address {}", at.ip()))
+    } else if kind == io::ErrorKind::PermissionDenied {
+        refused(format!("the system does not let you listen on port {}", at.port()))
+    } else {
+        Fault::internal(format!("cannot listen on {at}: {error}"))
     }
 }
 
@@ -128,7 +132,9 @@ impl TcpLocalListener {
             }
             match ready!(self.poll_any(cx)) {
                 Ok(stream) => return Poll::Ready(stream),
-                Err(error) if is_of_the_connection(&error) => tracing::debug!(%error, "a connection was gone before it was accepted"),
+                Err(error) if is_of_the_connection(&error) => {
+                    tracing::debug!(%error, "a connection was gone before it was accepted")
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept local connections; they wait");
                     self.pause = Some(Box::pin(tokio::time::sleep(ACCEPT_PAUSE)));

@@ -34,7 +34,10 @@ async fn an_automatic_port_skips_those_taken_on_one_family() {
     let taken = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.unwrap();
     let port = taken.local_addr().unwrap().port();
     let fault = refused(LocalAddress::Localhost, port).await;
-    assert!(matches!(fault.kind, FaultKind::PortInUse { ref address, .. } if *address == format!("[::1]:{port}")), "{fault}");
+    assert!(
+        matches!(fault.kind, FaultKind::PortInUse { ref address, .. } if *address == format!("[::1]:{port}")),
+        "{fault}"
+    );
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("the half that was free is free again");
 }
 

@@ -91,7 +91,11 @@ pub fn read(text: &str, before: &Reading) -> Reading {
     for (section, item) in document.iter() {
         match item.as_table_like() {
             Some(table) => read_section(text, section, table, before, &mut reading),
-            None => reading.problem(text, item.span(), format!("\"{section}\" is no section; write [{section}] above its settings")),
+            None => reading.problem(
+                text,
+                item.span(),
+                format!("\"{section}\" is no section; write [{section}] above its settings"),
+            ),
         }
     }
     reading.problems.sort_by_key(|problem| problem.line);
@@ -292,7 +296,10 @@ mod tests {
 
     #[test]
     fn an_edit_makes_what_is_missing_and_removes_what_is_unset() {
-        let edited = edit("# top\n", &[change("aws.default_profile", Some("prod")), change("tunnels.message_rate", Some("0"))]);
+        let edited = edit(
+            "# top\n",
+            &[change("aws.default_profile", Some("prod")), change("tunnels.message_rate", Some("0"))],
+        );
         let edited = edited.unwrap();
         let reading = read_new(&edited);
         assert_eq!(reading.problems, []);
@@ -316,7 +323,10 @@ mod tests {
     fn one_bad_change_spoils_all() {
         let changes = [change("tunnels.message_rate", Some("5")), change("tunnels.payload_bytes", Some("5"))];
         assert!(matches!(edit("", &changes), Err(EditError::Setting(SettingError::InvalidValue { .. }))));
-        assert!(matches!(edit("", &[change("x.y", None)]), Err(EditError::Setting(SettingError::UnknownKey { .. }))));
+        assert!(matches!(
+            edit("", &[change("x.y", None)]),
+            Err(EditError::Setting(SettingError::UnknownKey { .. }))
+        ));
         assert!(matches!(edit("tunnels = 1", &changes[..1]), Err(EditError::NoSection { .. })));
         assert!(matches!(edit("[", &changes[..1]), Err(EditError::Unreadable(_))));
     }

@@ -124,7 +124,8 @@ impl SettingsFile {
     /// [`UpdateError`]; nothing was changed then.
     pub fn update(&self, changes: &[Change]) -> Result<(), UpdateError> {
         let mut state = self.state();
-        let seen = look(&self.path).map_err(|source| UpdateError::Read { path: self.path.clone(), source })?;
+        let seen =
+            look(&self.path).map_err(|source| UpdateError::Read { path: self.path.clone(), source })?;
         let edited = document::edit(seen.text(), changes)?;
         write_atomically(&self.path, &edited)
             .map_err(|source| UpdateError::Write { path: self.path.clone(), source })?;
@@ -211,8 +212,12 @@ fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let new = PathBuf::from(name);
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&new, &path));
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| std::fs::rename(&new, &path));
     if written.is_err() {
         let _ = std::fs::remove_file(&new);
         return written;

@@ -47,7 +47,8 @@ fn own_writes_are_no_news() {
 fn an_update_that_fails_changes_neither_file_nor_values() {
     let (_home, file) = open(Some("[tunnels]\nconnect_timeout = 60\n"));
     let before = Arc::clone(&file.subscribe().borrow());
-    let error = file.update(&[set("tunnels.message_rate", "1"), set("tunnels.connect_timeout", "5")]).unwrap_err();
+    let error =
+        file.update(&[set("tunnels.message_rate", "1"), set("tunnels.connect_timeout", "5")]).unwrap_err();
     assert!(error.to_string().contains("from 10 to 120"), "{error}");
     assert_eq!(fs::read_to_string(file.path()).unwrap(), "[tunnels]\nconnect_timeout = 60\n");
     assert_eq!(*file.subscribe().borrow(), before);
@@ -58,7 +59,10 @@ fn an_update_sees_what_was_edited_by_hand_meanwhile() {
     let (_home, file) = open(Some("[tunnels]\nconnect_timeout = 60\n"));
     fs::write(file.path(), "# by hand\n[tunnels]\nconnect_timeout = 70\n").unwrap();
     file.update(&[set("tunnels.message_rate", "5")]).unwrap();
-    assert_eq!(fs::read_to_string(file.path()).unwrap(), "# by hand\n[tunnels]\nconnect_timeout = 70\nmessage_rate = 5\n");
+    assert_eq!(
+        fs::read_to_string(file.path()).unwrap(),
+        "# by hand\n[tunnels]\nconnect_timeout = 70\nmessage_rate = 5\n"
+    );
     assert_eq!(file.subscribe().borrow().connect_timeout, Duration::from_secs(70));
 }
 
@@ -67,7 +71,11 @@ fn a_wrong_value_is_told_and_mended() {
     let (_home, file) = open(Some("[tunnels]\nconnect_timeout = 60\n"));
     fs::write(file.path(), "[tunnels]\nconnect_timeout = 999\n").unwrap();
     file.reload();
-    assert_eq!(file.subscribe().borrow().connect_timeout, Duration::from_secs(60), "the old one stays in force");
+    assert_eq!(
+        file.subscribe().borrow().connect_timeout,
+        Duration::from_secs(60),
+        "the old one stays in force"
+    );
     assert!(file.problems()[0].contains("settings.toml:2: tunnels.connect_timeout"), "{:?}", file.problems());
     fs::write(file.path(), "[tunnels]\nconnect_timeout = 99\n").unwrap();
     file.reload();

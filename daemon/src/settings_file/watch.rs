@@ -100,7 +100,8 @@ fn watcher(path: &Path, events: mpsc::Sender<()>) -> Option<RecommendedWatcher> 
 fn directories(path: &Path) -> Vec<PathBuf> {
     let parent = |path: &Path| path.parent().map(Path::to_owned);
     let linked = std::fs::canonicalize(path).ok();
-    let mut directories: Vec<PathBuf> = [parent(path), linked.as_deref().and_then(parent)].into_iter().flatten().collect();
+    let mut directories: Vec<PathBuf> =
+        [parent(path), linked.as_deref().and_then(parent)].into_iter().flatten().collect();
     directories.dedup();
     directories
 }

@@ -26,7 +26,8 @@ pub(super) fn open(path: &Path, now: Timestamp) -> Result<Opened, StoreError> {
     create_private(path).map_err(|source| StoreError::Create { path: path.to_owned(), source })?;
     match try_open(path) {
         Err(StoreError::Open { source, .. }) if is_damage(&source) => {
-            let aside = set_aside(path, now).map_err(|source| StoreError::SetAside { path: path.to_owned(), source })?;
+            let aside = set_aside(path, now)
+                .map_err(|source| StoreError::SetAside { path: path.to_owned(), source })?;
             let warning = format!(
                 "the database was damaged ({source}) and is now {}; a new, empty one took its place",
                 aside.display()
@@ -59,7 +60,10 @@ fn try_open(path: &Path) -> Result<Opened, StoreError> {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -73,7 +77,10 @@ fn check(connection: &Connection) -> rusqlite::Result<()> {
     if verdict == "ok" {
         return Ok(());
     }
-    Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(verdict)))
+    Err(rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+        Some(verdict),
+    ))
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {

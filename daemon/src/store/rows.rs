@@ -60,7 +60,8 @@ pub(super) fn delete_tunnel(connection: &Connection, id: TunnelId) -> rusqlite::
 
 pub(super) fn put_session(connection: &Connection, session: &OpenSession) -> rusqlite::Result<()> {
     let OpenSession { id, scope: AwsScope { profile, region }, target } = session;
-    let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO open_sessions VALUES (?1, ?2, ?3, ?4)")?;
+    let mut statement =
+        connection.prepare_cached("INSERT OR REPLACE INTO open_sessions VALUES (?1, ?2, ?3, ?4)")?;
     statement.execute(params![
         id.0.as_str(),
         profile.as_ref().map(|profile| profile.as_str()),
@@ -84,7 +85,9 @@ fn collect<T>(
     for row in rows {
         match row? {
             Ok(value) => values.push(value),
-            Err(problem) => unreadable.push(format!("a row of the database cannot be read and is left alone: {problem}")),
+            Err(problem) => {
+                unreadable.push(format!("a row of the database cannot be read and is left alone: {problem}"))
+            }
         }
     }
     Ok(values)
@@ -98,7 +101,9 @@ fn tunnel(row: &Row<'_>) -> Result<StoredTunnel, String> {
         target: parsed(row, "target")?,
         remote: RemoteEndpoint {
             host: column(row, "remote_host")?,
-            port: column::<u16>(row, "remote_port")?.try_into().map_err(|error| format!("remote_port: {error}"))?,
+            port: column::<u16>(row, "remote_port")?
+                .try_into()
+                .map_err(|error| format!("remote_port: {error}"))?,
         },
         local: LocalEndpoint {
             address: parsed(row, "local_address")?,

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use stormtunnel_engine::ports::{AwsScope, OpenSession, StoredTunnel, TunnelStore};
-use stormtunnel_model::{Etag, Intent, LocalEndpoint, RequestId, SsmSessionId, Timestamp, TunnelId, TunnelSpec};
+use stormtunnel_model::{
+    Etag, Intent, LocalEndpoint, RequestId, SsmSessionId, Timestamp, TunnelId, TunnelSpec,
+};
 use tempfile::TempDir;
 
 use super::{OpenedStore, SqliteStore, StoreError, open::with_suffix, rows, schema};
@@ -16,7 +18,11 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 #[tokio::test]
 async fn tunnels_and_sessions_come_back() {
     let directory = TempDir::new().unwrap();
-    let full = StoredTunnel { kept_port: Some(40_001), request_id: Some(RequestId("r1".to_owned())), ..tunnel("db") };
+    let full = StoredTunnel {
+        kept_port: Some(40_001),
+        request_id: Some(RequestId("r1".to_owned())),
+        ..tunnel("db")
+    };
     let bare = StoredTunnel {
         spec: TunnelSpec {
             profile: None,
@@ -119,7 +125,8 @@ async fn a_damaged_file_is_set_aside_and_never_overwritten() {
         drop(handle);
         opened.store.close().await;
     }
-    let mut aside: Vec<String> = names(&directory).into_iter().filter(|name| name.contains(".broken-")).collect();
+    let mut aside: Vec<String> =
+        names(&directory).into_iter().filter(|name| name.contains(".broken-")).collect();
     aside.sort();
     let texts: Vec<String> =
         aside.iter().map(|name| fs::read_to_string(directory.path().join(name)).unwrap()).collect();
@@ -194,8 +201,16 @@ async fn one_unreadable_row_hides_no_other() {
 
     let opened = open(&path(&directory));
     assert!(opened.warnings[0].contains("target"), "{:?}", opened.warnings);
-    let names: Vec<String> =
-        opened.store.handle().load().await.unwrap().tunnels.iter().map(|tunnel| tunnel.spec.name.to_string()).collect();
+    let names: Vec<String> = opened
+        .store
+        .handle()
+        .load()
+        .await
+        .unwrap()
+        .tunnels
+        .iter()
+        .map(|tunnel| tunnel.spec.name.to_string())
+        .collect();
     assert_eq!(names, ["web"]);
 }
 
@@ -219,7 +234,10 @@ fn open(path: &Path) -> OpenedStore {
 }
 
 fn names(directory: &TempDir) -> Vec<String> {
-    fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 fn tunnel(name: &str) -> StoredTunnel {

@@ -100,6 +100,7 @@ fn complaint(output: &Output, code: i32, fragments: &[&str]) -> Option<String> {
 async fn port_in_use() -> Result<String> {
     let scene = Scene::start(Config::default()).await?;
     let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    scene.emulator().map_service("db.internal", 5432, holder.local_addr()?);
     let port = holder.local_addr()?.port();
     let line = format!("{ADD} --local {port} --up");
     let output = scene.stctl(&line.split_whitespace().collect::<Vec<_>>()).await?;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1::daemon_service_server::DaemonService;
 use stormtunnel_proto::v1::{
-    GetInfoRequest, GetInfoResponse, SetLogFilterRequest, SetLogFilterResponse, ShutdownRequest, ShutdownResponse,
+    GetInfoRequest, GetInfoResponse, SetLogFilterRequest, SetLogFilterResponse, ShutdownRequest,
+    ShutdownResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -27,7 +28,10 @@ impl DaemonService for DaemonApi {
         Ok(Response::new(self.daemon.info().into()))
     }
 
-    async fn shutdown(&self, _request: Request<ShutdownRequest>) -> Result<Response<ShutdownResponse>, Status> {
+    async fn shutdown(
+        &self,
+        _request: Request<ShutdownRequest>,
+    ) -> Result<Response<ShutdownResponse>, Status> {
         tracing::info!("asked to stop");
         self.daemon.shutdown();
         Ok(Response::new(ShutdownResponse {}))

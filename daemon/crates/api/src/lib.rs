@@ -134,7 +134,9 @@ async fn router(api: Api) -> Result<(Router, HealthReporter), ServeError> {
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", "stormtunnel.v1.TunnelService", "stormtunnel.v1.SettingsService", "stormtunnel.v1.DaemonService"] {
+    for service in
+        ["", "stormtunnel.v1.TunnelService", "stormtunnel.v1.SettingsService", "stormtunnel.v1.DaemonService"]
+    {
         health.set_service_status(service, status).await;
     }
 }

@@ -22,7 +22,9 @@ pub(crate) fn page(tunnels: Vec<Tunnel>, size: u32, token: &str) -> Result<Tunne
         0 => DEFAULT_SIZE,
         size => size.min(MAX_SIZE),
     };
-    let mut rest = tunnels.into_iter().skip_while(|tunnel| after.as_ref().is_some_and(|after| tunnel.spec.name <= *after));
+    let mut rest = tunnels
+        .into_iter()
+        .skip_while(|tunnel| after.as_ref().is_some_and(|after| tunnel.spec.name <= *after));
     let tunnels: Vec<Tunnel> = rest.by_ref().take(size as usize).collect();
     let last = tunnels.last().filter(|_| rest.next().is_some());
     let next_page_token = last.map(|tunnel| format!("{TOKEN_PREFIX}{}", tunnel.spec.name));
@@ -108,7 +110,10 @@ mod tests {
     fn sizes_are_bounded() {
         assert_eq!(page(tunnels(1200), 0, "").unwrap().tunnels.len(), 100);
         assert_eq!(page(tunnels(1200), u32::MAX, "").unwrap().tunnels.len(), 1000);
-        assert_eq!(page(Vec::new(), 5, "").unwrap(), TunnelPage { tunnels: Vec::new(), next_page_token: None });
+        assert_eq!(
+            page(Vec::new(), 5, "").unwrap(),
+            TunnelPage { tunnels: Vec::new(), next_page_token: None }
+        );
     }
 
     #[test]

@@ -35,7 +35,8 @@ impl SettingsService for SettingsApi {
         &self,
         request: Request<UpdateSettingsRequest>,
     ) -> Result<Response<UpdateSettingsResponse>, Status> {
-        let changes = request.into_inner().changes.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        let changes =
+            request.into_inner().changes.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
         let settings = self.settings.update(changes).await.map_err(from_fault)?;
         Ok(Response::new(UpdateSettingsResponse { settings: settings.into_iter().map(Into::into).collect() }))
     }

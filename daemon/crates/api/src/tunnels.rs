@@ -5,7 +5,9 @@ use std::pin::Pin;
 use futures_util::{Stream, StreamExt, stream};
 use stormtunnel_engine::{Change, EngineHandle, TunnelResult, Updated, WatchEvent};
 use stormtunnel_model::{Fault, FaultKind, Revision};
-use stormtunnel_proto::calls::{self, CreateTunnel, TunnelOutcome, UpdateTunnel, UpdatedTunnel, WatchTunnels, WatchUpdate};
+use stormtunnel_proto::calls::{
+    self, CreateTunnel, TunnelOutcome, UpdateTunnel, UpdatedTunnel, WatchTunnels, WatchUpdate,
+};
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1;
 use stormtunnel_proto::v1::tunnel_service_server::TunnelService;
@@ -40,30 +42,45 @@ impl TunnelApi {
 impl TunnelService for TunnelApi {
     type WatchTunnelsStream = Pin<Box<dyn Stream<Item = Result<v1::WatchTunnelsResponse, Status>> + Send>>;
 
-    async fn create_tunnel(&self, request: Request<v1::CreateTunnelRequest>) -> Answer<v1::CreateTunnelResponse> {
+    async fn create_tunnel(
+        &self,
+        request: Request<v1::CreateTunnelRequest>,
+    ) -> Answer<v1::CreateTunnelResponse> {
         let CreateTunnel { request_id, spec, start } = request.into_inner().try_into()?;
         let tunnel = self.engine.create(request_id, spec, start).await.map_err(from_fault)?;
         Ok(Response::new(v1::CreateTunnelResponse { tunnel: Some(tunnel.into()) }))
     }
 
-    async fn update_tunnel(&self, request: Request<v1::UpdateTunnelRequest>) -> Answer<v1::UpdateTunnelResponse> {
+    async fn update_tunnel(
+        &self,
+        request: Request<v1::UpdateTunnelRequest>,
+    ) -> Answer<v1::UpdateTunnelResponse> {
         let UpdateTunnel { tunnel, patch, etag, validate_only } = request.into_inner().try_into()?;
         let updated = self.engine.update(&tunnel, patch, etag, validate_only).await.map_err(from_fault)?;
         let Updated { tunnel, reconnects, rebinds } = updated;
         Ok(Response::new(UpdatedTunnel { tunnel, reconnects, rebinds }.into()))
     }
 
-    async fn delete_tunnels(&self, request: Request<v1::DeleteTunnelsRequest>) -> Answer<v1::DeleteTunnelsResponse> {
+    async fn delete_tunnels(
+        &self,
+        request: Request<v1::DeleteTunnelsRequest>,
+    ) -> Answer<v1::DeleteTunnelsResponse> {
         let results = results(self.engine.delete(request.into_inner().tunnels).await);
         Ok(Response::new(v1::DeleteTunnelsResponse { results }))
     }
 
-    async fn start_tunnels(&self, request: Request<v1::StartTunnelsRequest>) -> Answer<v1::StartTunnelsResponse> {
+    async fn start_tunnels(
+        &self,
+        request: Request<v1::StartTunnelsRequest>,
+    ) -> Answer<v1::StartTunnelsResponse> {
         let results = results(self.engine.start(request.into_inner().tunnels).await);
         Ok(Response::new(v1::StartTunnelsResponse { results }))
     }
 
-    async fn stop_tunnels(&self, request: Request<v1::StopTunnelsRequest>) -> Answer<v1::StopTunnelsResponse> {
+    async fn stop_tunnels(
+        &self,
+        request: Request<v1::StopTunnelsRequest>,
+    ) -> Answer<v1::StopTunnelsResponse> {
         let results = results(self.engine.stop(request.into_inner().tunnels).await);
         Ok(Response::new(v1::StopTunnelsResponse { results }))
     }
@@ -81,13 +98,19 @@ impl TunnelService for TunnelApi {
         Ok(Response::new(v1::GetTunnelResponse { tunnel: Some(tunnel.into()) }))
     }
 
-    async fn list_tunnels(&self, request: Request<v1::ListTunnelsRequest>) -> Answer<v1::ListTunnelsResponse> {
+    async fn list_tunnels(
+        &self,
+        request: Request<v1::ListTunnelsRequest>,
+    ) -> Answer<v1::ListTunnelsResponse> {
         let v1::ListTunnelsRequest { page_size, page_token } = request.into_inner();
         let page = page(self.engine.list(), page_size, &page_token).map_err(from_fault)?;
         Ok(Response::new(page.into()))
     }
 
-    async fn watch_tunnels(&self, request: Request<v1::WatchTunnelsRequest>) -> Answer<Self::WatchTunnelsStream> {
+    async fn watch_tunnels(
+        &self,
+        request: Request<v1::WatchTunnelsRequest>,
+    ) -> Answer<Self::WatchTunnelsStream> {
         let WatchTunnels { since, tunnels } = request.into_inner().into();
         self.check_known(since, &tunnels)?;
         let events = self.engine.watch(since, tunnels).map(|event| Ok(update(event).into()));

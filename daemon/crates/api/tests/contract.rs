@@ -1,5 +1,7 @@
 //! The contract as a client sees it: real gRPC over a real socket, the engine on fake ports.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken expectation is a failed test")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,8 @@ use stormtunnel_engine::ports::PortFuture;
 use stormtunnel_engine::testing::{World, spec};
 use stormtunnel_model::{Epoch, Fault, FaultKind, Intent, RequestId, Timestamp, TunnelSpec, TunnelSpecPatch};
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, SettingChange, SettingState, SettingsState, UpdateTunnel, WatchEvent, WatchTunnels,
+    CreateTunnel, DaemonInfo, SettingChange, SettingState, SettingsState, UpdateTunnel, WatchEvent,
+    WatchTunnels,
 };
 use stormtunnel_proto::v1::tunnel_service_client::TunnelServiceClient;
 use stormtunnel_proto::{CallError, Client, v1};
@@ -36,11 +39,19 @@ const DEADLINE: Duration = Duration::from_secs(20);
 async fn a_tunnel_is_made_once_however_often_it_is_asked_for() {
     let daemon = Daemon::start().await;
     let client = daemon.client().await;
-    let create = |spec: TunnelSpec, id: &str| CreateTunnel { request_id: Some(RequestId(id.to_owned())), spec, start: false };
+    let create = |spec: TunnelSpec, id: &str| CreateTunnel {
+        request_id: Some(RequestId(id.to_owned())),
+        spec,
+        start: false,
+    };
 
     let made = client.create_tunnel(create(spec("db"), "r-1")).await.unwrap();
     assert_eq!((made.spec.clone(), made.intent), (spec("db"), Intent::Stop));
-    assert_eq!(client.create_tunnel(create(spec("db"), "r-1")).await.unwrap().id, made.id, "the same request");
+    assert_eq!(
+        client.create_tunnel(create(spec("db"), "r-1")).await.unwrap().id,
+        made.id,
+        "the same request"
+    );
     assert_eq!(client.create_tunnel(create(spec("db"), "r-2")).await.unwrap().id, made.id, "the same wish");
 
     let other = TunnelSpec { remote: "other.internal:5432".parse().unwrap(), ..spec("db") };
@@ -59,8 +70,14 @@ async fn a_request_that_cannot_be_right_names_its_field() {
     let status = raw.create_tunnel(request).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     let fault = stormtunnel_proto::status::to_fault(&status).expect("typed");
-    assert!(matches!(fault.kind, FaultKind::InvalidArgument { ref field } if field.ends_with("name")), "{fault}");
-    assert_eq!(raw.create_tunnel(v1::CreateTunnelRequest::default()).await.unwrap_err().code(), Code::InvalidArgument);
+    assert!(
+        matches!(fault.kind, FaultKind::InvalidArgument { ref field } if field.ends_with("name")),
+        "{fault}"
+    );
+    assert_eq!(
+        raw.create_tunnel(v1::CreateTunnelRequest::default()).await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
     daemon.stop().await;
 }
 
@@ -71,7 +88,10 @@ async fn several_tunnels_get_one_result_each_in_order() {
     daemon.make(&client, &["a", "b"]).await;
     let names = ["b", "missing", "a"].map(str::to_owned);
     let results = client.start_tunnels(&names).await.unwrap();
-    assert_eq!(results.iter().map(|result| result.requested.as_str()).collect::<Vec<_>>(), ["b", "missing", "a"]);
+    assert_eq!(
+        results.iter().map(|result| result.requested.as_str()).collect::<Vec<_>>(),
+        ["b", "missing", "a"]
+    );
     assert_eq!(results[0].outcome.as_ref().unwrap().intent, Intent::Run);
     let missing = FaultKind::TunnelNotFound { tunnel: "missing".to_owned() };
     assert_eq!(results[1].outcome.as_ref().unwrap_err().kind, missing);
@@ -91,9 +111,13 @@ async fn an_update_says_what_it_does_and_respects_the_etag() {
     daemon.make(&client, &["db"]).await;
     let old = client.tunnel("db").await.unwrap();
     let patch = TunnelSpecPatch { remote: Some("other.internal:1".parse().unwrap()), ..Default::default() };
-    let mut update = UpdateTunnel { tunnel: "db".to_owned(), patch, etag: Some(old.etag), validate_only: true };
+    let mut update =
+        UpdateTunnel { tunnel: "db".to_owned(), patch, etag: Some(old.etag), validate_only: true };
 
-    assert_eq!(client.update_tunnel(update.clone()).await.unwrap().tunnel.spec.remote.to_string(), "other.internal:1");
+    assert_eq!(
+        client.update_tunnel(update.clone()).await.unwrap().tunnel.spec.remote.to_string(),
+        "other.internal:1"
+    );
     assert_eq!(client.tunnel("db").await.unwrap(), old, "nothing was changed");
     update.validate_only = false;
     let updated = client.update_tunnel(update.clone()).await.unwrap();
@@ -108,10 +132,12 @@ async fn lists_come_in_pages() {
     let daemon = Daemon::start().await;
     daemon.make(&daemon.client().await, &["c", "a", "b"]).await;
     let mut raw = TunnelServiceClient::new(daemon.channel().await);
-    let first = raw.list_tunnels(v1::ListTunnelsRequest { page_size: 2, page_token: String::new() }).await.unwrap();
+    let first =
+        raw.list_tunnels(v1::ListTunnelsRequest { page_size: 2, page_token: String::new() }).await.unwrap();
     let v1::ListTunnelsResponse { tunnels, next_page_token } = first.into_inner();
     assert_eq!(names(&tunnels), ["a", "b"]);
-    let second = raw.list_tunnels(v1::ListTunnelsRequest { page_size: 2, page_token: next_page_token }).await.unwrap();
+    let second =
+        raw.list_tunnels(v1::ListTunnelsRequest { page_size: 2, page_token: next_page_token }).await.unwrap();
     assert_eq!(names(&second.get_ref().tunnels), ["c"]);
     assert_eq!(second.get_ref().next_page_token, "");
     daemon.stop().await;
@@ -128,21 +154,31 @@ async fn a_watch_begins_with_a_snapshot_goes_on_and_resumes() {
 
     daemon.make(&client, &["b"]).await;
     let changed = within(watch.next()).await.unwrap().unwrap();
-    assert!(matches!(&changed.event, WatchEvent::Changed(tunnel) if tunnel.spec.name.as_str() == "b"), "{changed:?}");
+    assert!(
+        matches!(&changed.event, WatchEvent::Changed(tunnel) if tunnel.spec.name.as_str() == "b"),
+        "{changed:?}"
+    );
     assert!(changed.revision > snapshot.revision);
     drop(watch);
 
     let since = WatchTunnels { since: Some(snapshot.revision), tunnels: Vec::new() };
     let mut resumed = client.watch_tunnels(since).await.unwrap();
     assert_eq!(within(resumed.next()).await.unwrap().unwrap().event, WatchEvent::Resumed);
-    assert_eq!(within(resumed.next()).await.unwrap().unwrap(), changed, "nothing is lost, nothing comes twice");
+    assert_eq!(
+        within(resumed.next()).await.unwrap().unwrap(),
+        changed,
+        "nothing is lost, nothing comes twice"
+    );
 
     let mut strange = snapshot.revision;
     strange.epoch = Epoch(strange.epoch.0.wrapping_add(1));
     let since = WatchTunnels { since: Some(strange), tunnels: vec!["a".to_owned()] };
     let mut other = client.watch_tunnels(since).await.unwrap();
     let snapshot = within(other.next()).await.unwrap().unwrap();
-    assert!(matches!(&snapshot.event, WatchEvent::Snapshot(tunnels) if tunnels.len() == 1), "another life: {snapshot:?}");
+    assert!(
+        matches!(&snapshot.event, WatchEvent::Snapshot(tunnels) if tunnels.len() == 1),
+        "another life: {snapshot:?}"
+    );
     daemon.stop().await;
 }
 
@@ -199,17 +235,23 @@ async fn health_and_reflection_need_no_proto_files() {
     let mut health = HealthClient::new(daemon.channel().await);
     for service in ["", "stormtunnel.v1.TunnelService"] {
         let request = HealthCheckRequest { service: service.to_owned() };
-        assert_eq!(health.check(request).await.unwrap().get_ref().status(), ServingStatus::Serving, "{service:?}");
+        assert_eq!(
+            health.check(request).await.unwrap().get_ref().status(),
+            ServingStatus::Serving,
+            "{service:?}"
+        );
     }
     let mut reflection = ServerReflectionClient::new(daemon.channel().await);
     let list = MessageRequest::ListServices(String::new());
     let request = ServerReflectionRequest { host: String::new(), message_request: Some(list) };
-    let mut answers = reflection.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+    let mut answers =
+        reflection.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
     let answer = within(answers.next()).await.unwrap().unwrap().message_response;
     let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
     let mut services: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
     services.sort();
-    let expected = ["DaemonService", "SettingsService", "TunnelService"].map(|name| format!("stormtunnel.v1.{name}"));
+    let expected =
+        ["DaemonService", "SettingsService", "TunnelService"].map(|name| format!("stormtunnel.v1.{name}"));
     assert!(expected.iter().all(|name| services.contains(name)), "{services:?}");
     daemon.stop().await;
 }
@@ -253,7 +295,10 @@ impl Daemon {
 
     async fn make(&self, client: &Client, names: &[&str]) {
         for name in names {
-            client.create_tunnel(CreateTunnel { request_id: None, spec: spec(name), start: false }).await.unwrap();
+            client
+                .create_tunnel(CreateTunnel { request_id: None, spec: spec(name), start: false })
+                .await
+                .unwrap();
         }
     }
 
@@ -277,7 +322,9 @@ impl SettingsControl for FakeSettings {
     fn settings(&self, keys: &[String]) -> Result<SettingsState, Fault> {
         match keys.first() {
             Some(key) => Err(Fault::new(FaultKind::InvalidArgument { field: key.clone() }, "unknown")),
-            None => Ok(SettingsState { settings: Vec::new(), path: "/settings.toml".to_owned(), problem: None }),
+            None => {
+                Ok(SettingsState { settings: Vec::new(), path: "/settings.toml".to_owned(), problem: None })
+            }
         }
     }
 
@@ -350,10 +397,9 @@ fn names(tunnels: &[v1::Tunnel]) -> Vec<&str> {
 }
 
 fn fault<T: std::fmt::Debug>(result: Result<T, CallError>) -> Fault {
-    match result.unwrap_err() {
-        CallError::Fault(fault) => fault,
-        error => panic!("no fault: {error}"),
-    }
+    let error = result.unwrap_err();
+    let CallError::Fault(fault) = error else { panic!("no fault: {error}") };
+    fault
 }
 
 async fn within<F: Future>(future: F) -> F::Output {

@@ -347,3 +347,26 @@ async fn a_restart_keeps_the_listener_and_takes_a_new_session() {
     assert_eq!(setup.cloud.open_sessions(), 1);
     setup.shutdown().await;
 }
+
+/// The only test in real time: tasks run on several threads, and whatever locks they share must let them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_threads_and_breaking_channels_disturb_no_byte() {
+    let setup = Setup::new().await;
+    let port = up(&setup.handle, "db").await;
+    let story = async {
+        let transfers = (1..=8).map(|seed| {
+            let network = &setup.world.network;
+            async move { echo(network.connect(port).await.unwrap(), &bytes(100_000, seed)).await }
+        });
+        let breaks = async {
+            for received in [100_000, 300_000, 500_000] {
+                wait_until(&setup.handle, "db", |tunnel| tunnel.status.traffic.received > received).await;
+                setup.cloud.drop_channels().await;
+            }
+        };
+        tokio::join!(futures_util::future::join_all(transfers), breaks);
+    };
+    timeout(Duration::from_secs(60), story).await.expect("nobody waits for nobody");
+    assert_eq!(setup.cloud.started(), 1);
+    setup.shutdown().await;
+}

@@ -14,7 +14,6 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::counters::Counter;
-use crate::gateway::client::Order;
 use crate::gateway::frames;
 use crate::gateway::session::{Session, Side};
 use crate::inject::{Corruption, Direction, FrameKind, LineFaults};
@@ -239,7 +238,7 @@ impl Runner {
         if kind == FrameKind::Data {
             let bytes = u64::try_from(message.payload.len()).unwrap_or(u64::MAX);
             counters.add(names.bytes, bytes);
-            if self.session.relayed(&self.world, bytes) && self.session.order_client(Order::Reset) {
+            if self.session.relayed(&self.world, bytes) {
                 counters.increment(Counter::InjectedClientDrops);
             }
         }

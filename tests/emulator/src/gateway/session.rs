@@ -291,7 +291,8 @@ impl Session {
         }
     }
 
-    /// Notes relayed connection data; true when the client's connection is to be dropped after it.
+    /// Notes relayed connection data; true when the client's connection was ordered to be dropped after it. While there
+    /// is none, a drop that is due waits for the next one.
     pub(crate) fn relayed(&self, world: &World, bytes: u64) -> bool {
         let plan = world.plan().drop_every;
         if plan.times == 0 {
@@ -303,11 +304,12 @@ impl Session {
         }
         drops.bytes += bytes;
         let due = drops.bytes >= plan.bytes && drops.done < plan.times;
-        if due {
+        let dropped = due && self.order_client(Order::Reset);
+        if dropped {
             drops.bytes = 0;
             drops.done += 1;
         }
-        due
+        dropped
     }
 
     pub(crate) fn info(&self) -> SessionInfo {

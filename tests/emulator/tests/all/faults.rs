@@ -203,3 +203,40 @@ async fn control(emulator: &Emulator, method: &str, path: &str, body: &Value) ->
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
 }
+
+#[tokio::test]
+async fn a_paused_agent_speaks_again_when_the_client_does() {
+    let emulator = with_echo(AgentHabits::default()).await;
+    let mut client = up(&emulator).await;
+    emulator.inject(Injection::PauseAgent { session: None });
+    assert_eq!(client.echo(&emulator, &DATA).await, DATA);
+    assert_eq!(emulator.counters().value(Counter::InjectedPauses), 1);
+}
+
+#[tokio::test]
+async fn a_host_that_moved_is_found_only_by_an_agent_that_resolves_again() {
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for resolve_once in [true, false] {
+        let emulator = with_echo(AgentHabits { resolve_once, ..AgentHabits::unpaced() }).await;
+        emulator.map_service("db.vpc", 5432, closed);
+        let mut client = Client::start(&emulator, Some("db.vpc"), 5432).await;
+        client.wait_for(|event| *event == SessionEvent::Up).await;
+        emulator.map_service("db.vpc", 5432, echo_server().await);
+        let stream = client.session.open(now()).unwrap();
+        client.session.write(stream, &mut DATA.clone(), now()).unwrap();
+        let answer = client
+            .wait_for(|event| matches!(event, SessionEvent::Readable(_) | SessionEvent::Reset { .. }))
+            .await;
+        assert_eq!(matches!(answer, SessionEvent::Reset { .. }), resolve_once);
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_dials_all_at_once_serves_several_streams() {
+    let emulator = with_echo(AgentHabits { serial_dialling: false, ..AgentHabits::unpaced() }).await;
+    let mut client = up(&emulator).await;
+    for _ in 0..5 {
+        assert_eq!(client.echo(&emulator, &DATA).await, DATA);
+    }
+    assert_eq!(emulator.counters().value(Counter::AgentDials), 5);
+}

@@ -297,7 +297,7 @@ impl Driver {
                 self.lose_link(Fault::new(FaultKind::Network, detail), now);
             }
             SessionEvent::Ended(end) => {
-                self.steps.push_back(Step::Ended(ending(end, self.was_up, &self.spec)))
+                self.steps.push_back(Step::Ended(ending(end, self.was_up, &self.spec)));
             }
         }
     }

@@ -190,7 +190,7 @@ impl Agent {
             AgentEvent::Readable(stream) => self.serve(stream),
             AgentEvent::Writable(stream) => self.answer(stream),
             AgentEvent::PeerFinished(stream) | AgentEvent::Closed(stream) => {
-                drop(self.streams.remove(&stream))
+                self.streams.remove(&stream);
             }
             AgentEvent::Ended(AgentEnd::Failed { output }) => self.fail_client(output),
             AgentEvent::Ended(AgentEnd::Terminated | AgentEnd::ServiceClosed { .. }) => {}

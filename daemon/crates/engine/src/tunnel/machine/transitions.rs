@@ -114,10 +114,10 @@ impl TunnelMachine {
             }
             Answer::ResumeFailed(_) | Answer::SessionGone => {}
             Answer::ChannelOpened if self.wants_channel(attempt).is_some() => {
-                self.channel_opened(attempt, now)
+                self.channel_opened(attempt, now);
             }
             Answer::ChannelFailed(fault) if self.wants_channel(attempt).is_some() => {
-                self.channel_failed(fault, now)
+                self.channel_failed(fault, now);
             }
             Answer::ChannelOpened | Answer::ChannelFailed(_) => {}
         }
