@@ -110,7 +110,7 @@ impl Stream for PeerStream {
             match stream.peer_cred() {
                 Ok(peer) if peer.uid() == self.uid => return Poll::Ready(Some(Ok(stream))),
                 Ok(peer) => {
-                    tracing::warn!(uid = peer.uid(), pid = ?peer.pid(), "refused a connection of another user")
+                    tracing::warn!(uid = peer.uid(), pid = ?peer.pid(), "refused a connection of another user");
                 }
                 Err(error) => tracing::warn!(%error, "refused a connection whose user is not known"),
             }

@@ -55,7 +55,7 @@ fn bind_all(address: LocalAddress, port: u16) -> Result<Vec<TcpListener>, (Socke
     for _ in 1..PORT_TRIES {
         match &last {
             Err((_, error)) if port == 0 && error.kind() == io::ErrorKind::AddrInUse => {
-                last = bind_once(&ips, port)
+                last = bind_once(&ips, port);
             }
             Ok(_) | Err(_) => break,
         }
@@ -133,7 +133,7 @@ impl TcpLocalListener {
             match ready!(self.poll_any(cx)) {
                 Ok(stream) => return Poll::Ready(stream),
                 Err(error) if is_of_the_connection(&error) => {
-                    tracing::debug!(%error, "a connection was gone before it was accepted")
+                    tracing::debug!(%error, "a connection was gone before it was accepted");
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept local connections; they wait");

@@ -86,7 +86,7 @@ fn collect<T>(
         match row? {
             Ok(value) => values.push(value),
             Err(problem) => {
-                unreadable.push(format!("a row of the database cannot be read and is left alone: {problem}"))
+                unreadable.push(format!("a row of the database cannot be read and is left alone: {problem}"));
             }
         }
     }

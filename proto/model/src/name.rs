@@ -152,7 +152,9 @@ fn check_target(text: &str) -> Result<(), &'static str> {
             Err("an ECS container is \"ecs:<cluster>_<task id>_<runtime id>\"")
         };
     }
-    Err("a target is an instance id (\"i-…\"), a hybrid node (\"mi-…\") or \"ecs:<cluster>_<task id>_<runtime id>\"")
+    Err(
+        "a target is an instance id (\"i-…\"), a hybrid node (\"mi-…\") or \"ecs:<cluster>_<task id>_<runtime id>\"",
+    )
 }
 
 #[cfg(test)]
@@ -188,12 +190,26 @@ mod tests {
     #[test]
     fn regions_have_two_or_three_words_and_a_number() {
         accepts::<Region>(&["eu-west-1", "us-gov-east-1", "cn-north-1", "eusc-de-east-1", "ap-southeast-12"]);
-        refuses::<Region>(&["", "europe", "eu-west", "eu-west-a", "EU-WEST-1", "eu--1", "eu-west-1 ", "eu/west-1"]);
+        refuses::<Region>(&[
+            "",
+            "europe",
+            "eu-west",
+            "eu-west-a",
+            "EU-WEST-1",
+            "eu--1",
+            "eu-west-1 ",
+            "eu/west-1",
+        ]);
     }
 
     #[test]
     fn targets_are_managed_nodes() {
-        accepts::<Target>(&["i-0abcdef1234567890", "i-12345678", "mi-0123456789abcdef0", "ecs:my_cluster_0af_0af-12"]);
+        accepts::<Target>(&[
+            "i-0abcdef1234567890",
+            "i-12345678",
+            "mi-0123456789abcdef0",
+            "ecs:my_cluster_0af_0af-12",
+        ]);
         refuses::<Target>(&["", "i-", "i-xyz", "web", "ecs:cluster_task", "ecs:c_t_", "10.0.0.1"]);
     }
 }

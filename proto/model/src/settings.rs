@@ -215,34 +215,82 @@ macro_rules! text {
 
 /// THE settings table.
 pub static SETTINGS: &[Setting] = &[
-    seconds!("tunnels.connect_timeout", connect_timeout, 10, 120,
-        "how long one attempt to connect may take, from StartSession to Up"),
-    seconds!("tunnels.half_close_grace", half_close_grace, 0, 3600,
-        "how long a connection whose local side finished sending waits for the last remote byte"),
-    seconds!("tunnels.stalled_reader_grace", stalled_reader_grace, 5, 3600,
-        "how long a local application that stopped reading may hold up the other connections"),
-    integer!("tunnels.payload_bytes", payload_bytes, 1024, 32768,
-        "greatest payload of one data message to the agent, in bytes"),
-    integer!("tunnels.message_rate", message_rate, 0, 100_000,
-        "data messages sent per second and session; 0 means no limit (the service is known to end sessions above 1000)"),
-    integer!("tunnels.max_connections", max_connections, 1, 4096,
-        "local connections open at once per tunnel"),
-    integer!("tunnels.max_held_connections", max_held_connections, 0, 1024,
-        "local connections that wait per tunnel while it connects"),
-    text!("aws.default_profile", default_profile, parse_profile,
-        "profile of tunnels that name none"),
-    text!("aws.default_region", default_region, parse_region,
-        "region of tunnels whose profile names none"),
-    text!("aws.endpoint_ssm", endpoint_ssm, parse_api_endpoint,
-        "URL of the SSM endpoint instead of AWS's own (PrivateLink); https, or http to loopback"),
-    text!("aws.endpoint_ssmmessages", endpoint_ssmmessages, parse_channel_endpoint,
-        "URL of the data-channel endpoint instead of AWS's own (PrivateLink); wss, or ws to loopback"),
-    text!("network.ca_bundle", ca_bundle, parse_text,
-        "PEM file with certificate authorities to trust beside the system's"),
-    text!("network.https_proxy", https_proxy, parse_text,
-        "URL of the proxy for AWS endpoints"),
-    text!("network.no_proxy", no_proxy, parse_text,
-        "hosts that are reached without the proxy, separated by commas"),
+    seconds!(
+        "tunnels.connect_timeout",
+        connect_timeout,
+        10,
+        120,
+        "how long one attempt to connect may take, from StartSession to Up"
+    ),
+    seconds!(
+        "tunnels.half_close_grace",
+        half_close_grace,
+        0,
+        3600,
+        "how long a connection whose local side finished sending waits for the last remote byte"
+    ),
+    seconds!(
+        "tunnels.stalled_reader_grace",
+        stalled_reader_grace,
+        5,
+        3600,
+        "how long a local application that stopped reading may hold up the other connections"
+    ),
+    integer!(
+        "tunnels.payload_bytes",
+        payload_bytes,
+        1024,
+        32768,
+        "greatest payload of one data message to the agent, in bytes"
+    ),
+    integer!(
+        "tunnels.message_rate",
+        message_rate,
+        0,
+        100_000,
+        "data messages sent per second and session; 0 means no limit (the service is known to end sessions above 1000)"
+    ),
+    integer!(
+        "tunnels.max_connections",
+        max_connections,
+        1,
+        4096,
+        "local connections open at once per tunnel"
+    ),
+    integer!(
+        "tunnels.max_held_connections",
+        max_held_connections,
+        0,
+        1024,
+        "local connections that wait per tunnel while it connects"
+    ),
+    text!("aws.default_profile", default_profile, parse_profile, "profile of tunnels that name none"),
+    text!("aws.default_region", default_region, parse_region, "region of tunnels whose profile names none"),
+    text!(
+        "aws.endpoint_ssm",
+        endpoint_ssm,
+        parse_api_endpoint,
+        "URL of the SSM endpoint instead of AWS's own (PrivateLink); https, or http to loopback"
+    ),
+    text!(
+        "aws.endpoint_ssmmessages",
+        endpoint_ssmmessages,
+        parse_channel_endpoint,
+        "URL of the data-channel endpoint instead of AWS's own (PrivateLink); wss, or ws to loopback"
+    ),
+    text!(
+        "network.ca_bundle",
+        ca_bundle,
+        parse_text,
+        "PEM file with certificate authorities to trust beside the system's"
+    ),
+    text!("network.https_proxy", https_proxy, parse_text, "URL of the proxy for AWS endpoints"),
+    text!(
+        "network.no_proxy",
+        no_proxy,
+        parse_text,
+        "hosts that are reached without the proxy, separated by commas"
+    ),
     Setting {
         key: "log.filter",
         kind: SettingKind::Text,
@@ -278,7 +326,10 @@ fn parse_channel_endpoint(value: &str) -> Result<String, String> {
 /// An endpoint is reached over TLS, or in the clear on this very machine. Credentials go there.
 fn check_endpoint(value: &str, tls: &str, clear: &str) -> Result<String, String> {
     let rule = || format!("write a URL that begins with {tls}, or with {clear} and a loopback address");
-    let rest = value.strip_prefix(tls).map(|_| true).or_else(|| value.strip_prefix(clear).map(is_loopback_authority));
+    let rest = value
+        .strip_prefix(tls)
+        .map(|_| true)
+        .or_else(|| value.strip_prefix(clear).map(is_loopback_authority));
     if rest == Some(true) { Ok(value.to_owned()) } else { Err(rule()) }
 }
 
@@ -316,7 +367,11 @@ mod tests {
             assert!(setting.assign(&mut settings, &max.to_string()).is_ok());
             let before = settings.clone();
             for outside in [u64::from(max) + 1, u64::from(min).wrapping_sub(1)] {
-                assert!(setting.assign(&mut settings, &outside.to_string()).is_err(), "{} {outside}", setting.key);
+                assert!(
+                    setting.assign(&mut settings, &outside.to_string()).is_err(),
+                    "{} {outside}",
+                    setting.key
+                );
             }
             assert!(setting.assign(&mut settings, "ten").is_err());
             assert_eq!(settings, before, "a refused value changes nothing");
@@ -327,10 +382,14 @@ mod tests {
     fn an_endpoint_in_the_clear_must_be_loopback() {
         let setting = Setting::by_key("aws.endpoint_ssm").unwrap();
         let mut settings = Settings::default();
-        for good in ["https://vpce-1.ssm.eu-west-1.vpce.amazonaws.com", "http://127.0.0.1:4000", "http://[::1]:4000/"] {
+        for good in
+            ["https://vpce-1.ssm.eu-west-1.vpce.amazonaws.com", "http://127.0.0.1:4000", "http://[::1]:4000/"]
+        {
             assert_eq!(setting.assign(&mut settings, good), Ok(()), "{good}");
         }
-        for bad in ["http://10.0.0.1", "ftp://x", "http://localhost.evil.example", "http://127.0.0.1@evil.example/"] {
+        for bad in
+            ["http://10.0.0.1", "ftp://x", "http://localhost.evil.example", "http://127.0.0.1@evil.example/"]
+        {
             assert!(setting.assign(&mut settings, bad).is_err(), "{bad}");
         }
     }

@@ -54,7 +54,8 @@ impl TunnelSpec {
     #[must_use]
     pub fn patched(&self, patch: &TunnelSpecPatch) -> Self {
         let mut spec = self.clone();
-        let TunnelSpecPatch { name, profile, region, target, remote, local, allow_non_loopback } = patch.clone();
+        let TunnelSpecPatch { name, profile, region, target, remote, local, allow_non_loopback } =
+            patch.clone();
         name.into_iter().for_each(|value| spec.name = value);
         profile.into_iter().for_each(|value| spec.profile = value);
         region.into_iter().for_each(|value| spec.region = value);
@@ -124,7 +125,11 @@ mod tests {
 
     #[test]
     fn a_patch_changes_only_what_it_names() {
-        let patch = TunnelSpecPatch { region: Some(None), local: Some(LocalEndpoint::AUTOMATIC), ..Default::default() };
+        let patch = TunnelSpecPatch {
+            region: Some(None),
+            local: Some(LocalEndpoint::AUTOMATIC),
+            ..Default::default()
+        };
         let patched = spec().patched(&patch);
         assert_eq!(patched, TunnelSpec { region: None, local: LocalEndpoint::AUTOMATIC, ..spec() });
         assert!(spec().needs_new_session(&patched));
@@ -133,7 +138,8 @@ mod tests {
 
     #[test]
     fn a_new_name_disturbs_nothing() {
-        let renamed = spec().patched(&TunnelSpecPatch { name: Some("pg".parse().unwrap()), ..Default::default() });
+        let renamed =
+            spec().patched(&TunnelSpecPatch { name: Some("pg".parse().unwrap()), ..Default::default() });
         assert!(!spec().needs_new_session(&renamed));
         assert!(!spec().needs_new_listener(&renamed));
     }

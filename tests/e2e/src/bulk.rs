@@ -141,7 +141,8 @@ impl BulkServer {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let report = report.clone();
-                connections.spawn(async move { drop(report.send(exchange(stream, mine, yours).await).await) });
+                connections
+                    .spawn(async move { drop(report.send(exchange(stream, mine, yours).await).await) });
             }
         });
         Ok(Self { address, reports, _tasks: tasks })

@@ -40,12 +40,28 @@ impl Postgres {
         let user = become_somebody(directory.path())?;
         let data = directory.path().join("data");
         let mut command = user.command(&initdb);
-        command.args(["--auth=trust", "--username=tester", "--no-sync", "--encoding=UTF8", "--locale=C", "--pgdata"]);
+        command.args([
+            "--auth=trust",
+            "--username=tester",
+            "--no-sync",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--pgdata",
+        ]);
         process::run(unlocalised(command.arg(&data)), START).await?.success().context("initdb")?;
         let port = free_port()?;
         let mut command = user.command(&postgres);
         command.arg("-D").arg(&data).arg("-k").arg(directory.path());
-        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off", "-c", "shared_buffers=16MB"]);
+        command.args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "-c",
+            "fsync=off",
+            "-c",
+            "shared_buffers=16MB",
+        ]);
         let ready = "ready to accept connections";
         let service = Service::start(unlocalised(&mut command), ready, START).await?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -62,7 +78,18 @@ impl Postgres {
     #[must_use]
     pub fn psql(&self, port: u16) -> Command {
         let mut command = Command::new(&self.psql);
-        command.args(["-h", "127.0.0.1", "-U", "tester", "-d", "postgres", "-X", "-At", "-v", "ON_ERROR_STOP=1"]);
+        command.args([
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "tester",
+            "-d",
+            "postgres",
+            "-X",
+            "-At",
+            "-v",
+            "ON_ERROR_STOP=1",
+        ]);
         command.args(["-p", &port.to_string()]).env_remove("PGPASSWORD").env("PGCONNECT_TIMEOUT", "20");
         command
     }
@@ -89,7 +116,11 @@ impl User {
             Self::Myself => Command::new(program),
             Self::Other { uid, gid } => {
                 let mut command = Command::new("setpriv");
-                command.args([format!("--reuid={uid}"), format!("--regid={gid}"), "--clear-groups".to_owned()]);
+                command.args([
+                    format!("--reuid={uid}"),
+                    format!("--regid={gid}"),
+                    "--clear-groups".to_owned(),
+                ]);
                 command.arg(program);
                 command
             }
@@ -103,7 +134,8 @@ fn become_somebody(directory: &Path) -> Result<User> {
         return Ok(User::Myself);
     }
     let passwd = std::fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
-    let (uid, gid) = USERS.iter().find_map(|name| ids(&passwd, name)).context("neither postgres nor nobody exists")?;
+    let (uid, gid) =
+        USERS.iter().find_map(|name| ids(&passwd, name)).context("neither postgres nor nobody exists")?;
     std::os::unix::fs::chown(directory, Some(uid), Some(gid))?;
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))?;
     Ok(User::Other { uid, gid })

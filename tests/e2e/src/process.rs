@@ -26,7 +26,13 @@ impl Output {
     /// # Errors
     /// It did not; the text holds all that it wrote.
     pub fn success(self) -> Result<String> {
-        ensure!(self.code == 0, "exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr);
+        ensure!(
+            self.code == 0,
+            "exit code {}\n--- stdout\n{}--- stderr\n{}",
+            self.code,
+            self.stdout,
+            self.stderr
+        );
         Ok(self.stdout)
     }
 }
@@ -157,7 +163,9 @@ pub async fn gone(pid: u32, deadline: Duration) -> Result<()> {
             ticks.tick().await;
         }
     };
-    tokio::time::timeout(deadline, ended).await.with_context(|| format!("process {pid:?} still runs after {deadline:?}"))
+    tokio::time::timeout(deadline, ended)
+        .await
+        .with_context(|| format!("process {pid:?} still runs after {deadline:?}"))
 }
 
 /// One line. Cancelled, it keeps what it has in `line`.
@@ -170,7 +178,10 @@ async fn next_line(reader: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>)
 }
 
 /// Reads on, so that a full pipe never stops the program. Ends with it.
-#[expect(clippy::disallowed_methods, reason = "a test process has no task tracker; the task ends with its program")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test process has no task tracker; the task ends with its program"
+)]
 fn drain(mut reader: impl AsyncRead + Unpin + Send + 'static) {
     tokio::spawn(async move { tokio::io::copy(&mut reader, &mut tokio::io::sink()).await });
 }

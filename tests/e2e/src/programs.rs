@@ -11,7 +11,8 @@ use anyhow::{Result, bail};
 /// It is nowhere and nothing may be skipped (`REQUIRE_ALL`). Without that variable a missing program is `None`, and
 /// standard error names it.
 pub fn find(name: &str) -> Result<Option<PathBuf>> {
-    let found = search_path().chain(hidden_places()).map(|place| place.join(name)).find(|path| path.is_file());
+    let found =
+        search_path().chain(hidden_places()).map(|place| place.join(name)).find(|path| path.is_file());
     match found {
         Some(path) => Ok(Some(path)),
         None => missing(name),
@@ -23,9 +24,14 @@ pub fn find(name: &str) -> Result<Option<PathBuf>> {
 /// # Errors
 /// As [`find`].
 pub fn python_with_grpc() -> Result<Option<PathBuf>> {
-    let python = std::env::var_os("STORMTUNNEL_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
+    let python =
+        std::env::var_os("STORMTUNNEL_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
     let mut probe = Command::new(&python);
-    probe.args(["-c", "import grpc, grpc_reflection"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    probe
+        .args(["-c", "import grpc, grpc_reflection"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     match probe.status() {
         Ok(status) if status.success() => Ok(Some(python)),
         Ok(_) | Err(_) => missing("python3 with grpcio and grpcio-reflection"),
@@ -55,6 +61,7 @@ fn hidden_places() -> impl Iterator<Item = PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut postgres: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
     postgres.sort();
-    let others = ["/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin"].map(|place| Path::new(place).to_owned());
+    let others =
+        ["/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin"].map(|place| Path::new(place).to_owned());
     postgres.into_iter().rev().chain(others)
 }

@@ -29,16 +29,31 @@ impl Redis {
     /// # Errors
     /// It does not start, or it is missing where nothing may be.
     pub async fn start() -> Result<Option<Self>> {
-        let (Some(server), Some(cli)) = (programs::find("redis-server")?, programs::find("redis-cli")?) else {
+        let (Some(server), Some(cli)) = (programs::find("redis-server")?, programs::find("redis-cli")?)
+        else {
             return Ok(None);
         };
         let directory = tempfile::Builder::new().prefix("st-redis-").tempdir()?;
         let port = free_port()?;
         let mut command = Command::new(server);
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.to_string()]);
+        command.args([
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--port",
+            &port.to_string(),
+        ]);
         command.arg("--dir").arg(directory.path());
         let service = Service::start(command, "Ready to accept connections", START).await?;
-        Ok(Some(Self { service, address: SocketAddr::from(([127, 0, 0, 1], port)), cli, _directory: directory }))
+        Ok(Some(Self {
+            service,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            cli,
+            _directory: directory,
+        }))
     }
 
     /// Where it listens.

@@ -143,7 +143,10 @@ impl Scene {
     /// None does.
     pub async fn daemon_pid(&self) -> Result<u32> {
         let status = self.json(&["daemon", "status"]).await?;
-        status["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).with_context(|| format!("no pid: {status}"))
+        status["pid"]
+            .as_u64()
+            .and_then(|pid| u32::try_from(pid).ok())
+            .with_context(|| format!("no pid: {status}"))
     }
 
     /// Fails unless the emulator has no open session left, soon.

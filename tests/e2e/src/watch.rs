@@ -37,11 +37,16 @@ impl Watch {
     ///
     /// # Errors
     /// None does within `deadline`; the text holds what came instead.
-    pub async fn until(&mut self, deadline: Duration, mut reached: impl FnMut(&Value) -> bool) -> Result<Value> {
+    pub async fn until(
+        &mut self,
+        deadline: Duration,
+        mut reached: impl FnMut(&Value) -> bool,
+    ) -> Result<Value> {
         let waiting = async {
             loop {
                 let line = self.lines.next_line().await?.context("the watch has ended")?;
-                let value: Value = serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))?;
+                let value: Value =
+                    serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))?;
                 self.history.push(value.clone());
                 if reached(&value) {
                     return Ok(value);
@@ -58,7 +63,11 @@ impl Watch {
     ///
     /// # Errors
     /// As [`Watch::until`].
-    pub async fn until_tunnel(&mut self, deadline: Duration, reached: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub async fn until_tunnel(
+        &mut self,
+        deadline: Duration,
+        reached: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let line = self.until(deadline, |line| tunnels(line).iter().any(|tunnel| reached(tunnel))).await?;
         tunnels(&line).first().map(|tunnel| (*tunnel).clone()).context("a line without a tunnel")
     }
@@ -76,7 +85,9 @@ impl Watch {
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let kind = |fault: &Value| fault["kind"].as_str().map(ToOwned::to_owned);
-        let of = |tunnel: &Value| kind(&tunnel["status"]["fault"]).or_else(|| kind(&tunnel["status"]["last_fault"]));
+        let of = |tunnel: &Value| {
+            kind(&tunnel["status"]["fault"]).or_else(|| kind(&tunnel["status"]["last_fault"]))
+        };
         let mut faults: Vec<String> = self.history.iter().flat_map(tunnels).filter_map(of).collect();
         faults.dedup();
         faults

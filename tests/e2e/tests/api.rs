@@ -23,7 +23,8 @@ async fn a_repeated_wish_is_granted_once() -> Result<()> {
         local: "auto".parse()?,
         allow_non_loopback: false,
     };
-    let create = CreateTunnel { request_id: Some(RequestId("wish-1".to_owned())), spec: spec.clone(), start: false };
+    let create =
+        CreateTunnel { request_id: Some(RequestId("wish-1".to_owned())), spec: spec.clone(), start: false };
     let first = client.create_tunnel(create.clone()).await?;
     scene.ok(&["tunnel", "edit", "db", "--remote", "other.internal:5432"]).await?;
     // The repeat comes late: it must neither fail nor undo what was done since.
@@ -33,10 +34,13 @@ async fn a_repeated_wish_is_granted_once() -> Result<()> {
 
     let same_name = CreateTunnel { request_id: Some(RequestId("wish-2".to_owned())), ..create };
     match client.create_tunnel(same_name).await {
-        Err(CallError::Fault(fault)) => assert_eq!(fault.kind, FaultKind::TunnelExists { tunnel: "db".to_owned() }),
+        Err(CallError::Fault(fault)) => {
+            assert_eq!(fault.kind, FaultKind::TunnelExists { tunnel: "db".to_owned() })
+        }
         other => panic!("{other:?}"),
     }
-    let names: Vec<String> = client.list_tunnels().await?.iter().map(|tunnel| tunnel.spec.name.to_string()).collect();
+    let names: Vec<String> =
+        client.list_tunnels().await?.iter().map(|tunnel| tunnel.spec.name.to_string()).collect();
     assert_eq!(names, ["db"]);
     Ok(())
 }

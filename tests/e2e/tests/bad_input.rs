@@ -17,7 +17,11 @@ const TABLE: &[Row] = &[
     // Ports.
     ("tunnel add x --target i-0123456789abcdef0 --remote db.internal:0", 2, &["--remote", "1 to 65535"]),
     ("tunnel add x --target i-0123456789abcdef0 --remote 65536", 2, &["--remote", "65536", "1 to 65535"]),
-    ("tunnel add x --target i-0123456789abcdef0 --remote db.internal:abc", 2, &["--remote", "abc", "1 to 65535"]),
+    (
+        "tunnel add x --target i-0123456789abcdef0 --remote db.internal:abc",
+        2,
+        &["--remote", "abc", "1 to 65535"],
+    ),
     ("tunnel add x --target i-0123456789abcdef0 --remote db.internal", 2, &["--remote", "write [HOST:]PORT"]),
     ("{add} --local 65536", 2, &["--local", "65536", "1 to 65535"]),
     ("{add} --local abc", 2, &["--local", "abc", "auto"]),
@@ -44,13 +48,21 @@ const TABLE: &[Row] = &[
     ("status nothere", 6, &["there is no tunnel \"nothere\""]),
     ("watch nothere", 6, &["there is no tunnel \"nothere\""]),
     ("tunnel edit nothere --remote 80", 6, &["there is no tunnel \"nothere\""]),
-    ("tunnel add there --target i-0123456789abcdef0 --remote 81", 7, &["already a tunnel \"there\"", "stctl tunnel edit there"]),
+    (
+        "tunnel add there --target i-0123456789abcdef0 --remote 81",
+        7,
+        &["already a tunnel \"there\"", "stctl tunnel edit there"],
+    ),
     ("tunnel edit there --rename other", 7, &["already a tunnel \"other\"", "choose another name"]),
     ("wait there", 3, &["it is stopped", "stctl up there"]),
     // Settings.
     ("settings get tunnels.speed", 2, &["tunnels.speed", "stctl settings get"]),
     ("settings set tunnels.speed 1", 2, &["tunnels.speed", "stctl settings get"]),
-    ("settings set tunnels.connect_timeout 5", 2, &["tunnels.connect_timeout", "whole seconds from 10 to 120"]),
+    (
+        "settings set tunnels.connect_timeout 5",
+        2,
+        &["tunnels.connect_timeout", "whole seconds from 10 to 120"],
+    ),
     ("settings set tunnels.payload_bytes 100000", 2, &["a whole number from 1024 to 32768"]),
     ("settings set aws.endpoint_ssm http://10.0.0.1", 2, &["https://", "loopback"]),
     ("settings set log.filter stormtunneld=loud", 2, &["log.filter", "loud"]),
@@ -80,7 +92,11 @@ async fn every_mistake_gets_its_exit_code_and_a_sentence() -> Result<()> {
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), TABLE.len(), wrong.join("\n"));
     let others = [port_in_use().await?, unknown_region().await?, nobody_to_reach(&scene).await?];
-    assert_eq!(scene.ok(&["ls", "-o", "name"]).await?, "other\nthere\n", "a refused command changed something");
+    assert_eq!(
+        scene.ok(&["ls", "-o", "name"]).await?,
+        "other\nthere\n",
+        "a refused command changed something"
+    );
     println!("promise main.bad-input: {} command lines, {}", TABLE.len(), others.join(", "));
     Ok(())
 }
@@ -121,7 +137,8 @@ async fn unknown_region() -> Result<String> {
     let scene = Scene::start(Config::default()).await?;
     let line = format!("{ADD} --region eu-west-9 --up");
     let output = scene.stctl(&line.split_whitespace().collect::<Vec<_>>()).await?;
-    let fragments = ["i-0123456789abcdef0 is not connected to Session Manager in eu-west-9", "check instance id, region"];
+    let fragments =
+        ["i-0123456789abcdef0 is not connected to Session Manager in eu-west-9", "check instance id, region"];
     assert_eq!(complaint(&output, 6, &fragments), None, "{output:?}");
     Ok("unknown region".to_owned())
 }
@@ -133,6 +150,10 @@ async fn nobody_to_reach(scene: &Scene) -> Result<String> {
     command.env("STCTL_NO_AUTOSTART", "1");
     let output = stormtunnel_e2e::process::run(command, stormtunnel_e2e::DEADLINE).await?;
     let socket = socket.to_string_lossy();
-    assert_eq!(complaint(&output, 5, &["the daemon is not running", &socket, "stctl daemon run"]), None, "{output:?}");
+    assert_eq!(
+        complaint(&output, 5, &["the daemon is not running", &socket, "stctl daemon run"]),
+        None,
+        "{output:?}"
+    );
     Ok("no daemon".to_owned())
 }

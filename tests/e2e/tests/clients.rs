@@ -36,7 +36,11 @@ async fn python_lists_starts_and_watches_through_reflection_alone() -> Result<()
     let port = scene.port("db").await?;
     assert_eq!(step("up")["listening"][0], format!("127.0.0.1:{port}"));
     local::echo(&mut local::connect(port, DEADLINE).await?, "from python's tunnel\n", DEADLINE).await?;
-    println!("promise main.python: {} services found, listed, started, watched through {} states", step("services")["services"].as_array().map_or(0, Vec::len), states.len());
+    println!(
+        "promise main.python: {} services found, listed, started, watched through {} states",
+        step("services")["services"].as_array().map_or(0, Vec::len),
+        states.len()
+    );
     Ok(())
 }
 
@@ -58,7 +62,11 @@ async fn another_user_is_refused() -> Result<()> {
     std::fs::set_permissions(&stctl, mode(0o755))?;
     let as_other = async |socket: &Path| {
         let mut command = Command::new(&setpriv);
-        command.args([format!("--reuid={OTHER_UID}"), format!("--regid={OTHER_UID}"), "--clear-groups".to_owned()]);
+        command.args([
+            format!("--reuid={OTHER_UID}"),
+            format!("--regid={OTHER_UID}"),
+            "--clear-groups".to_owned(),
+        ]);
         command.arg(&stctl).args(["ls", "--socket"]).arg(socket).current_dir("/");
         command.env("HOME", directory.path()).env("STCTL_NO_AUTOSTART", "1");
         process::run(command, DEADLINE).await
@@ -80,7 +88,9 @@ async fn another_user_is_refused() -> Result<()> {
     assert!(!open.stderr.contains("does not let you connect"), "the modes were to be loose: {}", open.stderr);
 
     assert_eq!(scene.ok(&["ls", "-o", "name"]).await?, "secret-name\n");
-    println!("promise main.other-uid: uid {OTHER_UID} refused by the directory's mode, and with that loosened by the daemon");
+    println!(
+        "promise main.other-uid: uid {OTHER_UID} refused by the directory's mode, and with that loosened by the daemon"
+    );
     Ok(())
 }
 

@@ -28,7 +28,8 @@ async fn dropped_websockets_cost_no_byte_and_no_connection() -> Result<()> {
 
     let start = Instant::now();
     let connection = local::connect(port, DEADLINE).await?;
-    let transfer = async { tokio::try_join!(bulk::exchange(connection, TO_REMOTE, FROM_REMOTE), server.report()) };
+    let transfer =
+        async { tokio::try_join!(bulk::exchange(connection, TO_REMOTE, FROM_REMOTE), server.report()) };
     let counters = scene.emulator().counters();
     let transferred = timeout(BULK_DEADLINE, transfer).await;
     let (here, there) = transferred.with_context(|| format!("{:?}", counters.snapshot()))??;
@@ -91,7 +92,10 @@ async fn a_remote_host_that_cannot_be_reached_is_never_up() -> Result<()> {
     }
     ensure!(slowest < Duration::from_secs(10), "{slowest:?} is too long to wait for a sentence");
     scene.no_session_left(DEADLINE).await?;
-    println!("promise main.unresolvable: never Up in the whole watch, the sentence after at most {} ms", slowest.as_millis());
+    println!(
+        "promise main.unresolvable: never Up in the whole watch, the sentence after at most {} ms",
+        slowest.as_millis()
+    );
     Ok(())
 }
 
@@ -133,7 +137,9 @@ async fn a_peer_that_breaks_the_protocol_costs_its_session_only() -> Result<()> 
     assert_eq!(scene.daemon_pid().await?, pid);
     scene.ok(&["down", "--all"]).await?;
     scene.no_session_left(DEADLINE).await?;
-    println!("promise main.violations: 4 violations: peer_violation and a new session each; wrong digest: {digest}; {url}; one daemon process");
+    println!(
+        "promise main.violations: 4 violations: peer_violation and a new session each; wrong digest: {digest}; {url}; one daemon process"
+    );
     Ok(())
 }
 
@@ -186,7 +192,9 @@ async fn an_offline_agent_is_named_with_the_remedy_and_waited_for() -> Result<()
     scene.add("db", &format!("{HOST}:{PORT}")).await?;
     let up = scene.stctl(&["up", "db"]).await?;
     assert_eq!(up.code, 6, "{up:?}");
-    for fragment in [&format!("{instance} is not connected to Session Manager in eu-central-1"), "SSM agent runs there"] {
+    for fragment in
+        [&format!("{instance} is not connected to Session Manager in eu-central-1"), "SSM agent runs there"]
+    {
         assert!(up.stderr.contains(fragment), "{}", up.stderr);
     }
     scene.emulator().inject(offline(false));
@@ -202,7 +210,9 @@ async fn a_killed_session_is_replaced_and_held_connections_are_served() -> Resul
     let counters = scene.emulator().counters();
     let mut watch = scene.watch("db").await?;
     scene.emulator().inject(Injection::GatewayDown { on: true });
-    scene.emulator().inject(Injection::KillSession { session: None, output: "ended by an administrator".to_owned() });
+    scene
+        .emulator()
+        .inject(Injection::KillSession { session: None, output: "ended by an administrator".to_owned() });
     counters.wait_at_least(Counter::InjectedConnectionsRefused, 1, DEADLINE).await?;
     watch.until_tunnel(DEADLINE, |tunnel| state(tunnel) != "up").await?;
 

@@ -41,7 +41,9 @@ async fn a_tunnel_outlives_the_terminal() -> Result<()> {
     let row = shown.lines().find(|line| line.starts_with("db ")).context(shown.clone())?;
     assert!(row.contains("Up"), "{shown}");
     assert_eq!(scene.daemon_pid().await?, pid);
-    println!("promise main.hangup: the open connection and a new one carry bytes, ls shows Up, the daemon is the same");
+    println!(
+        "promise main.hangup: the open connection and a new one carry bytes, ls shows Up, the daemon is the same"
+    );
     Ok(())
 }
 
@@ -80,7 +82,10 @@ async fn stopped_and_started_the_daemon_has_the_same_tunnels_on_the_same_ports()
     for port in [automatic, fixed] {
         local::echo(&mut local::connect(port, DEADLINE).await?, "again\n", DEADLINE).await?;
     }
-    println!("promise main.restart: two tunnels up again on their ports in {} ms, a stopped one stays stopped", took.as_millis());
+    println!(
+        "promise main.restart: two tunnels up again on their ports in {} ms, a stopped one stays stopped",
+        took.as_millis()
+    );
     Ok(())
 }
 
@@ -131,7 +136,9 @@ async fn no_way_of_ending_leaves_a_session_behind() -> Result<()> {
         // At once: whoever sees the command end may take the network away.
         scene.no_session_left(Duration::ZERO).await.context(name)?;
     }
-    println!("promise main.orphans: down, rm, daemon stop and SIGTERM, 2 sessions and an open connection each: 0 sessions left");
+    println!(
+        "promise main.orphans: down, rm, daemon stop and SIGTERM, 2 sessions and an open connection each: 0 sessions left"
+    );
     Ok(())
 }
 

@@ -34,7 +34,10 @@ async fn curl_fetches_a_document() -> Result<()> {
         process::run(command, DEADLINE).await?.success()?;
         assert_eq!(bulk::digest_of(&std::fs::read(&file)?), bulk::digest_of(&document), "over {host}");
     }
-    println!("promise main.curl: 1 MiB over 127.0.0.1 and over [::1] in {} ms, TLS to AWS", start.elapsed().as_millis());
+    println!(
+        "promise main.curl: 1 MiB over 127.0.0.1 and over [::1] in {} ms, TLS to AWS",
+        start.elapsed().as_millis()
+    );
     scene.ok(&["down", "db"]).await?;
     scene.no_session_left(DEADLINE).await
 }
@@ -57,7 +60,10 @@ async fn psql_reads_and_writes_tables() -> Result<()> {
     let read = psql(port, &copy).await?;
     let reading = start.elapsed();
     assert_eq!(read.len() as u64, ROWS * 100);
-    assert_eq!(bulk::digest_of(read.as_bytes()), bulk::digest_of(psql(postgres.address().port(), &copy).await?.as_bytes()));
+    assert_eq!(
+        bulk::digest_of(read.as_bytes()),
+        bulk::digest_of(psql(postgres.address().port(), &copy).await?.as_bytes())
+    );
 
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("rows");
@@ -66,7 +72,9 @@ async fn psql_reads_and_writes_tables() -> Result<()> {
     let start = Instant::now();
     psql(port, &format!("\\copy copied FROM '{}'", file.display())).await?;
     let writing = start.elapsed();
-    let wrong = format!("SELECT count(*), (SELECT count(*) FROM (SELECT line FROM copied EXCEPT {rows}) AS wrong) FROM copied");
+    let wrong = format!(
+        "SELECT count(*), (SELECT count(*) FROM (SELECT line FROM copied EXCEPT {rows}) AS wrong) FROM copied"
+    );
     assert_eq!(psql(port, &wrong).await?, format!("{ROWS}|0\n"));
     let seconds = [reading, writing].map(|time| format!("{:.1} s", time.as_secs_f64()));
     println!("promise main.psql: SELECT; COPY of 10 MB out in {}, in in {}", seconds[0], seconds[1]);
@@ -89,6 +97,9 @@ async fn redis_cli_sets_and_gets() -> Result<()> {
     let value = hex::encode(bulk::bytes(5, 50_000));
     assert_eq!(ask(&["SET", "key", &value]).await?, "OK\n");
     assert_eq!(ask(&["GET", "key"]).await?, format!("{value}\n"));
-    println!("promise main.redis: PING in {} ms (program start included), SET and GET of 100 kB", ping.as_millis());
+    println!(
+        "promise main.redis: PING in {} ms (program start included), SET and GET of 100 kB",
+        ping.as_millis()
+    );
     redis.stop().await
 }

@@ -31,13 +31,17 @@ async fn a_run_at_trace_shows_no_secret() -> Result<()> {
     }
     shown.push(("the settings file".to_owned(), std::fs::read(scene.sandbox().config_file())?));
     shown.extend(processes(&scene)?);
-    let leaks: Vec<String> = shown.iter().filter_map(|(place, bytes)| secrets.found_in(place, bytes)).collect();
+    let leaks: Vec<String> =
+        shown.iter().filter_map(|(place, bytes)| secrets.found_in(place, bytes)).collect();
     assert!(leaks.is_empty(), "{}", leaks.join("\n"));
 
     let lines = only_ours_below_info(&scene.sandbox().log_file())?;
     println!(
         "promise main.secrets: {} secrets in none of {} places ({} log lines, {} of them below INFO and all ours)",
-        secrets.parts.len(), shown.len(), lines.all, lines.below_info
+        secrets.parts.len(),
+        shown.len(),
+        lines.all,
+        lines.below_info
     );
     Ok(())
 }
@@ -47,7 +51,10 @@ async fn start_with_json_log(scene: &Scene) -> Result<()> {
     let place = scene.sandbox();
     let mut command = Command::new(&place.binaries().stormtunneld);
     command.args(["--detach", "--log-format", "json"]).env_clear().envs(place.environment());
-    ensure!(process::run(command, DEADLINE).await?.success()? == "ready\n", "another daemon runs in a new place");
+    ensure!(
+        process::run(command, DEADLINE).await?.success()? == "ready\n",
+        "another daemon runs in a new place"
+    );
     Ok(())
 }
 
@@ -79,7 +86,12 @@ async fn whole_flow(scene: &Scene) -> Result<Vec<(String, Vec<u8>)>> {
     watch.until_tunnel(DEADLINE, |tunnel| state(tunnel) == "up").await?;
 
     let mut shown = vec![("restart's words".to_owned(), format!("{denied:?}").into_bytes())];
-    for line in [&["ls", "-o", "wide"][..], &["status", "db"], &["tunnel", "show", "db", "-o", "yaml"], &["daemon", "status"]] {
+    for line in [
+        &["ls", "-o", "wide"][..],
+        &["status", "db"],
+        &["tunnel", "show", "db", "-o", "yaml"],
+        &["daemon", "status"],
+    ] {
         shown.push((line.join(" "), scene.ok(line).await?.into_bytes()));
     }
     let history: Vec<String> = watch.history().iter().map(Value::to_string).collect();
@@ -115,15 +127,20 @@ impl Secrets {
         let text = String::from_utf8_lossy(bytes);
         let part = self.parts.iter().find(|part| text.contains(part.as_str()))?;
         let at = text.find(part.as_str()).unwrap_or_default();
-        let before: String = text[..at].chars().rev().take(200).collect::<Vec<_>>().into_iter().rev().collect();
+        let before: String =
+            text[..at].chars().rev().take(200).collect::<Vec<_>>().into_iter().rev().collect();
         Some(format!("{place}: …{before}<a secret>"))
     }
 }
 
 fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
-    let files: Vec<PathBuf> = entries.iter().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
-    ensure!(files.iter().any(|path| path.extension().is_some_and(|end| end == "db")), "no database: {files:?}");
+    let files: Vec<PathBuf> =
+        entries.iter().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    ensure!(
+        files.iter().any(|path| path.extension().is_some_and(|end| end == "db")),
+        "no database: {files:?}"
+    );
     Ok(files)
 }
 
