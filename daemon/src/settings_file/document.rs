@@ -275,10 +275,10 @@ mod tests {
 
     #[test]
     fn misspelt_keys_and_sections_are_problems() {
-        let found = problems("speed = 9\n[tunnels]\nconect_timeout = 60\n[network]\nhttps_proxy = [1]\n");
+        let found = problems("speed = 9\n[tunnels]\nconect_timeout = 60\n[network]\nca_bundle = [1]\n");
         assert!(found[0].starts_with("line 1: \"speed\" is no section"), "{found:?}");
         assert!(found[1].starts_with("line 3: there is no setting \"tunnels.conect_timeout\""), "{found:?}");
-        assert!(found[2].starts_with("line 5: network.https_proxy must be text"), "{found:?}");
+        assert!(found[2].starts_with("line 5: network.ca_bundle must be text"), "{found:?}");
     }
 
     #[test]

@@ -35,10 +35,6 @@ pub struct Settings {
     pub endpoint_ssmmessages: Option<String>,
     /// `network.ca_bundle`
     pub ca_bundle: Option<String>,
-    /// `network.https_proxy`
-    pub https_proxy: Option<String>,
-    /// `network.no_proxy`
-    pub no_proxy: Option<String>,
     /// `log.filter`
     pub log_filter: String,
 }
@@ -58,8 +54,6 @@ impl Default for Settings {
             endpoint_ssm: None,
             endpoint_ssmmessages: None,
             ca_bundle: None,
-            https_proxy: None,
-            no_proxy: None,
             log_filter: "info".to_owned(),
         }
     }
@@ -283,13 +277,6 @@ pub static SETTINGS: &[Setting] = &[
         ca_bundle,
         parse_text,
         "PEM file with certificate authorities to trust beside the system's"
-    ),
-    text!("network.https_proxy", https_proxy, parse_text, "URL of the proxy for AWS endpoints"),
-    text!(
-        "network.no_proxy",
-        no_proxy,
-        parse_text,
-        "hosts that are reached without the proxy, separated by commas"
     ),
     Setting {
         key: "log.filter",

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Context as _, Result};
-use aws_emulator::Config;
+use aws_emulator::{Config, Injection};
 use stormtunnel_e2e::process::Output;
 use stormtunnel_e2e::scene::Scene;
 
@@ -91,7 +91,13 @@ async fn every_mistake_gets_its_exit_code_and_a_sentence() -> Result<()> {
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), TABLE.len(), wrong.join("\n"));
-    let others = [port_in_use().await?, unknown_region().await?, nobody_to_reach(&scene).await?];
+    let others = [
+        port_in_use().await?,
+        unknown_region().await?,
+        offline_agent().await?,
+        no_such_profile().await?,
+        nobody_to_reach(&scene).await?,
+    ];
     assert_eq!(
         scene.ok(&["ls", "-o", "name"]).await?,
         "other\nthere\n",
@@ -141,6 +147,29 @@ async fn unknown_region() -> Result<String> {
         ["i-0123456789abcdef0 is not connected to Session Manager in eu-west-9", "check instance id, region"];
     assert_eq!(complaint(&output, 6, &fragments), None, "{output:?}");
     Ok("unknown region".to_owned())
+}
+
+async fn offline_agent() -> Result<String> {
+    let scene = Scene::start(Config::default()).await?;
+    let instance = scene.emulator().instance().to_owned();
+    scene.emulator().inject(Injection::InstanceOffline { instance, offline: true });
+    let line = format!("{ADD} --up");
+    let output = scene.stctl(&line.split_whitespace().collect::<Vec<_>>()).await?;
+    let fragments = [
+        "i-0123456789abcdef0 is not connected to Session Manager in eu-central-1",
+        "the SSM agent runs there",
+    ];
+    assert_eq!(complaint(&output, 6, &fragments), None, "{output:?}");
+    Ok("agent offline".to_owned())
+}
+
+async fn no_such_profile() -> Result<String> {
+    let scene = Scene::start(Config::default()).await?;
+    let line = format!("{ADD} --profile nobodys --region eu-central-1 --up");
+    let output = scene.stctl(&line.split_whitespace().collect::<Vec<_>>()).await?;
+    let fragments = ["there is no AWS profile \"nobodys\"", "stctl tunnel edit x --profile"];
+    assert_eq!(complaint(&output, 6, &fragments), None, "{output:?}");
+    Ok("no such profile".to_owned())
 }
 
 /// No daemon, and none may be started.

@@ -108,39 +108,42 @@ async fn echoing() -> Result<(Scene, EchoServer, u16)> {
 
 #[tokio::test]
 async fn a_peer_that_breaks_the_protocol_costs_its_session_only() -> Result<()> {
-    const CASES: [(Corruption, &str); 4] = [
-        (Corruption::Garbage, "garbage frame"),
-        (Corruption::TruncatedHeader, "truncated header"),
-        (Corruption::WrongLength, "wrong length"),
-        (Corruption::SmuxViolation, "smux violation"),
+    const CASES: [Corruption; 4] = [
+        Corruption::Garbage,
+        Corruption::TruncatedHeader,
+        Corruption::WrongLength,
+        Corruption::SmuxViolation,
     ];
-    let (scene, _echo, port) = echoing().await?;
-    let pid = scene.daemon_pid().await?;
-    let mut session = session_of(&scene.tunnel("db").await?)?;
-    for (corruption, name) in CASES {
-        let mut watch = scene.watch("db").await?;
-        let mut connection = local::connect(port, DEADLINE).await?;
-        scene.emulator().inject(Injection::Corrupt { corruption });
-        // Some corruptions wait for data to travel. What becomes of this connection is not the question.
-        drop(local::echo(&mut connection, "provoke\n", Duration::from_secs(2)).await);
-        let old = session.clone();
-        let is_new = |tunnel: &Value| state(tunnel) == "up" && session_of(tunnel).is_ok_and(|id| id != old);
-        let up = watch.until_tunnel(DEADLINE, is_new).await.context(name)?;
-        assert!(watch.faults().contains(&"peer_violation".to_owned()), "{name}: {:?}", watch.faults());
-        assert_eq!(up["status"]["last_fault"]["kind"], "peer_violation", "{name}");
-        session = session_of(&up)?;
-        local::echo(&mut local::connect(port, DEADLINE).await?, "again\n", DEADLINE).await.context(name)?;
-        assert_eq!(scene.daemon_pid().await?, pid, "{name}");
+    for corruption in CASES {
+        a_violation_starts_a_new_session(corruption).await.with_context(|| format!("{corruption:?}"))?;
     }
-    let digest = a_wrong_digest_is_sent_again(&scene, port, &session).await?;
-    let url = hostile_stream_urls_are_refused(&scene).await?;
-    assert_eq!(scene.daemon_pid().await?, pid);
-    scene.ok(&["down", "--all"]).await?;
-    scene.no_session_left(DEADLINE).await?;
+    a_wrong_digest_is_sent_again().await?;
+    let urls = hostile_stream_urls_are_refused().await?;
     println!(
-        "promise main.violations: 4 violations: peer_violation and a new session each; wrong digest: {digest}; {url}; one daemon process"
+        "promise main.violations: {} violations and {urls} hostile StreamUrls: peer_violation, a new session, the same \
+         daemon; a wrong digest: sent again on the same session",
+        CASES.len()
     );
     Ok(())
+}
+
+async fn a_violation_starts_a_new_session(corruption: Corruption) -> Result<()> {
+    let (scene, _echo, port) = echoing().await?;
+    let pid = scene.daemon_pid().await?;
+    let old = session_of(&scene.tunnel("db").await?)?;
+    let mut watch = scene.watch("db").await?;
+    let mut connection = local::connect(port, DEADLINE).await?;
+    scene.emulator().inject(Injection::Corrupt { corruption });
+    // Some corruptions wait for data to travel. What becomes of this connection is not the question.
+    drop(local::echo(&mut connection, "provoke\n", Duration::from_secs(2)).await);
+    let is_new = |tunnel: &Value| state(tunnel) == "up" && session_of(tunnel).is_ok_and(|id| id != old);
+    let up = watch.until_tunnel(DEADLINE, is_new).await?;
+    assert_eq!(watch.faults(), ["peer_violation"]);
+    assert_eq!(up["status"]["last_fault"]["kind"], "peer_violation");
+    local::echo(&mut local::connect(port, DEADLINE).await?, "again\n", DEADLINE).await?;
+    assert_eq!(scene.daemon_pid().await?, pid);
+    scene.ok(&["down", "db"]).await?;
+    scene.no_session_left(DEADLINE).await
 }
 
 fn session_of(tunnel: &Value) -> Result<String> {
@@ -148,37 +151,47 @@ fn session_of(tunnel: &Value) -> Result<String> {
 }
 
 /// The message is dropped without an acknowledgement, so that the agent sends it again.
-async fn a_wrong_digest_is_sent_again(scene: &Scene, port: u16, session: &str) -> Result<String> {
+async fn a_wrong_digest_is_sent_again() -> Result<()> {
+    let (scene, _echo, port) = echoing().await?;
     let counters = scene.emulator().counters();
-    let repeated = counters.value(Counter::RepeatedFromAgent);
     let mut connection = local::connect(port, DEADLINE).await?;
     local::echo(&mut connection, "before\n", DEADLINE).await?;
+    let repeated = counters.value(Counter::RepeatedFromAgent);
     scene.emulator().inject(Injection::Corrupt { corruption: Corruption::BadDigest });
     local::echo(&mut connection, "through\n", DEADLINE).await.context("wrong digest")?;
     counters.wait_at_least(Counter::RepeatedFromAgent, repeated + 1, DEADLINE).await?;
-    assert_eq!(session_of(&scene.tunnel("db").await?)?, session, "the session goes on");
-    Ok("sent again, same connection".to_owned())
+    assert_eq!(counters.value(Counter::InjectedCorrupted), 1);
+    assert_eq!(counters.value(Counter::SessionsStarted), 1, "the session goes on");
+    Ok(())
 }
 
-/// The token and a signature would go wherever the URL points.
-async fn hostile_stream_urls_are_refused(scene: &Scene) -> Result<String> {
-    const URLS: [&str; 4] = [
-        "wss://evil.example/v1/data-channel/me?role=publish_subscribe",
-        "ws://ssmmessages.eu-central-1.amazonaws.com/v1/data-channel/me?role=publish_subscribe",
-        "https://127.0.0.1:1/v1/data-channel/me",
-        "not a url",
+/// The token and a signature would go wherever the URL points. Answers how many were tried.
+async fn hostile_stream_urls_are_refused() -> Result<u64> {
+    const URLS: [(&str, &str); 4] = [
+        ("elsewhere", "wss://evil.example/v1/data-channel/me?role=publish_subscribe"),
+        (
+            "in-the-clear",
+            "ws://ssmmessages.eu-central-1.amazonaws.com/v1/data-channel/me?role=publish_subscribe",
+        ),
+        ("other-scheme", "https://127.0.0.1:1/v1/data-channel/me"),
+        ("no-url", "not a url"),
     ];
-    scene.add("hostile", &format!("{HOST}:{PORT}")).await?;
-    for url in URLS {
-        let mut watch = scene.watch("hostile").await?;
+    let (scene, _echo, _port) = echoing().await?;
+    let pid = scene.daemon_pid().await?;
+    for (name, url) in URLS {
+        scene.add(name, &format!("{HOST}:{PORT}")).await?;
+        let mut watch = scene.watch(name).await?;
         scene.emulator().inject(Injection::StreamUrl { url: url.to_owned() });
-        scene.ok(&["up", "hostile", "--no-wait"]).await?;
+        scene.ok(&["up", name, "--no-wait"]).await?;
         watch.until_tunnel(DEADLINE, |tunnel| state(tunnel) == "up").await.context(url)?;
-        assert!(watch.faults().contains(&"peer_violation".to_owned()), "{url}: {:?}", watch.faults());
-        scene.ok(&["down", "hostile"]).await?;
+        assert_eq!(watch.faults(), ["peer_violation"], "{url}");
     }
-    assert_eq!(scene.emulator().counters().value(Counter::InjectedStreamUrls), URLS.len() as u64);
-    Ok(format!("{} hostile StreamUrls refused", URLS.len()))
+    let tried = scene.emulator().counters().value(Counter::InjectedStreamUrls);
+    assert_eq!(tried, URLS.len() as u64);
+    assert_eq!(scene.daemon_pid().await?, pid);
+    scene.ok(&["down", "--all"]).await?;
+    scene.no_session_left(DEADLINE).await?;
+    Ok(tried)
 }
 
 #[tokio::test]

@@ -200,3 +200,35 @@ async fn daemons_live_side_by_side() -> Result<()> {
     assert_eq!(state(&first.tunnel("db").await?), "up");
     Ok(())
 }
+
+#[tokio::test]
+async fn an_edit_disturbs_no_more_than_it_must() -> Result<()> {
+    let (one, other) = (EchoServer::start().await?, EchoServer::start().await?);
+    let (scene, port) = Scene::with_tunnel(Config::default(), one.address()).await?;
+    scene.emulator().map_service("other.internal", PORT, other.address());
+    let counters = scene.emulator().counters();
+    let edit = async |name: &str, words: &[&str]| {
+        let edit = [&["tunnel", "edit", name, "-o", "json"], words].concat();
+        let told: serde_json::Value = serde_json::from_str(&scene.ok(&edit).await?)?;
+        anyhow::Ok((told["reconnects"] == true, told["rebinds"] == true))
+    };
+    let mut connection = local::connect(port, DEADLINE).await?;
+    local::echo(&mut connection, "open\n", DEADLINE).await?;
+
+    assert_eq!(edit("db", &["--remote", "other.internal:5432", "--dry-run"]).await?, (true, false));
+    assert_eq!(edit("db", &["--rename", "pg"]).await?, (false, false));
+    let new_port = local::free_port()?;
+    assert_eq!(edit("pg", &["--local", &new_port.to_string()]).await?, (false, true));
+    scene.ok(&["wait", "pg"]).await?;
+    local::echo(&mut local::connect(new_port, DEADLINE).await?, "new port\n", DEADLINE).await?;
+    assert!(local::connect(port, DEADLINE).await.is_err(), "the old port is still open");
+    local::echo(&mut connection, "the old connection\n", DEADLINE).await?;
+    assert_eq!(counters.value(Counter::SessionsStarted), 1);
+
+    assert_eq!(edit("pg", &["--remote", "other.internal:5432"]).await?, (true, false));
+    scene.ok(&["wait", "pg"]).await?;
+    local::echo(&mut local::connect(new_port, DEADLINE).await?, "new remote\n", DEADLINE).await?;
+    assert_eq!(counters.value(Counter::SessionsStarted), 2);
+    scene.ok(&["tunnel", "rm", "pg"]).await?;
+    scene.no_session_left(Duration::ZERO).await
+}

@@ -86,11 +86,11 @@ impl ClientWriter {
             (Direction::FromAgent, "open") if self.agent_ready => self.listen(line, true),
             (Direction::FromAgent, "closed") => self.listen(line, false),
             (Direction::Note, "drop_conn") if line.note.contains("client") => {
-                self.push(line, Cue::Disconnect)
+                self.push(line, Cue::Disconnect);
             }
             (Direction::Note, "drop_conn") if line.note.contains("agent") => self.listen(line, false),
             (Direction::Note, "drop") if line.note.contains("c2a input_stream_data") => {
-                self.lose_last_write(line)
+                self.lose_last_write(line);
             }
             (Direction::FromClient, "binary") => self.sent_by_client(line),
             (Direction::ToClient, "binary") => self.delivered_to_client(line),
