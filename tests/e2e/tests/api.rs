@@ -39,7 +39,7 @@ async fn a_repeated_wish_is_granted_once() -> Result<()> {
     let same_name = CreateTunnel { request_id: Some(RequestId("wish-2".to_owned())), ..create };
     match client.create_tunnel(same_name).await {
         Err(CallError::Fault(fault)) => {
-            assert_eq!(fault.kind, FaultKind::TunnelExists { tunnel: "db".to_owned() })
+            assert_eq!(fault.kind, FaultKind::TunnelExists { tunnel: "db".to_owned() });
         }
         other => panic!("{other:?}"),
     }
