@@ -32,7 +32,7 @@ const OURS: &[&str] = &["stormtunnel", "stormtunneld", "ssm_session", "smux", "s
 /// Third-party crates that say too much at INFO.
 const TALKATIVE: &[&str] = &["aws_config"];
 
-/// A log of more than this is put aside at the next start, so that two of them are the most that a disk holds.
+/// A log of more than this is put aside at the next start; the one before it goes then. A running daemon's log grows on.
 const ROTATE_ABOVE: u64 = 8 * 1024 * 1024;
 
 /// Logging that cannot begin.

@@ -1,11 +1,13 @@
 //! A place of its own for one daemon: home, socket, state, settings.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -171,13 +173,17 @@ impl Place {
         Ok(stdout)
     }
 
-    /// The process id of this place's daemon, while one holds the lock's file and lives.
+    /// The process id of this place's daemon, while one holds the lock. The file outlives its daemon, and the number
+    /// in it may be a stranger's by then.
     #[must_use]
     pub fn daemon_pid(&self) -> Option<u32> {
-        let text = std::fs::read_to_string(self.state_dir().join("stormtunneld.lock")).ok()?;
-        let pid: i32 = text.lines().next()?.trim().parse().ok()?;
-        test_kill_process(Pid::from_raw(pid)?).ok()?;
-        u32::try_from(pid).ok()
+        let mut lock = std::fs::File::open(self.state_dir().join("stormtunneld.lock")).ok()?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return None;
+        }
+        let mut note = String::new();
+        lock.read_to_string(&mut note).ok()?;
+        note.lines().next()?.trim().parse().ok()
     }
 
     /// Sends the daemon a signal; false when there is no daemon.

@@ -287,6 +287,19 @@ async fn sessions_of_a_crashed_daemon_are_ended() {
     engine.shutdown(BOUND).await;
 }
 
+/// Settings and profile may name another region by the time the session is resumed or ended.
+#[tokio::test(start_paused = true)]
+async fn a_session_is_noted_with_the_region_that_it_was_opened_in() {
+    let world = World::default();
+    let (engine, handle) = start(&world).await;
+    let anywhere = TunnelSpec { region: None, ..spec("db") };
+    handle.create(None, anywhere, true).await.unwrap();
+    let opened_in = |session: &OpenSession| session.scope.region.as_ref().map(ToString::to_string);
+    let pinned = Some("eu-west-1".to_owned());
+    world.store.wait_until(|state| state.open_sessions.iter().map(opened_in).eq([pinned.clone()])).await;
+    engine.shutdown(BOUND).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_tunnels_start_politely() {
     let world = World::default();

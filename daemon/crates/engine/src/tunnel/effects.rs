@@ -41,8 +41,7 @@ impl Effects {
             let started = context.ports.ssm.start_session(&request).await;
             let started = match started {
                 Ok(grant) => {
-                    let SessionRequest { scope, target, .. } = request;
-                    let record = OpenSession { id: grant.id.clone(), scope, target };
+                    let record = record_of(request, &grant);
                     if let Err(fault) = context.ports.store.put_session(record.clone()).await {
                         tracing::warn!(session = %record.id, %fault, "an open session could not be noted");
                     }
@@ -92,6 +91,14 @@ impl Effects {
         // Refused only while the daemon stops, when nobody waits for the answer.
         let _stopping = self.context.tasks.spawn(name, task);
     }
+}
+
+/// Pins the region that the session was opened in: the profile's or the settings' may be another one by the time the
+/// session is resumed or ended.
+fn record_of(request: SessionRequest, grant: &SessionGrant) -> OpenSession {
+    let SessionRequest { scope, target, .. } = request;
+    let scope = AwsScope { region: Some(grant.region.clone()), ..scope };
+    OpenSession { id: grant.id.clone(), scope, target }
 }
 
 /// Undoes what an answer brought that nobody takes any more: a session would stay open at AWS.
