@@ -25,8 +25,9 @@ use crate::world::Environment;
 /// Longest wait for a connection to a socket that exists: the system answers at once unless the daemon hangs.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Longest wait for a daemon to get ready. It opens its database and restores its tunnels first.
-const READY_DEADLINE: Duration = Duration::from_secs(15);
+/// Longest wait for a daemon to get ready. It opens its database and restores its tunnels first; before that it waits up
+/// to 25 s for another one that holds the lock without serving, and then names that one's process: that must be heard.
+const READY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Pauses between attempts to connect to a daemon that another command is starting.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);

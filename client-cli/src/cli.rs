@@ -214,7 +214,7 @@ pub struct EditArgs {
     #[arg(long, conflicts_with = "region")]
     pub no_region: bool,
     /// Whether other machines may connect
-    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub allow_non_loopback: Option<bool>,
     /// Only tell what the change would do
     #[arg(long)]
@@ -422,6 +422,19 @@ mod tests {
         assert_eq!(add.local.to_string(), "127.0.0.2:auto");
         assert!(add.up && !add.allow_non_loopback);
         assert_eq!(cli.globals.profile.unwrap().as_str(), "prod");
+    }
+
+    #[test]
+    fn a_flag_with_an_optional_value_takes_no_name_for_it() {
+        for (line, expected) in [
+            ("stctl tunnel edit --allow-non-loopback db", Some(true)),
+            ("stctl tunnel edit db --allow-non-loopback", Some(true)),
+            ("stctl tunnel edit --allow-non-loopback=false db", Some(false)),
+            ("stctl tunnel edit db", None),
+        ] {
+            let Verb::Tunnel(TunnelVerb::Edit(edit)) = parse(line).unwrap().verb else { panic!("{line}") };
+            assert_eq!((edit.tunnel.as_str(), edit.allow_non_loopback), ("db", expected), "{line}");
+        }
     }
 
     #[test]

@@ -14,7 +14,11 @@ use crate::output::Output;
 use crate::world::{Environment, World};
 
 /// Longest wait for the answer of one call. Stopping and deleting end sessions at AWS first.
-const CALL_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Shortest time that the daemon gets for its first answer, however short a wait the user allows: `--timeout 0` asks how
+/// things are now, which takes a moment.
+pub(crate) const FIRST_ANSWER: Duration = Duration::from_secs(3);
 
 /// What every command has.
 pub(crate) struct Context<'o> {

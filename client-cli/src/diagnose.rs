@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use stormtunnel_model::ExitCode;
 
-use crate::exit::Problem;
+use crate::exit::{END_A_HANGING_DAEMON, Problem};
 
 /// A daemon that cannot be reached.
 #[derive(Debug)]
@@ -84,8 +84,7 @@ impl Unreachable {
             Self::NotAnswering { socket } => (
                 format!("the daemon does not take connections on {}", socket.display()),
                 none,
-                "look at it with `ps -C stormtunneld`; end it with `kill PID` and repeat the command, \
-                 which starts a new one",
+                END_A_HANGING_DAEMON,
             ),
             Self::NotConnected { socket, source } => (
                 format!("the daemon cannot be reached on {}", socket.display()),

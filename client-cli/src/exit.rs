@@ -40,7 +40,7 @@ pub struct Problem {
 pub struct Subject<'a> {
     /// Name of the tunnel: `NAME`.
     pub tunnel: Option<&'a str>,
-    /// Its AWS profile: `PROFILE`.
+    /// Its AWS profile: `PROFILE`. Absent where it is not known, or left to the daemon.
     pub profile: Option<&'a str>,
 }
 
@@ -52,8 +52,8 @@ impl<'a> Subject<'a> {
 
     /// A tunnel.
     pub fn of(tunnel: &'a Tunnel) -> Self {
-        let profile = tunnel.spec.profile.as_ref().map_or("default", |profile| profile.as_str());
-        Self { tunnel: Some(tunnel.spec.name.as_str()), profile: Some(profile) }
+        let profile = tunnel.spec.profile.as_ref().map(|profile| profile.as_str());
+        Self { tunnel: Some(tunnel.spec.name.as_str()), profile }
     }
 }
 
@@ -84,7 +84,7 @@ impl Problem {
             tunnel: None,
             headline: fault.kind.to_string(),
             detail: filled_commands(&fault.detail, subject),
-            remedy: filled(fault.kind.remedy(), subject),
+            remedy: filled_remedy(fault.kind.remedy(), subject),
             note: String::new(),
         }
     }
@@ -94,6 +94,15 @@ impl Problem {
         Self { tunnel: Some(tunnel.spec.name.to_string()), ..Self::of_fault(fault, Subject::of(tunnel)) }
     }
 
+    /// A daemon that said nothing in the time that the user allowed.
+    pub(crate) fn unanswered_in_time() -> Self {
+        Self {
+            exit: ExitCode::Timeout,
+            remedy: END_A_HANGING_DAEMON.to_owned(),
+            ..Self::failure("timeout", "the time ran out; the daemon does not answer")
+        }
+    }
+
     /// A call that failed.
     pub fn of_call(error: &CallError, subject: Subject<'_>) -> Self {
         let unreachable =
@@ -101,9 +110,8 @@ impl Problem {
         match error {
             CallError::Fault(fault) => Self::of_fault(fault, subject),
             CallError::DeadlineExceeded => Self {
-                headline: "the daemon did not answer in time".to_owned(),
-                remedy: "see `stctl daemon status` for its log; `stctl daemon stop` and the next command start it anew"
-                    .to_owned(),
+                headline: "the daemon does not answer".to_owned(),
+                remedy: END_A_HANGING_DAEMON.to_owned(),
                 ..unreachable
             },
             CallError::Disconnected(detail) => Self {
@@ -128,6 +136,20 @@ impl Problem {
                 ..Self::failure("call_failed", error.to_string())
             },
         }
+    }
+}
+
+/// What to do about a daemon that takes connections, or holds its socket, and says nothing. A process that is suspended
+/// reacts to no other signal than the last.
+pub(crate) const END_A_HANGING_DAEMON: &str = "repeat the command when the machine is less busy; if that does not help, \
+     `pgrep stormtunneld` shows the daemon's PID: `kill PID`, or else `kill -9 PID`, ends it, and the next command starts \
+     it anew";
+
+/// A remedy for the case at hand. Which profile the daemon takes for a tunnel without one is not ours to guess.
+fn filled_remedy(remedy: &str, subject: Subject<'_>) -> String {
+    match subject.profile {
+        Some(_) => filled(remedy, subject),
+        None => filled(&remedy.replace(" --profile PROFILE", ""), subject),
     }
 }
 
@@ -226,6 +248,17 @@ mod tests {
             filled(remedy, subject),
             "log in with `aws sso login --profile 'Prod Admin'`, then `stctl restart db`"
         );
+    }
+
+    #[test]
+    fn a_profile_that_is_left_to_the_daemon_is_not_guessed() {
+        let sign_in = Fault::new(FaultKind::SignInNeeded { sign_in: String::new() }, "");
+        let remedy = |profile| Problem::of_fault(&sign_in, Subject { tunnel: Some("db"), profile }).remedy;
+        assert_eq!(
+            remedy(Some("prod")),
+            "log in with `aws sso login --profile prod`; the tunnel goes on by itself"
+        );
+        assert_eq!(remedy(None), "log in with `aws sso login`; the tunnel goes on by itself");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod context;
 mod diagnose;
 pub mod exit;
 mod follow;
+mod lock;
 mod output;
 pub mod render;
 pub mod world;

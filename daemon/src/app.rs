@@ -66,8 +66,13 @@ pub enum AppError {
     #[error("cannot go to the background; use --detach")]
     Background(#[source] std::io::Error),
     /// Another daemon is in the way.
-    #[error("{}", describe(.0))]
-    Held(Holder),
+    #[error("{}", describe(.holder, *.serves))]
+    Held {
+        /// That one.
+        holder: Holder,
+        /// Whether it takes connections on the socket that was wanted.
+        serves: bool,
+    },
     /// Lock or directory.
     #[error(transparent)]
     Instance(#[from] InstanceError),
@@ -109,16 +114,18 @@ impl From<TaskFailed> for AppError {
     }
 }
 
-fn describe(holder: &Holder) -> String {
+fn describe(holder: &Holder, serves: bool) -> String {
     let pid = holder.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-    let socket = holder
-        .socket
-        .as_ref()
-        .map(|socket| format!(", which serves {}", socket.display()))
-        .unwrap_or_default();
+    let socket =
+        holder.socket.as_ref().map(|socket| format!(" for socket {}", socket.display())).unwrap_or_default();
     let lock = holder.lock.display();
+    // A daemon that hangs, or serves elsewhere, does not hear `daemon stop` here.
+    let end = match holder.pid {
+        Some(pid) if !serves => format!("kill {pid}"),
+        Some(_) | None => "stctl daemon stop".to_owned(),
+    };
     format!(
-        "another stormtunneld{pid}{socket}, holds {lock}; stop it with `stctl daemon stop`, \
+        "another stormtunneld{pid}{socket} holds {lock}; stop it with `{end}`, \
          or choose other places with --state-dir and --socket"
     )
 }
@@ -166,7 +173,7 @@ async fn claim(args: &Args, paths: &Paths) -> Result<Option<Instance>, AppError>
             detach::let_go(detach::RUNNING, &null).map_err(AppError::Background)?;
             Ok(None)
         }
-        (Claim::Held(holder), _) => Err(AppError::Held(holder)),
+        (Claim::Held(holder), serves) => Err(AppError::Held { holder, serves }),
     }
 }
 

@@ -1,16 +1,18 @@
 //! `daemon`: the daemon itself. None of these starts one in the background.
 
+use std::path::Path;
 use std::time::Duration;
 
 use stormtunnel_model::ExitCode;
-use stormtunnel_proto::{API_LEVEL, CallError};
+use stormtunnel_proto::{API_LEVEL, CallError, Client};
 use tokio::time::{Instant, interval, timeout_at};
 
 use super::Ending;
-use crate::autostart::become_daemon;
+use crate::autostart::{Unreachable, become_daemon};
 use crate::cli::{DaemonVerb, Format};
-use crate::context::Context;
+use crate::context::{Context, FIRST_ANSWER};
 use crate::exit::{Failure, Problem};
+use crate::lock::{Identity, Lock};
 use crate::render::details;
 use crate::render::views::DaemonView;
 
@@ -46,38 +48,54 @@ async fn status(context: &mut Context<'_>) -> Ending {
 }
 
 async fn stop(context: &mut Context<'_>, timeout: Duration) -> Ending {
-    let deadline = Instant::now() + timeout;
-    let client = match context.running_client().await {
-        Ok(client) => client,
+    let began = Instant::now();
+    let deadline = began + timeout;
+    let known = Identity::of(&context.paths.socket);
+    match context.running_client().await {
+        Ok(client) => ask(&client, deadline.max(began + FIRST_ANSWER)).await?,
+        Err(Unreachable::Stale { socket }) if matches!(Lock::beside(&socket), Lock::Held(_)) => {
+            context.out.note("the daemon is stopping already");
+        }
         Err(absent) if absent.is_absence() => {
             context.out.note("the daemon is not running");
             return Ok(ExitCode::Ok);
         }
         Err(unreachable) => return Err(unreachable.problem().into()),
-    };
-    match client.shutdown().await {
-        // A daemon that is gone before its answer arrives did what it was asked.
-        Ok(()) | Err(CallError::Disconnected(_)) => {}
-        Err(error) => return Err(error.into()),
     }
-    timeout_at(deadline, socket_gone(context)).await.map_err(|_| still_stopping(timeout))?;
+    let socket = &context.paths.socket;
+    timeout_at(deadline, stopped(socket, known)).await.map_err(|_| still_stopping(socket, timeout))?;
     context.out.note("the daemon has stopped");
     Ok(ExitCode::Ok)
 }
 
-/// The daemon removes its socket last, after all sessions have ended.
-async fn socket_gone(context: &Context<'_>) {
+async fn ask(client: &Client, answer_by: Instant) -> Result<(), Failure> {
+    match timeout_at(answer_by, client.shutdown()).await {
+        // A daemon that is gone before its answer arrives did what it was asked.
+        Ok(Ok(()) | Err(CallError::Disconnected(_))) => Ok(()),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(Problem::unanswered_in_time().into()),
+    }
+}
+
+/// The daemon removes its socket last, after all sessions have ended. The next daemon's socket is another one, and a
+/// daemon that was killed meanwhile leaves its socket and no lock.
+async fn stopped(socket: &Path, known: Option<Identity>) {
     let mut ticks = interval(STOP_POLL);
     loop {
         ticks.tick().await;
-        if !context.paths.socket.exists() {
+        let now = Identity::of(socket);
+        if now.is_none() || now != known || Lock::beside(socket) == Lock::Free {
             return;
         }
     }
 }
 
-fn still_stopping(waited: Duration) -> Failure {
-    let headline = format!("the daemon is still stopping after {} s", waited.as_secs());
-    let remedy = "wait and look with `stctl daemon status`, or end it with `kill PID`".to_owned();
+fn still_stopping(socket: &Path, waited: Duration) -> Failure {
+    let headline = format!("the daemon is still stopping after {} s", waited.as_secs_f64());
+    let kill = match Lock::beside(socket) {
+        Lock::Held(Some(pid)) => format!("`kill -9 {pid}`"),
+        Lock::Held(None) | Lock::Free | Lock::Unknown => "`kill -9 PID`".to_owned(),
+    };
+    let remedy = format!("repeat the command to go on waiting, or end it at once with {kill}");
     Problem { exit: ExitCode::Timeout, remedy, ..Problem::failure("timeout", headline) }.into()
 }

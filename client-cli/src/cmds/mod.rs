@@ -9,8 +9,9 @@ mod up;
 mod wait;
 mod watch;
 
-use stormtunnel_model::{ExitCode, Fault, Tunnel};
+use stormtunnel_model::{ExitCode, Fault, FaultKind, Tunnel};
 use stormtunnel_proto::Client;
+use stormtunnel_proto::calls::TunnelOutcome;
 
 use crate::cli::{Format, Selection, Verb};
 use crate::context::Context;
@@ -45,6 +46,21 @@ async fn selected(client: &Client, selection: &Selection) -> Result<Vec<String>,
     } else {
         Ok(without_repeats(&selection.tunnels))
     }
+}
+
+/// The tunnels of a snapshot that a selection means.
+fn chosen(selection: &Selection, tunnels: Vec<Tunnel>) -> Vec<TunnelOutcome> {
+    if selection.all {
+        let outcome =
+            |tunnel: Tunnel| TunnelOutcome { requested: tunnel.spec.name.to_string(), outcome: Ok(tunnel) };
+        return tunnels.into_iter().map(outcome).collect();
+    }
+    let find = |requested: String| {
+        let found = tunnels.iter().find(|tunnel| is_meant(tunnel, &requested)).cloned();
+        let missing = || Fault::new(FaultKind::TunnelNotFound { tunnel: requested.clone() }, "");
+        TunnelOutcome { outcome: found.ok_or_else(missing), requested }
+    };
+    without_repeats(&selection.tunnels).into_iter().map(find).collect()
 }
 
 /// Whether the user means this tunnel, by name or by id.

@@ -7,13 +7,12 @@ use stormtunnel_model::{
 };
 use stormtunnel_proto::calls::{CreateTunnel, TunnelOutcome, UpdateTunnel};
 use stormtunnel_proto::{CallError, Client};
-use tokio::time::Instant;
 
 use super::{Ending, Reporter, conclude, without_repeats};
 use crate::cli::{AddArgs, EditArgs, Format, RmArgs, ShowArgs, TunnelVerb};
 use crate::context::Context;
 use crate::exit::{Failure, Problem, Subject};
-use crate::follow::{Follower, Goal, Progress, Settled};
+use crate::follow::{Follower, Goal, Limit, Progress, Settled};
 use crate::render::views::{TunnelView, UpdateView};
 use crate::render::{details, sentences};
 
@@ -56,7 +55,7 @@ fn request_id() -> Result<RequestId, Failure> {
 
 async fn add_and_follow(context: &mut Context<'_>, client: &Client, create: CreateTunnel) -> Ending {
     let requested = create.spec.name.to_string();
-    let (follower, _) = Follower::subscribe(client, Instant::now() + UP_TIMEOUT).await?;
+    let (follower, _) = Follower::subscribe(client, Limit::Wait(UP_TIMEOUT)).await?;
     let tunnel = client.create_tunnel(create).await.map_err(|error| about(&error, &requested))?;
     let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up };
     let outcomes = vec![TunnelOutcome { requested, outcome: Ok(tunnel) }];

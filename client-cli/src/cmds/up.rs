@@ -1,24 +1,21 @@
 //! `up`, `restart` and `down`: commands that set tunnels on their way and see them arrive.
 
-use std::time::Duration;
-
 use stormtunnel_model::Tunnel;
 use stormtunnel_proto::calls::TunnelOutcome;
 use stormtunnel_proto::{CallError, Client};
-use tokio::time::Instant;
 
-use super::{Ending, Reporter, conclude, selected};
-use crate::cli::{DownArgs, Selection, UpArgs};
+use super::{Ending, Reporter, chosen, conclude, selected};
+use crate::cli::{DownArgs, UpArgs};
 use crate::context::Context;
-use crate::follow::{Follower, Goal, Progress, Settled, Verdict};
+use crate::follow::{Follower, Goal, Limit, Progress, Settled, Verdict};
+use crate::output::Output;
 use crate::render::sentences;
 
-/// What is asked of the daemon.
+/// What is asked of the daemon. Both are answered when they are under way.
 #[derive(Clone, Copy)]
 enum Command {
     Start,
     Restart,
-    Stop,
 }
 
 impl Command {
@@ -26,7 +23,6 @@ impl Command {
         match self {
             Self::Start => client.start_tunnels(names).await,
             Self::Restart => client.restart_tunnels(names).await,
-            Self::Stop => client.stop_tunnels(names).await,
         }
     }
 }
@@ -40,52 +36,55 @@ pub(super) async fn restart(context: &mut Context<'_>, args: &UpArgs) -> Ending 
 }
 
 async fn start(context: &mut Context<'_>, args: &UpArgs, command: Command) -> Ending {
+    let client = context.client().await?;
+    if args.no_wait {
+        let names = selected(&client, &args.selection).await?;
+        tell_if_none(&mut context.out, &names);
+        let outcomes = command.send(&client, &names).await?;
+        return taken(&mut context.out, outcomes, sentences::is_starting);
+    }
+    let (follower, tunnels) = Follower::subscribe(&client, Limit::Wait(args.timeout)).await?;
+    let names = names(&chosen(&args.selection, tunnels));
+    tell_if_none(&mut context.out, &names);
+    let outcomes = follower.answer(command.send(&client, &names)).await?;
     let goal = if args.wait { Goal::UpPatiently } else { Goal::Up };
-    let wait = (!args.no_wait).then_some(Wait { goal, timeout: args.timeout, arrived: sentences::is_up });
-    set_going(context, &args.selection, command, wait, sentences::is_starting).await
+    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up };
+    let settled = follower.follow(outcomes, goal, &mut reporter).await?;
+    conclude(&mut context.out, &settled)
 }
 
 pub(super) async fn down(context: &mut Context<'_>, args: &DownArgs) -> Ending {
-    let wait = Wait { goal: Goal::Stopped, timeout: args.timeout, arrived: sentences::is_stopped };
-    let wait = (!args.no_wait).then_some(wait);
-    set_going(context, &args.selection, Command::Stop, wait, sentences::is_stopping).await
-}
-
-/// What to wait for, for how long, and what to say then.
-struct Wait {
-    goal: Goal,
-    timeout: Duration,
-    arrived: fn(&Tunnel) -> String,
-}
-
-async fn set_going(
-    context: &mut Context<'_>,
-    selection: &Selection,
-    command: Command,
-    wait: Option<Wait>,
-    sent: fn(&Tunnel) -> String,
-) -> Ending {
     let client = context.client().await?;
-    let names = selected(&client, selection).await?;
-    if names.is_empty() {
-        context.out.note("there are no tunnels; `stctl tunnel add` makes one");
+    let limit = if args.no_wait { Limit::Call } else { Limit::Wait(args.timeout) };
+    let (mut follower, tunnels) = Follower::subscribe(&client, limit).await?;
+    let chosen = chosen(&args.selection, tunnels);
+    let names = names(&chosen);
+    tell_if_none(&mut context.out, &names);
+    let outcomes = follower.stop(client.stop_tunnels(&names), chosen).await?;
+    if args.no_wait {
+        return taken(&mut context.out, outcomes, sentences::is_stopping);
     }
-    let settled = match wait {
-        Some(Wait { goal, timeout, arrived }) => {
-            let (follower, _) = Follower::subscribe(&client, Instant::now() + timeout).await?;
-            let outcomes = command.send(&client, &names).await?;
-            let mut reporter = Reporter { out: &mut context.out, success: arrived };
-            follower.follow(outcomes, goal, &mut reporter).await?
-        }
-        None => {
-            let settled: Vec<Settled> =
-                command.send(&client, &names).await?.into_iter().map(Settled::of_command).collect();
-            let mut reporter = Reporter { out: &mut context.out, success: sent };
-            settled.iter().try_for_each(|settled| reporter.settled(settled))?;
-            settled
-        }
-    };
+    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_stopped };
+    let settled = follower.follow(outcomes, Goal::Stopped, &mut reporter).await?;
     conclude(&mut context.out, &settled)
+}
+
+fn names(chosen: &[TunnelOutcome]) -> Vec<String> {
+    chosen.iter().map(|one| one.requested.clone()).collect()
+}
+
+fn tell_if_none(out: &mut Output<'_>, names: &[String]) {
+    if names.is_empty() {
+        out.note("there are no tunnels; `stctl tunnel add` makes one");
+    }
+}
+
+/// Tells that commands were taken, which is all that was asked.
+fn taken(out: &mut Output<'_>, outcomes: Vec<TunnelOutcome>, success: fn(&Tunnel) -> String) -> Ending {
+    let settled: Vec<Settled> = outcomes.into_iter().map(Settled::of_command).collect();
+    let mut reporter = Reporter { out, success };
+    settled.iter().try_for_each(|settled| reporter.settled(settled))?;
+    conclude(out, &settled)
 }
 
 impl Settled {

@@ -3,10 +3,11 @@
 use stormtunnel_model::{Fault, FaultKind, Tunnel};
 use stormtunnel_proto::CallError;
 use stormtunnel_proto::calls::{WatchEvent, WatchTunnels, WatchUpdate};
+use tokio::time::timeout;
 
 use super::{Ending, is_meant, without_repeats};
 use crate::cli::{Format, WatchArgs};
-use crate::context::Context;
+use crate::context::{CALL_DEADLINE, Context};
 use crate::exit::{Failure, Problem, Subject};
 use crate::output::Output;
 use crate::render::{lines, names, views};
@@ -20,7 +21,9 @@ pub(super) async fn run(context: &mut Context<'_>, args: &WatchArgs) -> Ending {
     };
     let told = |error: &CallError| Problem::of_call(error, subject);
     let request = WatchTunnels { since: None, tunnels: tunnels.clone() };
-    let mut watch = client.watch_tunnels(request).await.map_err(|error| told(&error))?;
+    let opened = timeout(CALL_DEADLINE, client.watch_tunnels(request)).await;
+    let opened = opened.unwrap_or(Err(CallError::DeadlineExceeded));
+    let mut watch = opened.map_err(|error| told(&error))?;
     while let Some(update) = watch.next().await.map_err(|error| told(&error))? {
         if let WatchEvent::Snapshot(known) = &update.event {
             check_known(&tunnels, known)?;

@@ -110,6 +110,43 @@ async fn down_waits_until_the_session_has_ended() {
     assert_eq!(ran.code, 124, "{ran:?}");
 }
 
+/// The daemon answers a stop when the session has ended; neither of these is about that.
+#[tokio::test]
+async fn down_leaves_when_it_is_told_to_although_the_session_has_not_ended() {
+    let cases =
+        [("down db web --no-wait", 0), ("down db web --timeout 100ms", 124), ("down --all --timeout 0", 124)];
+    for (line, code) in cases {
+        let tunnels = ["db", "web"].map(|name| running(name, "80", "auto", TunnelState::Up)).to_vec();
+        Fake::beside(tunnels, async |fake: Fake| {
+            fake.hold_stops();
+            fake.plot("db", vec![TunnelState::Stopping]);
+            fake.plot("web", vec![TunnelState::Stopping]);
+            let ran = stctl(fake.socket(), line).await;
+            assert_eq!(ran.code, code, "{ran:?}");
+            assert_eq!(fake.asked(), ["watch ", "stop db web"]);
+            if code == 0 {
+                assert_eq!(ran.out, "db is stopping\nweb is stopping\n");
+            } else {
+                assert!(ran.err.contains("db: the time ran out; it is Stopping"), "{}", ran.err);
+                assert!(ran.err.contains("web: the time ran out"), "{}", ran.err);
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn down_without_waiting_names_what_is_not_there() {
+    Fake::beside(vec![running("db", "80", "auto", TunnelState::Up)], async |fake: Fake| {
+        fake.hold_stops();
+        fake.plot("db", vec![TunnelState::Stopping]);
+        let ran = stctl(fake.socket(), "down db nosuch --no-wait").await;
+        assert_eq!((ran.code, ran.out.as_str()), (6, "db is stopping\n"), "{ran:?}");
+        assert!(ran.err.contains("there is no tunnel \"nosuch\""), "{}", ran.err);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn restart_waits_for_the_new_session() {
     let (ran, asked) = with_db("restart db", vec![TunnelState::Up]).await;
@@ -132,6 +169,8 @@ async fn wait_answers_with_its_documented_codes() {
         Fake::beside(tunnels, async |fake: Fake| {
             let ran = stctl(fake.socket(), "wait db --timeout 100ms").await;
             assert_eq!(ran.code, code, "{state:?}: {ran:?}");
+            let now = stctl(fake.socket(), "wait db --timeout 0").await;
+            assert_eq!(now.code, code, "the first snapshot decides: {state:?}: {now:?}");
             let off = stctl(fake.socket(), "wait off").await;
             assert_eq!(off.code, 3, "{off:?}");
             let unknown = stctl(fake.socket(), "wait nosuch").await;
@@ -391,6 +430,17 @@ async fn daemon_status_and_stop() {
         assert!(!fake.socket().exists());
         let again = stctl(fake.socket(), "daemon stop").await;
         assert_eq!((again.code, again.err.as_str()), (0, "the daemon is not running\n"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn daemon_stop_does_not_wait_for_the_next_daemon() {
+    Fake::beside(Vec::new(), async |fake: Fake| {
+        fake.has_a_successor();
+        let stop = stctl(fake.socket(), "daemon stop --timeout 20s").await;
+        assert_eq!((stop.code, stop.err.as_str()), (0, "the daemon has stopped\n"));
+        assert!(fake.socket().exists());
     })
     .await;
 }

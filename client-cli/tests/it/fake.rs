@@ -43,6 +43,10 @@ struct State {
     asked: Vec<String>,
     /// What every answer of the tunnel service is, if anything.
     refusal: Option<Fault>,
+    /// Stops are accepted and never answered.
+    holds_stops: bool,
+    /// The next daemon takes the place of one that stops at once.
+    successor: bool,
     counter: u64,
 }
 
@@ -62,7 +66,15 @@ impl Fake {
         test: impl AsyncFnOnce(Fake) -> T,
     ) -> T {
         let tunnels = tunnels.into_iter().map(|tunnel| (tunnel.spec.name.to_string(), tunnel)).collect();
-        let state = State { tunnels, plots: BTreeMap::new(), asked: Vec::new(), refusal: None, counter: 0 };
+        let state = State {
+            tunnels,
+            plots: BTreeMap::new(),
+            asked: Vec::new(),
+            refusal: None,
+            holds_stops: false,
+            successor: false,
+            counter: 0,
+        };
         // More than any test publishes.
         let (changes, _) = broadcast::channel(64);
         let fake = Self { state: Arc::new(Mutex::new(state)), changes, socket: socket.to_owned() };
@@ -94,6 +106,16 @@ impl Fake {
     /// Every call about tunnels fails with this.
     pub(crate) fn refuse(&self, fault: Fault) {
         self.lock().refusal = Some(fault);
+    }
+
+    /// Sessions take longer to end than any test waits.
+    pub(crate) fn hold_stops(&self) {
+        self.lock().holds_stops = true;
+    }
+
+    /// When this daemon stops, the next one listens before anybody looks.
+    pub(crate) fn has_a_successor(&self) {
+        self.lock().successor = true;
     }
 
     /// What was asked so far.
@@ -218,6 +240,10 @@ impl TunnelService for Fake {
         let names = request.into_inner().tunnels;
         self.heard(format!("stop {}", names.join(" ")))?;
         let results = self.set_going(&names, Intent::Stop, &TunnelState::Stopping);
+        let holds = self.lock().holds_stops;
+        if holds {
+            std::future::pending::<()>().await;
+        }
         Ok(Response::new(v1::StopTunnelsResponse { results }))
     }
 
@@ -372,6 +398,9 @@ impl DaemonService for Fake {
     ) -> Result<Response<v1::ShutdownResponse>, Status> {
         self.heard("shutdown".to_owned())?;
         std::fs::remove_file(&self.socket).unwrap();
+        if self.lock().successor {
+            drop(UnixListener::bind(&self.socket).unwrap());
+        }
         Ok(Response::new(v1::ShutdownResponse {}))
     }
 

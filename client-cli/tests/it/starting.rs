@@ -12,7 +12,7 @@ use stctl::world::{Terminal, World};
 use stormtunnel_model::ExitCode;
 
 use crate::fake::Fake;
-use crate::support::{now, stctl, stctl_with, stopped};
+use crate::support::{now, patient, stctl, stctl_with, stopped};
 
 /// A daemon of three lines of shell: `$2` is the socket it was told to use.
 fn script(directory: &Path, body: &str) -> PathBuf {
@@ -93,6 +93,95 @@ async fn a_socket_path_that_no_system_takes_is_refused() {
     let ran = stctl(Path::new(&format!("/tmp/{}", "x".repeat(120))), "ls").await;
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("at most"), "{}", ran.err);
+}
+
+/// A suspended daemon: the system takes connections in its place, and nobody answers.
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_hangs_holds_no_wait_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("daemon.sock");
+    let _listening = UnixListener::bind(&socket).unwrap();
+    for line in ["wait db", "up db", "restart db", "down db", "wait --all", "down --all"] {
+        for limit in ["100ms", "0"] {
+            let ran = stctl(&socket, &format!("{line} --timeout {limit}")).await;
+            assert_eq!(ran.code, 124, "{line}: {ran:?}");
+            assert!(ran.err.contains("the daemon does not answer"), "{line}: {ran:?}");
+        }
+    }
+    let stop = stctl(&socket, "daemon stop --timeout 100ms").await;
+    assert_eq!(stop.code, 124, "{stop:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_hangs_is_told_with_the_way_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("daemon.sock");
+    let _listening = UnixListener::bind(&socket).unwrap();
+    for line in
+        ["ls", "status", "tunnel show db", "settings get", "up db --no-wait", "down db --no-wait", "watch"]
+    {
+        let ran = patient(&socket, line).await;
+        assert_eq!(ran.code, 5, "{line}: {ran:?}");
+        assert!(ran.err.contains("the daemon does not answer"), "{line}: {ran:?}");
+        assert!(ran.err.contains("kill -9 PID"), "{line}: {ran:?}");
+    }
+}
+
+/// A daemon that stops takes no connections any more, and its lock is held until its last session has ended.
+fn stopping_daemon(directory: &Path) -> (PathBuf, fs::File) {
+    let socket = directory.join("daemon.sock");
+    drop(UnixListener::bind(&socket).unwrap());
+    let lock = directory.join("daemon.sock.lock");
+    fs::write(&lock, "4711\n").unwrap();
+    let held = fs::File::open(&lock).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    (socket, held)
+}
+
+#[tokio::test]
+async fn a_daemon_that_still_stops_is_not_called_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (socket, held) = stopping_daemon(directory.path());
+    let ran = stctl(&socket, "daemon stop --timeout 100ms").await;
+    assert_eq!(ran.code, 124, "{ran:?}");
+    assert!(
+        ran.err.contains("still stopping after 0.1 s") && ran.err.contains("kill -9 4711"),
+        "{}",
+        ran.err
+    );
+    drop(held);
+    let ran = stctl(&socket, "daemon stop").await;
+    assert_eq!((ran.code, ran.err.as_str()), (0, "the daemon is not running\n"));
+}
+
+/// Lets the lock go once something was said.
+struct LetsGo(Option<fs::File>, Vec<u8>);
+
+impl io::Write for LetsGo {
+    fn write(&mut self, said: &[u8]) -> io::Result<usize> {
+        self.0 = None;
+        self.1.write(said)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_second_stop_waits_for_the_end_of_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let (socket, held) = stopping_daemon(directory.path());
+    let mut err = LetsGo(Some(held), Vec::new());
+    let env = [("STORMTUNNEL_SOCKET", socket.to_str().unwrap()), ("HOME", "/home/u")].into_iter().collect();
+    let mut out = Vec::new();
+    let mut world = World { env, out: &mut out, err: &mut err, terminal: Terminal::default(), clock: now };
+    let code = stctl::run(["stctl", "daemon", "stop"].map(Into::into), &mut world).await;
+    let said = String::from_utf8(err.1).unwrap();
+    assert_eq!(
+        (code, said.as_str()),
+        (ExitCode::Ok, "the daemon is stopping already\nthe daemon has stopped\n")
+    );
 }
 
 /// A reader that has gone, such as `head`.

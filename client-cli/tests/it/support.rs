@@ -33,8 +33,17 @@ pub(crate) async fn stctl(socket: &Path, line: &str) -> Ran {
     stctl_with(socket, &[], line).await
 }
 
+/// The same, with all the time that the command takes by itself.
+pub(crate) async fn patient(socket: &Path, line: &str) -> Ran {
+    within(Duration::from_secs(300), socket, &[], line).await
+}
+
 /// Runs `stctl LINE` with these variables; no daemon is started unless `STCTL_DAEMON` names one.
 pub(crate) async fn stctl_with(socket: &Path, variables: &[(&str, &str)], line: &str) -> Ran {
+    within(Duration::from_secs(30), socket, variables, line).await
+}
+
+async fn within(limit: Duration, socket: &Path, variables: &[(&str, &str)], line: &str) -> Ran {
     let args = std::iter::once("stctl").chain(line.split_whitespace()).map(Into::into);
     let starts = variables.iter().any(|(name, _)| *name == "STCTL_DAEMON");
     let own = [
@@ -47,7 +56,7 @@ pub(crate) async fn stctl_with(socket: &Path, variables: &[(&str, &str)], line: 
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let terminal = Terminal { width: Some(80), out_colour: false, err_colour: false };
     let mut world = World { env, out: &mut out, err: &mut err, terminal, clock: now };
-    let code = tokio::time::timeout(Duration::from_secs(30), stctl::run(args, &mut world)).await;
+    let code = tokio::time::timeout(limit, stctl::run(args, &mut world)).await;
     let code: ExitCode = code.expect("the command ends in time");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ran { code: code as u8, out: text(out), err: text(err) }

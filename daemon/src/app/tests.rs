@@ -104,7 +104,7 @@ async fn the_second_daemon_says_who_is_in_the_way() {
     let state = daemon.paths.state_dir.display().to_string();
     let args = [&["stormtunneld"][..], &flags, &[&state, "--config", "/c.toml"]].concat();
     let error = within(run(&clap::Parser::parse_from(args))).await.unwrap_err();
-    assert!(matches!(error, AppError::Held(_)), "{error}");
+    assert!(matches!(error, AppError::Held { .. }), "{error}");
     let pid = format!("(pid {})", std::process::id());
     assert!(error.to_string().contains(&pid) && error.to_string().contains("stctl daemon stop"), "{error}");
     daemon.stop().await;

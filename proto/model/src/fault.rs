@@ -244,7 +244,8 @@ impl FaultKind {
                 R::FixByUser,
                 G::FailedPrecondition,
                 E::NotFound,
-                "add the profile with `aws configure`, or choose another with `stctl tunnel edit NAME --profile P`",
+                "add the profile with `aws configure`, then `stctl up NAME`, or choose another with \
+                 `stctl tunnel edit NAME --profile P`",
             ),
             Self::CredentialsInvalid { .. } => row(
                 R::FixByUser,
@@ -282,13 +283,15 @@ impl FaultKind {
                 G::FailedPrecondition,
                 E::NotFound,
                 "check the host name; it is resolved on the target, not here; \
-                 correct it with `stctl tunnel edit NAME --remote HOST:PORT`",
+                 correct it with `stctl tunnel edit NAME --remote HOST:PORT`, \
+                 or make the target resolve it, then `stctl up NAME`",
             ),
             Self::RemoteForbidden { .. } => row(
                 R::FixByUser,
                 G::FailedPrecondition,
                 E::PermissionDenied,
-                "choose another remote host: the SSM agent on the target refuses this address",
+                "choose another remote host with `stctl tunnel edit NAME --remote HOST:PORT`: \
+                 the SSM agent on the target refuses this one",
             ),
             Self::AgentUnresponsive => row(
                 R::Retry,
@@ -300,7 +303,7 @@ impl FaultKind {
                 R::FixByUser,
                 G::FailedPrecondition,
                 E::Failure,
-                "update the SSM agent on the target to 3.1.1511.0 or later",
+                "update the SSM agent on the target to 3.1.1511.0 or later, then `stctl up NAME`",
             ),
             Self::LocalReaderStalled => row(
                 R::Retry,

@@ -2,6 +2,9 @@
 //!
 //! Values travel as text (in the settings file, over the API and on the command line) and are parsed here, once.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
+use std::path::Path;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -264,19 +267,20 @@ pub static SETTINGS: &[Setting] = &[
         "aws.endpoint_ssm",
         endpoint_ssm,
         parse_api_endpoint,
-        "URL of the SSM endpoint instead of AWS's own (PrivateLink); https, or http to loopback"
+        "URL of the SSM endpoint instead of AWS's own (PrivateLink): https://HOST[:PORT], or http to loopback"
     ),
     text!(
         "aws.endpoint_ssmmessages",
         endpoint_ssmmessages,
         parse_channel_endpoint,
-        "URL of the data-channel endpoint instead of AWS's own (PrivateLink); wss, or ws to loopback"
+        "URL of the data-channel endpoint instead of AWS's own (PrivateLink): https://HOST[:PORT] or wss, or http \
+         or ws to loopback"
     ),
     text!(
         "network.ca_bundle",
         ca_bundle,
-        parse_text,
-        "PEM file with certificate authorities to trust beside the system's"
+        parse_absolute_path,
+        "absolute path of a PEM file with certificate authorities to trust beside the system's"
     ),
     Setting {
         key: "log.filter",
@@ -298,35 +302,78 @@ fn parse_region(value: &str) -> Result<Region, String> {
     value.parse().map_err(|error: crate::name::InvalidName| error.rule.to_owned())
 }
 
-fn parse_text(value: &str) -> Result<String, String> {
-    Ok(value.to_owned())
+/// The daemon has a working directory of its own, and no shell that would expand `~`.
+fn parse_absolute_path(value: &str) -> Result<String, String> {
+    if Path::new(value).is_absolute() {
+        Ok(value.to_owned())
+    } else {
+        Err("write an absolute path, one that begins with / (~ is not expanded)".to_owned())
+    }
 }
 
+/// What an endpoint looks like, in words.
+pub const ENDPOINT_RULE: &str = "write https://HOST[:PORT], or http:// with a loopback address";
+
 fn parse_api_endpoint(value: &str) -> Result<String, String> {
-    check_endpoint(value, "https://", "http://")
+    check_endpoint(value, &["https://"], &["http://"])
 }
 
 fn parse_channel_endpoint(value: &str) -> Result<String, String> {
-    check_endpoint(value, "wss://", "ws://")
+    check_endpoint(value, &["https://", "wss://"], &["http://", "ws://"])
 }
 
 /// An endpoint is reached over TLS, or in the clear on this very machine. Credentials go there.
-fn check_endpoint(value: &str, tls: &str, clear: &str) -> Result<String, String> {
-    let rule = || format!("write a URL that begins with {tls}, or with {clear} and a loopback address");
-    let rest = value
-        .strip_prefix(tls)
-        .map(|_| true)
-        .or_else(|| value.strip_prefix(clear).map(is_loopback_authority));
-    if rest == Some(true) { Ok(value.to_owned()) } else { Err(rule()) }
+fn check_endpoint(value: &str, tls: &[&str], clear: &[&str]) -> Result<String, String> {
+    let behind = |schemes: &[&str]| schemes.iter().find_map(|scheme| value.strip_prefix(scheme));
+    let usable = match (behind(tls), behind(clear)) {
+        (Some(rest), _) => host_of(rest).is_some(),
+        (None, Some(rest)) => host_of(rest).is_some_and(is_loopback),
+        (None, None) => false,
+    };
+    if usable { Ok(value.to_owned()) } else { Err(ENDPOINT_RULE.to_owned()) }
 }
 
-fn is_loopback_authority(rest: &str) -> bool {
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
+/// The host of `HOST[:PORT][/]`, without brackets; nothing when the text is anything else.
+fn host_of(rest: &str) -> Option<&str> {
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(bracketed) => {
+            let (ip, behind) = bracketed.split_once(']')?;
+            ip.parse::<Ipv6Addr>().ok()?;
+            let port = if behind.is_empty() { None } else { Some(behind.strip_prefix(':')?) };
+            (ip, port)
+        }
+        None => {
+            let (host, port) = authority.split_once(':').map_or((authority, None), |(h, p)| (h, Some(p)));
+            (is_dns_name(host) || host.parse::<Ipv4Addr>().is_ok()).then_some((host, port))?
+        }
     };
-    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+    port.is_none_or(is_port).then_some(host)
+}
+
+fn is_port(port: &str) -> bool {
+    // The parser would take a plus sign.
+    port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<NonZeroU16>().is_ok()
+}
+
+fn is_dns_name(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        !label.is_empty() && label.bytes().all(known) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    host.len() <= 253 && host.split('.').all(is_label) && !ends_in_number(host)
+}
+
+/// URL parsers take such a host for an IPv4 address, in decimal or hexadecimal.
+fn ends_in_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    hex.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        || last.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -379,6 +426,84 @@ mod tests {
         {
             assert!(setting.assign(&mut settings, bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_is_a_scheme_a_host_and_a_port() {
+        let endpoints = ["aws.endpoint_ssm", "aws.endpoint_ssmmessages"];
+        for setting in endpoints.map(|key| Setting::by_key(key).unwrap()) {
+            let mut settings = Settings::default();
+            for good in [
+                "https://vpce.example",
+                "https://vpce.example/",
+                "https://vpce_1.example:8443",
+                "https://10.0.0.5:443",
+                "https://[2001:db8::1]:443/",
+                "http://LOCALHOST:4000",
+                "http://[::1]",
+            ] {
+                assert_eq!(setting.assign(&mut settings, good), Ok(()), "{} {good}", setting.key);
+            }
+            let before = settings.clone();
+            for bad in [
+                "https://",
+                "https:///",
+                "https://:443",
+                "https://x/path",
+                "https://x//",
+                "https://x?y=1",
+                "https://x/?y=1",
+                "https://x#y",
+                "https://user@x",
+                "https://user:secret@x",
+                "https://x:",
+                "https://x:0",
+                "https://x:+1",
+                "https://x:65536",
+                "https://x:443:443",
+                "https://[::1",
+                "https://[::1]443",
+                "https://[x]",
+                "https://::1",
+                "https://a b",
+                "https://a..b",
+                "https://-a",
+                "https://1.2.3.999",
+                "https://x.0x1",
+                "http://",
+                "http://vpce.example",
+            ] {
+                let error = setting.assign(&mut settings, bad).expect_err(bad).to_string();
+                assert!(error.contains("https://HOST") && error.contains("loopback"), "{error}");
+            }
+            assert_eq!(settings, before, "a refused value changes nothing");
+        }
+    }
+
+    #[test]
+    fn the_data_channel_may_be_named_with_either_scheme() {
+        let channel = Setting::by_key("aws.endpoint_ssmmessages").unwrap();
+        let api = Setting::by_key("aws.endpoint_ssm").unwrap();
+        let mut settings = Settings::default();
+        for good in ["https://vpce.example", "wss://vpce.example", "http://127.0.0.1:1", "ws://127.0.0.1:1"] {
+            assert_eq!(channel.assign(&mut settings, good), Ok(()), "{good}");
+        }
+        assert!(channel.assign(&mut settings, "ws://vpce.example").is_err());
+        assert!(api.assign(&mut settings, "wss://vpce.example").is_err());
+    }
+
+    #[test]
+    fn a_ca_bundle_is_found_from_any_directory() {
+        let setting = Setting::by_key("network.ca_bundle").unwrap();
+        let mut settings = Settings::default();
+        assert_eq!(setting.assign(&mut settings, "/etc/ssl/corp.pem"), Ok(()));
+        for bad in ["corp.pem", "./corp.pem", "~/corp.pem"] {
+            let error = setting.assign(&mut settings, bad).expect_err(bad).to_string();
+            assert!(error.contains("absolute path"), "{error}");
+        }
+        assert_eq!(settings.ca_bundle.as_deref(), Some("/etc/ssl/corp.pem"));
+        assert_eq!(setting.assign(&mut settings, ""), Ok(()));
+        assert!(setting.meaning.contains("absolute path"), "{}", setting.meaning);
     }
 
     #[test]

@@ -76,20 +76,8 @@ impl Service {
         let mut said = String::new();
         let (stdout, stderr) = (stdout.context("no standard output")?, stderr.context("no standard error")?);
         let (mut stdout, mut stderr) = (BufReader::new(stdout), BufReader::new(stderr));
-        let (mut out_line, mut err_line) = (Vec::new(), Vec::new());
-        let waiting = async {
-            loop {
-                let line = tokio::select! {
-                    line = next_line(&mut stdout, &mut out_line) => line?,
-                    line = next_line(&mut stderr, &mut err_line) => line?,
-                };
-                said.push_str(&line);
-                if line.contains(ready) {
-                    return Ok::<_, anyhow::Error>(());
-                }
-            }
-        };
-        match tokio::time::timeout(deadline, waiting).await {
+        let hearing = hear(&mut stdout, &mut stderr, ready, &mut said);
+        match tokio::time::timeout(deadline, hearing).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => bail!("{shown} ended ({error:#}); it said:\n{said}"),
             Err(_) => bail!("{shown} not ready within {deadline:?}; it said:\n{said}"),
@@ -168,13 +156,35 @@ pub async fn gone(pid: u32, deadline: Duration) -> Result<()> {
         .with_context(|| format!("process {pid:?} still runs after {deadline:?}"))
 }
 
-/// One line. Cancelled, it keeps what it has in `line`.
-async fn next_line(reader: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> Result<String> {
+/// Collects the lines of both outputs until one contains `ready`.
+async fn hear(
+    stdout: &mut (impl AsyncBufRead + Unpin),
+    stderr: &mut (impl AsyncBufRead + Unpin),
+    ready: &str,
+    said: &mut String,
+) -> Result<()> {
+    let (mut out_line, mut err_line) = (Vec::new(), Vec::new());
+    let (mut out_open, mut err_open) = (true, true);
+    while out_open || err_open {
+        let (line, open) = tokio::select! {
+            line = next_line(stdout, &mut out_line), if out_open => (line?, &mut out_open),
+            line = next_line(stderr, &mut err_line), if err_open => (line?, &mut err_open),
+        };
+        *open = line.is_some();
+        said.extend(line.as_deref());
+        if line.is_some_and(|line| line.contains(ready)) {
+            return Ok(());
+        }
+    }
+    bail!("there is no more to hear")
+}
+
+/// One line, or nothing at the end. Cancelled, it keeps what it has in `line`.
+async fn next_line(reader: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> Result<Option<String>> {
     let read = reader.read_until(b'\n', line).await?;
-    ensure!(read > 0, "end of its output");
     let text = String::from_utf8_lossy(line).into_owned();
     line.clear();
-    Ok(text)
+    Ok((read > 0).then_some(text))
 }
 
 /// Reads on, so that a full pipe never stops the program. Ends with it.

@@ -34,6 +34,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Sign-in and STS calls answer at once or never. A second attempt, on a connection of its own, has to fit into the
+/// 20 s that one fetch of credentials may take.
+const CREDENTIALS_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
+const CREDENTIALS_OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Everything AWS for all tunnels: one client and one set of credentials per profile and region.
 ///
 /// They are made anew when the endpoint, the certificate authorities or the AWS files change, and when AWS refuses
@@ -95,7 +100,7 @@ impl AwsAccess {
         let settings = self.settings();
         let source = endpoint_source(
             (settings.endpoint_ssmmessages.as_deref(), "aws.endpoint_ssmmessages"),
-            (self.environment.endpoint_ssmmessages(), "AWS_ENDPOINT_URL_SSMMESSAGES"),
+            self.environment.endpoint_ssmmessages(),
         );
         let endpoint = source.map(|(url, name)| Endpoint::parse(url, name)).transpose()?;
         ChannelAddress::check(&grant.stream_url, &grant.region, endpoint.as_ref())
@@ -167,6 +172,7 @@ impl AwsAccess {
 
     /// The client of that profile and region.
     pub(crate) async fn client(&self, scope: &AwsScope) -> Result<Arc<ScopedClient>, Fault> {
+        self.environment.check_endpoints()?;
         let settings = self.settings();
         let files = ProfileFiles::read(&self.environment).await?;
         let profile = scope.profile.clone().or_else(|| settings.default_profile.clone());
@@ -176,7 +182,7 @@ impl AwsAccess {
         let region = self.region(scope, profile.as_ref(), &files, &settings)?;
         let source = endpoint_source(
             (settings.endpoint_ssm.as_deref(), "aws.endpoint_ssm"),
-            (self.environment.endpoint_ssm(), "AWS_ENDPOINT_URL"),
+            self.environment.endpoint_ssm(),
         );
         let inputs = Inputs {
             files_stamp: files.stamp(),
@@ -244,23 +250,21 @@ impl AwsAccess {
         endpoint: Option<&Endpoint>,
     ) -> Result<ScopedClient, Fault> {
         let sdk_region = aws_config::Region::new(region.to_string());
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(OPERATION_TIMEOUT)
-            .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(sdk_region.clone())
             .http_client(http.clone())
             .profile_files(files.for_sdk())
-            .timeout_config(timeouts)
+            .timeout_config(timeouts(ATTEMPT_TIMEOUT, OPERATION_TIMEOUT))
             .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
             // `CachedCredentials` keeps them, for the signer as well.
             .identity_cache(IdentityCache::no_cache());
         if let Some(profile) = profile {
             // Not the default chain: there, keys in the environment would beat the profile asked for.
-            let config =
-                ProviderConfig::without_region().with_region(Some(sdk_region)).with_http_client(http);
+            let config = ProviderConfig::without_region()
+                .with_region(Some(sdk_region))
+                .with_http_client(http)
+                .with_timeout_config(timeouts(CREDENTIALS_ATTEMPT_TIMEOUT, CREDENTIALS_OPERATION_TIMEOUT))
+                .with_retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS));
             let provider = ProfileFileCredentialsProvider::builder()
                 .configure(&config)
                 .profile_files(files.for_sdk())
@@ -306,6 +310,14 @@ impl Cache {
     }
 }
 
+fn timeouts(attempt: Duration, operation: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(operation)
+        .build()
+}
+
 fn in_region(scope: &AwsScope, region: &Region) -> AwsScope {
     AwsScope { profile: scope.profile.clone(), region: Some(region.clone()) }
 }
@@ -313,9 +325,9 @@ fn in_region(scope: &AwsScope, region: &Region) -> AwsScope {
 /// The setting, else the variable, each with its name.
 fn endpoint_source<'a>(
     (setting, setting_name): (Option<&'a str>, &'static str),
-    (variable, variable_name): (Option<&'a str>, &'static str),
+    variable: Option<(&'static str, &'a str)>,
 ) -> Option<(&'a str, &'static str)> {
-    setting.map(|url| (url, setting_name)).or_else(|| variable.map(|url| (url, variable_name)))
+    setting.map(|url| (url, setting_name)).or_else(|| variable.map(|(name, url)| (url, name)))
 }
 
 async fn read_bundle(path: &Path, field: &str) -> Result<Vec<u8>, Fault> {

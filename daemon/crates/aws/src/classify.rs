@@ -7,6 +7,9 @@ use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sso::operation::get_role_credentials::GetRoleCredentialsError;
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use stormtunnel_model::{Fault, FaultKind, Region, Target};
 
@@ -157,11 +160,14 @@ pub(crate) fn credentials_fault(error: &CredentialsError, subject: &Subject, sec
     if text.contains(NOT_AUTHORIZED) {
         return denied(&detail, "sts:AssumeRole", detail.clone());
     }
-    if is_unresolved(&text) || text.contains("dispatch failure") || text.contains("request has timed out") {
-        return Fault::new(FaultKind::Network, detail);
-    }
     if CODES.iter().any(|(code, class)| *class == Class::Throttled && text.contains(code)) {
         return Fault::new(FaultKind::Throttled, detail);
+    }
+    if let Some(status) = outage_status(error) {
+        return Fault::new(FaultKind::Network, format!("no credentials because of HTTP {status}: {detail}"));
+    }
+    if is_unresolved(&text) || is_stalled(error) || NO_ANSWER.iter().any(|sign| text.contains(sign)) {
+        return Fault::new(FaultKind::Network, detail);
     }
     match &subject.sign_in {
         // The login is there, but the account or role is not for this user.
@@ -174,6 +180,30 @@ pub(crate) fn credentials_fault(error: &CredentialsError, subject: &Subject, sec
             Fault::new(FaultKind::CredentialsInvalid { profile: subject.profile.clone() }, detail)
         }
     }
+}
+
+/// What the SDK says when no answer came, or not a whole one.
+const NO_ANSWER: [&str; 3] = ["dispatch failure", "request has timed out", "response error"];
+
+/// Whether a provider took too long, at whatever depth of the chain.
+fn is_stalled(error: &CredentialsError) -> bool {
+    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(CredentialsError::ProviderTimedOut(_))))
+}
+
+/// The HTTP status with which sign-in or STS answered, if it says nothing about the credentials.
+fn outage_status(error: &CredentialsError) -> Option<u16> {
+    causes(error).find_map(|cause| {
+        outage::<GetRoleCredentialsError>(cause)
+            .or_else(|| outage::<AssumeRoleError>(cause))
+            .or_else(|| outage::<AssumeRoleWithWebIdentityError>(cause))
+    })
+}
+
+/// An answer without a code is a proxy's; with status 401 it is about credentials all the same.
+fn outage<E: ProvideErrorMetadata + Error + 'static>(cause: &(dyn Error + 'static)) -> Option<u16> {
+    let error: &SdkError<E, HttpResponse> = cause.downcast_ref()?;
+    let status = error.raw_response()?.status().as_u16();
+    (status >= 500 || (error.code().is_none() && status != 401)).then_some(status)
 }
 
 /// What to do where neither the tunnel nor the settings name a profile.

@@ -114,6 +114,19 @@ fn sso_trouble_needs_a_sign_in_and_other_trouble_does_not() {
 }
 
 #[test]
+fn a_stall_is_no_reason_to_sign_in() {
+    let stalled = || CredentialsError::provider_timed_out(std::time::Duration::from_secs(20));
+    for sign_in in [None, Some("corp")] {
+        let kind = |error: &CredentialsError| credentials_fault(error, &subject(sign_in), &[]).kind;
+        assert_eq!(kind(&stalled()), FaultKind::Network);
+        // As the profile chain wraps the errors of what it is made of.
+        assert_eq!(kind(&CredentialsError::provider_error(stalled())), FaultKind::Network);
+        assert_eq!(credentials("response error: unexpected end of file", sign_in), FaultKind::Network);
+        assert_eq!(credentials("request has timed out", sign_in), FaultKind::Network);
+    }
+}
+
+#[test]
 fn a_refused_upgrade_is_told_by_status_and_text() {
     let refused =
         |status, error_type, body| upgrade_fault(status, error_type, body, &subject(None), &[]).kind;

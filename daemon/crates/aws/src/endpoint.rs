@@ -9,6 +9,7 @@ use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
+use stormtunnel_model::settings::ENDPOINT_RULE;
 use stormtunnel_model::{Fault, FaultKind};
 use url::{Host, Url};
 
@@ -27,24 +28,12 @@ impl Endpoint {
     /// Parses and checks the URL found in `source`, which the fault names. `http` and `ws` are one, as are `https`
     /// and `wss`: the variables of AWS tools know only the former.
     pub(crate) fn parse(url: &str, source: &str) -> Result<Self, Fault> {
-        let refused = |why: &str| {
-            let kind = FaultKind::InvalidArgument { field: source.to_owned() };
-            Fault::new(kind, format!("{why}; write https://HOST[:PORT], or http:// with a loopback address"))
-        };
-        let parsed = Url::parse(url).map_err(|_| refused("it is not a URL"))?;
-        let tls = match parsed.scheme() {
-            "https" | "wss" => true,
-            "http" | "ws" => false,
-            _ => return Err(refused("its scheme is neither https nor http")),
-        };
-        let host = parsed.host().ok_or_else(|| refused("it has no host"))?;
-        if !tls && !is_loopback(&host) {
-            return Err(refused("credentials are not sent in the clear to another machine"));
-        }
+        let (parsed, tls) = parse_safe(url, source)?;
+        let host = parsed.host().ok_or_else(|| refused(source, "it has no host"))?;
         let bare =
             matches!(parsed.path(), "" | "/") && parsed.query().is_none() && parsed.fragment().is_none();
         if !bare || !parsed.username().is_empty() || parsed.password().is_some() {
-            return Err(refused("it has more than a scheme, a host and a port"));
+            return Err(refused(source, "it has more than a scheme, a host and a port"));
         }
         let port = parsed.port_or_known_default().unwrap_or(if tls { 443 } else { 80 });
         Ok(Self { tls, host: host.to_string(), port })
@@ -55,6 +44,31 @@ impl Endpoint {
         let scheme = if self.tls { "https" } else { "http" };
         format!("{scheme}://{}:{}", self.host, self.port)
     }
+}
+
+/// Checks an endpoint that the SDK takes by itself: credentials must be safe on the way there. It may have a path.
+pub(crate) fn check_safe(url: &str, source: &str) -> Result<(), Fault> {
+    parse_safe(url, source).map(|_| ())
+}
+
+/// The URL, and whether it is reached over TLS; without, it is on loopback.
+fn parse_safe(url: &str, source: &str) -> Result<(Url, bool), Fault> {
+    let parsed = Url::parse(url).map_err(|_| refused(source, "it is not a URL"))?;
+    let tls = match parsed.scheme() {
+        "https" | "wss" => true,
+        "http" | "ws" => false,
+        _ => return Err(refused(source, "its scheme is neither https nor http")),
+    };
+    let host = parsed.host().ok_or_else(|| refused(source, "it has no host"))?;
+    if !tls && !is_loopback(&host) {
+        return Err(refused(source, "credentials are not sent in the clear to another machine"));
+    }
+    Ok((parsed, tls))
+}
+
+fn refused(source: &str, why: &str) -> Fault {
+    let kind = FaultKind::InvalidArgument { field: source.to_owned() };
+    Fault::new(kind, format!("{why}; {ENDPOINT_RULE}"))
 }
 
 pub(crate) fn is_loopback<S: AsRef<str>>(host: &Host<S>) -> bool {
@@ -108,6 +122,8 @@ impl std::error::Error for ClearEndpoint {}
 
 #[cfg(test)]
 mod tests {
+    use stormtunnel_model::settings::{Setting, Settings};
+
     use super::*;
 
     fn parse(url: &str) -> Result<Endpoint, Fault> {
@@ -121,6 +137,33 @@ mod tests {
         let local = parse("ws://[::1]:4000/").unwrap();
         assert_eq!((local.tls, local.host.as_str(), local.port), (false, "[::1]", 4000));
         assert_eq!(parse("http://localhost:4000").unwrap().api_url(), "http://localhost:4000");
+    }
+
+    #[test]
+    fn what_the_settings_take_can_be_used() {
+        let endpoints = ["aws.endpoint_ssm", "aws.endpoint_ssmmessages"];
+        for url in [
+            "https://",
+            "https:///",
+            "https://:443",
+            "https://x/path",
+            "https://x?y",
+            "https://x:0",
+            "https://1.2.3.999",
+            "https://0x7f.1",
+            "https://x.0x1",
+            "https://a..b",
+            "https://vpce.example:8443/",
+            "wss://[2001:db8::1]",
+            "http://LOCALHOST",
+            "ws://127.0.0.2:1",
+            "http://10.0.0.5",
+        ] {
+            for setting in endpoints.map(|key| Setting::by_key(key).unwrap()) {
+                let taken = setting.assign(&mut Settings::default(), url).is_ok();
+                assert!(!taken || parse(url).is_ok(), "{} {url}", setting.key);
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use stormtunnel_model::Fault;
+
+use crate::endpoint::check_safe;
+
+/// Variables with an endpoint in the place of AWS's own, of the services whose clients are in this process. Those of
+/// other services lead nowhere from here.
+const ENDPOINTS: [&str; 6] = [
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_SSM",
+    "AWS_ENDPOINT_URL_SSMMESSAGES",
+    "AWS_ENDPOINT_URL_SSO",
+    "AWS_ENDPOINT_URL_SSO_OIDC",
+    "AWS_ENDPOINT_URL_STS",
+];
+
 /// Values of the AWS variables. Empty values count as not set.
 ///
 /// Keys (`AWS_ACCESS_KEY_ID` and so on) are not among them: the SDK's default credential chain reads those by itself.
@@ -12,8 +27,7 @@ pub struct AwsEnvironment {
     profile: Option<String>,
     region: Option<String>,
     ca_bundle: Option<PathBuf>,
-    endpoint_ssm: Option<String>,
-    endpoint_ssmmessages: Option<String>,
+    endpoints: Vec<(&'static str, String)>,
 }
 
 impl AwsEnvironment {
@@ -31,8 +45,7 @@ impl AwsEnvironment {
             profile: var("AWS_PROFILE"),
             region: var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION")),
             ca_bundle: var("AWS_CA_BUNDLE").map(|value| expand_home(&value, home.as_deref())),
-            endpoint_ssm: var("AWS_ENDPOINT_URL_SSM").or_else(|| var("AWS_ENDPOINT_URL")),
-            endpoint_ssmmessages: var("AWS_ENDPOINT_URL_SSMMESSAGES"),
+            endpoints: ENDPOINTS.iter().filter_map(|name| var(name).map(|url| (*name, url))).collect(),
         }
     }
 
@@ -61,14 +74,27 @@ impl AwsEnvironment {
         self.ca_bundle.as_deref()
     }
 
-    /// Endpoint of the Session Manager API.
-    pub(crate) fn endpoint_ssm(&self) -> Option<&str> {
-        self.endpoint_ssm.as_deref()
+    /// Endpoint of the Session Manager API, behind the name of its variable.
+    pub(crate) fn endpoint_ssm(&self) -> Option<(&'static str, &str)> {
+        self.endpoint("AWS_ENDPOINT_URL_SSM").or_else(|| self.endpoint("AWS_ENDPOINT_URL"))
     }
 
-    /// Endpoint of data channels. `AWS_ENDPOINT_URL` does not count: it names an API, and the token goes here.
-    pub(crate) fn endpoint_ssmmessages(&self) -> Option<&str> {
-        self.endpoint_ssmmessages.as_deref()
+    /// Endpoint of data channels, behind the name of its variable. `AWS_ENDPOINT_URL` does not count: it names an API, and the token goes here.
+    pub(crate) fn endpoint_ssmmessages(&self) -> Option<(&'static str, &str)> {
+        self.endpoint("AWS_ENDPOINT_URL_SSMMESSAGES")
+    }
+
+    /// Refuses endpoints that would get credentials in the clear. The SDK reads the variables of sign-in and STS by
+    /// itself, so all are checked, and before any of them is used.
+    ///
+    /// # Errors
+    /// [`FaultKind::InvalidArgument`](stormtunnel_model::FaultKind::InvalidArgument) that names the variable.
+    pub(crate) fn check_endpoints(&self) -> Result<(), Fault> {
+        self.endpoints.iter().try_for_each(|(name, url)| check_safe(url, name))
+    }
+
+    fn endpoint(&self, name: &str) -> Option<(&'static str, &str)> {
+        self.endpoints.iter().find(|(known, _)| *known == name).map(|(name, url)| (*name, url.as_str()))
     }
 }
 
@@ -102,9 +128,9 @@ mod tests {
     #[test]
     fn the_general_endpoint_is_for_the_api_only() {
         let both = environment(&[("AWS_ENDPOINT_URL", "https://a"), ("AWS_ENDPOINT_URL_SSM", "https://b")]);
-        assert_eq!(both.endpoint_ssm(), Some("https://b"));
+        assert_eq!(both.endpoint_ssm(), Some(("AWS_ENDPOINT_URL_SSM", "https://b")));
         let general = environment(&[("AWS_ENDPOINT_URL", "https://a")]);
-        assert_eq!(general.endpoint_ssm(), Some("https://a"));
+        assert_eq!(general.endpoint_ssm(), Some(("AWS_ENDPOINT_URL", "https://a")));
         assert_eq!(general.endpoint_ssmmessages(), None);
     }
 }

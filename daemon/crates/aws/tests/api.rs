@@ -374,6 +374,95 @@ async fn endpoints_in_the_clear_are_refused_wherever_they_come_from() {
 }
 
 #[tokio::test]
+async fn a_variable_that_sends_tokens_in_the_clear_is_refused_by_name() {
+    let fixture = Fixture::new().await;
+    let directory = fixture.directory.path();
+    let files = ["config", "credentials"].map(|name| directory.join(name).display().to_string());
+    let outcome = async |variable: &'static str, url: &'static str| {
+        let [config, credentials] = files.clone();
+        let environment = AwsEnvironment::from_vars(move |name| match name {
+            "AWS_CONFIG_FILE" => Some(config.clone()),
+            "AWS_SHARED_CREDENTIALS_FILE" => Some(credentials.clone()),
+            name => (name == variable).then(|| url.to_owned()),
+        });
+        let access = AwsAccess::new(fixture.settings.subscribe(), environment, Arc::new(SystemClock));
+        let started = AwsSsm::new(access).start_session(&request(scope(None, None), "5432")).await;
+        started.map(|grant| grant.id)
+    };
+    for variable in [
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_SSM",
+        "AWS_ENDPOINT_URL_SSMMESSAGES",
+        "AWS_ENDPOINT_URL_SSO",
+        "AWS_ENDPOINT_URL_SSO_OIDC",
+        "AWS_ENDPOINT_URL_STS",
+    ] {
+        let fault = outcome(variable, "http://10.0.0.5").await.expect_err(variable);
+        assert_eq!(fault.kind, FaultKind::InvalidArgument { field: variable.to_owned() }, "{fault}");
+        assert!(fault.detail.contains("write https://"), "{fault}");
+        assert!(fixture.server.requests().is_empty());
+        for good in ["https://vpce.example", "http://127.0.0.1:4000"] {
+            fixture.server.answer(200, GRANTED);
+            assert!(outcome(variable, good).await.is_ok(), "{variable} {good}");
+            fixture.server.requests();
+        }
+    }
+}
+
+/// A profile whose role is had from an STS at `url`.
+fn write_role(directory: &Path, url: &str) {
+    let role = "role_arn = arn:aws:iam::123456789012:role/Dev\nsource_profile = prod\n";
+    let profiles = format!("[profile prod]\n[profile role]\nregion = eu-west-1\n{role}services = local\n");
+    write_config(directory, &format!("{profiles}[services local]\nsts =\n  endpoint_url = {url}\n"));
+}
+
+#[tokio::test]
+async fn an_outage_of_sts_is_no_fault_of_the_credentials() {
+    let fixture = Fixture::new().await;
+    write_role(fixture.directory.path(), &fixture.server.url);
+    let error = |code: &str| {
+        format!("<ErrorResponse><Error><Code>{code}</Code><Message>Sorry.</Message></Error></ErrorResponse>")
+    };
+    let invalid = FaultKind::CredentialsInvalid { profile: "role".to_owned() };
+    for (status, body, kind) in [
+        (500, error("InternalFailure"), FaultKind::Network),
+        (503, error("ServiceUnavailable"), FaultKind::Network),
+        (503, "<html>upstream</html>".to_owned(), FaultKind::Network),
+        (403, "<html>blocked by the corporate proxy</html>".to_owned(), FaultKind::Network),
+        (403, error("InvalidClientTokenId"), invalid),
+    ] {
+        for _ in 0..3 {
+            fixture.server.answer(status, &body);
+        }
+        let fault = fixture.start_fault(scope(Some("role"), None)).await;
+        assert_eq!(fault.kind, kind, "{status} {body}: {fault}");
+        let sent = fixture.server.requests();
+        assert!(sent.iter().all(|request| request.contains("Action=AssumeRole")), "{sent:?}");
+        fixture.server.answers.lock().unwrap().clear();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_swallows_everything_is_given_up_before_the_fetch() {
+    let fixture = Fixture::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    write_role(fixture.directory.path(), &format!("http://{}", listener.local_addr().unwrap()));
+    let swallow = async {
+        let mut held = Vec::new();
+        while let Ok((socket, _)) = listener.accept().await {
+            held.push(socket);
+        }
+    };
+    let began = tokio::time::Instant::now();
+    let fault = tokio::select! {
+        fault = fixture.start_fault(scope(Some("role"), None)) => fault,
+        () = swallow => unreachable!("the listener goes on"),
+    };
+    assert_eq!(fault.kind, FaultKind::Network, "{fault}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_profile_without_credentials_or_with_an_sso_login_is_told_before_the_call() {
     let fixture = Fixture::new().await;
     let sso = "sso_session = corp\nsso_account_id = 123456789012\nsso_role_name = Dev\n";

@@ -21,7 +21,7 @@ const MOST_OUTPUTS: usize = 20_000;
 pub fn message(data: &[u8]) {
     let Ok(message) = Message::decode(Bytes::copy_from_slice(data)) else { return };
     let _ = message.digest_matches();
-    if message.message_type.is_publication() || message.created_date == 0 {
+    if !message.message_type.is_between_the_ends() && message.created_date == 0 {
         return;
     }
     let again = Message::decode(message.encode());

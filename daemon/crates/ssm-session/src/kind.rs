@@ -57,8 +57,9 @@ impl MessageType {
         }
     }
 
-    pub(crate) fn is_publication(self) -> bool {
-        matches!(self, Self::PausePublication | Self::StartPublication)
+    /// Whether client and agent made it, and not the service between them.
+    pub(crate) fn is_between_the_ends(self) -> bool {
+        matches!(self, Self::InputStreamData | Self::OutputStreamData | Self::Acknowledge)
     }
 
     pub(crate) fn to_field(self) -> [u8; TYPE_FIELD] {

@@ -95,8 +95,8 @@ pub enum DecodeError {
 impl Message {
     /// Reads one received WebSocket message.
     ///
-    /// Of service messages (`start_publication`, `pause_publication`) only the type is trusted: the service sends a
-    /// nonsense length and digest in them. The digest is not checked here: see [`Message::digest_matches`].
+    /// Of messages that the service makes only type and payload are taken: it is known to send a nonsense length and
+    /// digest in some. The digest is not checked here: see [`Message::digest_matches`].
     ///
     /// # Errors
     /// [`DecodeError`] when a length, the type, the date or the number breaks the format.
@@ -124,7 +124,7 @@ impl Message {
         };
         let declared = bytes[offset..].first_chunk::<4>().map_or(0, |field| u32::from_be_bytes(*field));
         let actual = length - offset - 4;
-        if !message_type.is_publication() {
+        if message_type.is_between_the_ends() {
             message.check(declared, actual)?;
         }
         bytes.advance(offset + 4);

@@ -75,6 +75,8 @@ pub(crate) struct Driver {
     timer: Pin<Box<Sleep>>,
     /// What the timer is set to; absent when nothing is due.
     due: Option<Instant>,
+    /// The WebSocket was left unread, because local readers are behind.
+    held_back: bool,
     remote: RemoteHealth,
     steps: VecDeque<Step>,
 }
@@ -108,6 +110,7 @@ impl Driver {
             link: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             due: None,
+            held_back: false,
             remote: RemoteHealth::Unknown,
             steps: VecDeque::new(),
         }
@@ -137,10 +140,12 @@ impl Driver {
             }
             let now = Now::read(self.clock.as_ref());
             self.poll_orders(cx, now);
+            // First, because a WebSocket that takes nothing hides what is overdue: it must not stop the clock.
+            self.poll_timer(cx, now);
             let more = self.poll_receive(cx, now);
             self.poll_transmit(cx, now);
-            let expired = self.poll_timer(cx);
-            if !(more || expired || !self.steps.is_empty()) {
+            let expired = self.poll_timer(cx, now);
+            if !(more || expired || self.is_freed() || !self.steps.is_empty()) {
                 return Poll::Pending;
             }
         }
@@ -164,9 +169,11 @@ impl Driver {
 
     /// Takes what arrived; answers whether more may be there.
     fn poll_receive(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        self.held_back = false;
         for _ in 0..RECEIVE_BATCH {
             let Some(link) = &mut self.link else { return false };
             if !self.shared.lock().session.wants_input() {
+                self.held_back = true;
                 return false;
             }
             match link.channel.as_mut().poll_next(cx) {
@@ -329,13 +336,18 @@ impl Driver {
         self.due = due;
     }
 
+    /// Whether a reader made room after the WebSocket was left unread, and before the driver left its waker: nobody
+    /// else would come back to the WebSocket.
+    fn is_freed(&self) -> bool {
+        self.held_back && self.link.is_some() && self.shared.lock().session.wants_input()
+    }
+
     /// Lets the session do what is due; answers whether it did.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         if self.due.is_none() || self.timer.as_mut().poll(cx).is_pending() {
             return false;
         }
         self.due = None;
-        let now = Now::read(self.clock.as_ref());
         self.shared.lock().session.handle_timeout(now.for_session());
         true
     }

@@ -32,6 +32,8 @@ pub(crate) enum Remote {
 pub(super) enum Order {
     Attach(FarEnd),
     DropChannel,
+    /// The channel stays open and swallows nothing more.
+    BlackHole,
     Garbage,
     Close(String),
 }
@@ -41,6 +43,8 @@ pub(super) struct Agent {
     remote: Remote,
     orders: mpsc::Receiver<Order>,
     channel: Option<FarEnd>,
+    /// A channel that neither reads nor writes any more.
+    black_hole: Option<FarEnd>,
     /// For a client that is away: the gateway keeps what the agent sends.
     kept: VecDeque<WsMessage>,
     streams: BTreeMap<StreamId, Stream>,
@@ -66,7 +70,7 @@ impl Agent {
             session.handle_connected(&Token::new("agent"), now());
         }
         let (kept, streams) = (VecDeque::new(), BTreeMap::new());
-        Self { session, remote, orders, channel: None, kept, streams, over: false }
+        Self { session, remote, orders, channel: None, black_hole: None, kept, streams, over: false }
     }
 
     pub(super) async fn run(mut self) {
@@ -99,6 +103,7 @@ impl Agent {
         match order {
             Order::Attach(channel) => self.channel = Some(channel),
             Order::DropChannel => self.channel = None,
+            Order::BlackHole => self.black_hole = self.channel.take(),
             Order::Garbage => self.send(WsMessage::Binary(Bytes::from_static(b"garbage"))).await,
             Order::Close(output) => self.close(output).await,
         }

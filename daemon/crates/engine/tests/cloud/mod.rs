@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 pub(crate) use self::agent::Remote;
 use self::agent::{Agent, Order};
 
-/// Messages each way that a channel holds.
-const CHANNEL_CAPACITY: usize = 32;
+/// Messages each way that a channel holds: fewer than a send window, so that a channel that nobody reads is full.
+const CHANNEL_CAPACITY: usize = 8;
 /// Orders to an agent; tests give one at a time.
 const ORDER_CAPACITY: usize = 8;
 
@@ -79,6 +79,11 @@ impl Cloud {
     /// Breaks all data channels.
     pub(crate) async fn drop_channels(&self) {
         self.order_all(|| Order::DropChannel).await;
+    }
+
+    /// All data channels stay open and take nothing more.
+    pub(crate) async fn swallow_channels(&self) {
+        self.order_all(|| Order::BlackHole).await;
     }
 
     /// Sends garbage through all data channels.

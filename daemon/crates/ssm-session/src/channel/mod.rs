@@ -32,8 +32,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const DIGEST_ERRORS: u32 = 16;
 /// Acknowledgements waiting before the channel asks for a break in input.
 const ACKS_DUE: usize = 4096;
-/// Size of the memory blocks that messages are built in; small ones share a block.
-const BLOCK: usize = 32 << 10;
+/// Size of the memory blocks that messages are built in: two of the default payload, or many small ones.
+const BLOCK: usize = 2 * (PAYLOAD_OFFSET + (16 << 10));
 /// The same for acknowledgements, which are gone as soon as they are written.
 const ACK_BLOCK: usize = 8 << 10;
 
@@ -143,7 +143,10 @@ impl Channel {
 
     /// The service asks for silence.
     pub(crate) fn pause(&mut self, now: Instant) {
-        self.paused_at.get_or_insert(now);
+        // A pause that has expired does not shield from the next one.
+        if !self.is_paused(now) {
+            self.paused_at = Some(now);
+        }
     }
 
     /// The service takes it back.

@@ -60,6 +60,9 @@ pub(crate) struct Outbox {
     overdue: BTreeSet<i64>,
     next_tick: Instant,
     rtt: RttEstimator,
+    /// What timeouts grew to since the last measured round trip: the least for new messages too (Karn's second rule).
+    /// Without it, a path slower than the first timeout would never be measured.
+    patience: Duration,
     window: SendWindow,
     last_ack: Option<Instant>,
     /// Since when an acknowledgement has been owed.
@@ -77,6 +80,7 @@ impl Outbox {
             overdue: BTreeSet::new(),
             next_tick: now,
             rtt: RttEstimator::default(),
+            patience: Duration::ZERO,
             window: SendWindow::new(now),
             last_ack: None,
             waiting_since: None,
@@ -130,6 +134,7 @@ impl Outbox {
         let measured = (!sent.resent).then(|| now - sent.first_sent);
         if let Some(measured) = measured {
             self.rtt.sample(measured);
+            self.patience = Duration::ZERO;
         }
         self.window.acknowledged(sent.frame.len(), &sent.departure, measured, now);
         self.last_ack = Some(now);
@@ -154,6 +159,9 @@ impl Outbox {
         sent.transmissions += 1;
         sent.resent = true;
         sent.last_sent = now;
+        if !sent.quick && sent.transmissions > 1 {
+            self.patience = self.patience.max(self.rtt.backed_off(sent.transmissions));
+        }
         let frame = sent.frame.clone();
         self.schedule(number);
         Some(frame)
@@ -184,6 +192,7 @@ impl Outbox {
     /// The connection is a new one. Everything unacknowledged is due at once, in order, and its back-off starts anew.
     pub(crate) fn reconnected(&mut self, now: Instant) {
         self.window.restart(now);
+        self.patience = Duration::ZERO;
         self.waiting_since = (!self.unacked.is_empty()).then_some(now);
         self.next_tick = now;
         if self.policy != Resend::AllOverdue {
@@ -246,7 +255,7 @@ impl Outbox {
             return;
         }
         if let Some(sent) = self.unacked.get_mut(&number) {
-            sent.timer = sent.deadline(&self.rtt);
+            sent.timer = sent.deadline(&self.rtt, self.patience);
             self.timers.insert((sent.timer, number));
         }
     }
@@ -259,7 +268,7 @@ impl Outbox {
         {
             self.timers.pop_first();
             let Some(sent) = self.unacked.get_mut(&number) else { continue };
-            sent.timer = sent.deadline(&self.rtt);
+            sent.timer = sent.deadline(&self.rtt, self.patience);
             if sent.timer > now {
                 self.timers.insert((sent.timer, number));
             } else {
@@ -275,14 +284,14 @@ impl Outbox {
 }
 
 impl Sent {
-    fn deadline(&self, rtt: &RttEstimator) -> Instant {
+    fn deadline(&self, rtt: &RttEstimator, patience: Duration) -> Instant {
         let transmissions = usize::try_from(self.transmissions).unwrap_or(usize::MAX);
         let slow = match (self.quick, QUICK.get(transmissions.wrapping_sub(1))) {
             (true, Some(after)) => return self.first_sent + *after,
             (true, None) => self.transmissions.saturating_sub(4),
             (false, _) => self.transmissions,
         };
-        self.last_sent + rtt.backed_off(slow)
+        self.last_sent + rtt.backed_off(slow).max(patience)
     }
 }
 
@@ -323,6 +332,23 @@ mod tests {
         outbox.acknowledged(2, start + ms(1));
         assert_eq!(due(&mut outbox, start + ms(199)), [0u8; 0]);
         assert_eq!(due(&mut outbox, start + ms(200)), [0, 1, 3, 4]);
+    }
+
+    /// Each message would be overdue before its acknowledgement, and none of those counts as a measurement.
+    #[test]
+    fn a_path_slower_than_the_first_timeout_is_measured_in_the_end() {
+        let start = origin();
+        let mut outbox = outbox(start, 1);
+        assert_eq!(due(&mut outbox, start + ms(200)), [0]);
+        outbox.acknowledged(0, start + ms(300));
+        outbox.sent(frame(1), false, start + ms(300));
+        assert_eq!(
+            due(&mut outbox, start + ms(599)),
+            [0u8; 0],
+            "it keeps the timeout that the first one grew to"
+        );
+        outbox.acknowledged(1, start + ms(600));
+        assert!(outbox.rtt().smoothed() > ms(100), "a measurement at last");
     }
 
     /// The official client stores the new sending time in a copy: once late, a message leaves on every 100 ms tick.

@@ -12,22 +12,24 @@ pub(crate) struct Liveness {
     timeout: Duration,
     next_ping: Option<Instant>,
     deadline: Option<Instant>,
+    /// A ping is to leave as soon as the socket takes one.
+    owed: bool,
 }
 
 impl Liveness {
     pub(crate) fn new(interval: Duration, timeout: Duration) -> Self {
-        Self { interval, timeout, next_ping: None, deadline: None }
+        Self { interval, timeout, next_ping: None, deadline: None, owed: false }
     }
 
     /// A connection begins; its first ping leaves at that time.
     pub(crate) fn connected(&mut self, first_ping: Instant) {
         self.next_ping = Some(first_ping);
-        self.deadline = None;
+        (self.deadline, self.owed) = (None, false);
     }
 
     /// It is gone.
     pub(crate) fn disconnected(&mut self) {
-        (self.next_ping, self.deadline) = (None, None);
+        (self.next_ping, self.deadline, self.owed) = (None, None, false);
     }
 
     /// Something arrived: data proves as much as a pong.
@@ -37,17 +39,23 @@ impl Liveness {
 
     /// Whether a ping is to leave now; the answer counts as sent.
     pub(crate) fn ping_due(&mut self, now: Instant) -> bool {
-        if self.next_ping.is_none_or(|at| at > now) {
-            return false;
+        self.tick(now);
+        std::mem::take(&mut self.owed)
+    }
+
+    /// A ping whose time has come counts from then on, even if the socket takes nothing: that may be the very reason.
+    fn tick(&mut self, now: Instant) {
+        if self.next_ping.is_some_and(|at| at <= now) {
+            self.next_ping = Some(now + self.interval);
+            self.deadline.get_or_insert(now + self.timeout);
+            self.owed = true;
         }
-        self.next_ping = Some(now + self.interval);
-        self.deadline.get_or_insert(now + self.timeout);
-        true
     }
 
     /// Judges the connection; a death is reported once. While we ourselves do not read (`reading` false), silence
     /// proves nothing.
     pub(crate) fn is_dead(&mut self, reading: bool, now: Instant) -> bool {
+        self.tick(now);
         if self.deadline.is_none_or(|at| at > now) {
             return false;
         }
@@ -99,6 +107,19 @@ mod tests {
         assert!(!liveness.is_dead(true, start + s(9)));
         assert!(liveness.is_dead(true, start + s(10)));
         assert_eq!(liveness.next_timeout(), None, "reported once");
+    }
+
+    /// A black hole fills the socket's buffers: the ping never leaves, and the silence counts all the same.
+    #[test]
+    fn a_ping_that_cannot_leave_counts_as_well() {
+        let start = origin();
+        let mut liveness = Liveness::new(s(20), s(10));
+        liveness.connected(start);
+        liveness.ping_due(start);
+        liveness.heard();
+        assert!(!liveness.is_dead(true, start + s(20)));
+        assert_eq!(liveness.next_timeout(), Some(start + s(30)));
+        assert!(liveness.is_dead(true, start + s(30)));
     }
 
     #[test]

@@ -132,6 +132,7 @@ impl PortSession {
         self.connected = true;
         self.connections += 1;
         self.liveness.connected(now.mono);
+        self.streams.connected(now.mono);
         if self.connections > 1 {
             self.channel.reconnected(now.mono);
         }
@@ -149,6 +150,7 @@ impl PortSession {
         self.greeting = None;
         self.step_deadline = None;
         self.liveness.disconnected();
+        self.streams.disconnected();
         match self.phase.clone() {
             Phase::Terminating { .. } => self.end(SessionEnd::UserTerminated { confirmed: false }),
             Phase::Refusing(end) => self.end(end),

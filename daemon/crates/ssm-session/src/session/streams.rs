@@ -47,6 +47,8 @@ pub(crate) struct Streams {
     mux: Option<Mux>,
     /// Whether streams may be announced.
     up: bool,
+    /// Whether the agent can be heard.
+    connected: bool,
     entries: BTreeMap<StreamId, Entry>,
     by_mux: HashMap<smux::StreamId, StreamId>,
     next: u32,
@@ -66,6 +68,7 @@ impl Streams {
         Self {
             mux: None,
             up: false,
+            connected: false,
             entries: BTreeMap::new(),
             by_mux: HashMap::new(),
             next: 1,
@@ -82,6 +85,19 @@ impl Streams {
     pub(crate) fn start(&mut self, mut mux: Mux) {
         mux.queue_nop();
         self.mux = Some(mux);
+    }
+
+    /// The agent can be heard, or heard again: its silence counts from now on.
+    pub(crate) fn connected(&mut self, now: Instant) {
+        self.connected = true;
+        for id in &self.half_closed {
+            self.entries.entry(*id).and_modify(|entry| entry.heard_at = now);
+        }
+    }
+
+    /// The agent cannot be heard.
+    pub(crate) fn disconnected(&mut self) {
+        self.connected = false;
     }
 
     /// The agent acknowledged the NOP: streams may be announced.
@@ -251,10 +267,13 @@ impl Streams {
         })
     }
 
-    /// When the FIN of each locally finished stream leaves.
+    /// When the FIN of each locally finished stream leaves. The remote end is not silent while the connection is
+    /// down, nor while its bytes wait for a slow reader.
     fn fin_times<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = (StreamId, Instant)> + 'a {
-        self.half_closed.iter().filter_map(|id| {
-            let entry = self.entries.get(id).filter(|entry| entry.mux.is_some())?;
+        self.half_closed.iter().filter(|_| self.connected).filter_map(|id| {
+            let entry = self.entries.get(id)?;
+            let unread = self.mux.as_ref()?.unread(entry.mux?);
+            (unread == 0).then_some(())?;
             Some((*id, entry.finished_at?.max(entry.heard_at) + config.half_close_grace))
         })
     }

@@ -141,6 +141,55 @@ fn a_half_closed_stream_is_given_up_thirty_seconds_after_the_last_byte() {
     assert!(pair.seen(|event| *event == SessionEvent::Closed(stream)));
 }
 
+/// The reader is slow, not the remote end: a FIN now would cost the rest of the answer, and look like its end.
+#[test]
+fn a_half_closed_stream_is_not_given_up_while_its_answer_waits_to_be_read() {
+    let mut pair = up();
+    pair.dials = false;
+    let stream = pair.client.open(pair.now).unwrap();
+    pair.run_for(ms(100));
+    let remote = dialled(&pair)[0];
+    pair.agent.dial_succeeded(remote, pair.now);
+    pair.client.finish(stream, pair.now);
+    pair.agent.write(remote, &mut Bytes::from_static(b"first half"), pair.now).unwrap();
+    pair.run_for(Duration::from_secs(60));
+    assert_eq!(pair.client.stream_count(), 1);
+    assert_eq!(pair.client.read(stream, pair.now).as_deref(), Some(&b"first half"[..]));
+    assert_eq!(pair.client.read(stream, pair.now), None);
+    pair.agent.write(remote, &mut Bytes::from_static(b"second half"), pair.now).unwrap();
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.client.read(stream, pair.now).as_deref(), Some(&b"second half"[..]));
+}
+
+#[test]
+fn a_half_closed_stream_is_not_given_up_because_of_an_outage() {
+    let mut pair = up();
+    pair.dials = false;
+    let stream = pair.client.open(pair.now).unwrap();
+    pair.run_for(ms(100));
+    let remote = dialled(&pair)[0];
+    pair.agent.dial_succeeded(remote, pair.now);
+    pair.client.finish(stream, pair.now);
+    pair.drop_client(Duration::from_secs(120));
+    pair.run_for(Duration::from_secs(125));
+    assert_eq!(pair.client.stream_count(), 1, "the agent has had no chance to answer yet");
+    pair.agent.write(remote, &mut Bytes::from_static(b"late"), pair.now).unwrap();
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.client.read(stream, pair.now).as_deref(), Some(&b"late"[..]));
+}
+
+/// Every message would be overdue before its acknowledgement, and be sent at least twice for ever.
+#[test]
+fn a_path_slower_than_the_first_timeout_is_not_sent_everything_twice() {
+    let faults = Faults { delay: ms(150), ..Faults::NONE };
+    let mut pair = Pair::new(without_rate_limit(), fast_agent(), faults, 3);
+    pair.run_until_up();
+    pair.open(Job { number: 1, upload: 3_000_000, download: 10 });
+    pair.run_until(Duration::from_secs(60), Pair::all_done);
+    let statistics = pair.client.statistics();
+    assert!(statistics.counters.retransmissions < 60, "{statistics:?}");
+}
+
 #[test]
 fn writing_after_the_remote_closed_is_refused() {
     let mut pair = up();

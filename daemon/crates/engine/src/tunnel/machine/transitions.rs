@@ -246,6 +246,8 @@ impl TunnelMachine {
             | State::Stopping { .. } => return,
         };
         self.effects.push_back(Effect::Note(fault));
+        // An idle channel carries nothing, and proves itself by its age.
+        let proven = proven || lived >= RESUME_AT_ONCE_AFTER;
         if proven {
             self.resume_backoff.reset();
         }
