@@ -87,6 +87,11 @@ async fn another_user_is_refused() -> Result<()> {
     assert_refused(&open, "");
     assert!(!open.stderr.contains("does not let you connect"), "the modes were to be loose: {}", open.stderr);
 
+    // Any failure has that exit code: the daemon itself must say that it was the user.
+    let log = std::fs::read_to_string(scene.sandbox().log_file())?;
+    let refusal = |line: &str| line.contains("of another user") && line.contains(&format!("uid={OTHER_UID}"));
+    assert!(log.lines().any(refusal), "{log}");
+
     assert_eq!(scene.ok(&["ls", "-o", "name"]).await?, "secret-name\n");
     println!(
         "promise main.other-uid: uid {OTHER_UID} refused by the directory's mode, and with that loosened by the daemon"
