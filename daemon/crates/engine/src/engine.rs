@@ -1,7 +1,7 @@
 //! Start and stop of the engine.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use stormtunnel_model::settings::Settings;
@@ -14,6 +14,7 @@ use crate::ports::{ChannelDialer, Clock, Entropy, LocalNetwork, SsmApi, StoredSt
 use crate::publish::Publisher;
 use crate::tasks::{Task, Tasks, TasksClosed};
 use crate::tunnel::context::Context;
+use crate::tunnel::payload_limits::PayloadLimits;
 use crate::tunnel::politeness::Politeness;
 use crate::tunnel::supervisor::Supervisor;
 
@@ -72,7 +73,7 @@ impl Engine {
             publisher: publisher.clone(),
             tasks: tasks.clone(),
             politeness: Politeness::default(),
-            payload_limits: Mutex::default(),
+            payload_limits: PayloadLimits::default(),
         });
         let (sender, commands) = mpsc::channel(COMMAND_CAPACITY);
         let stop = CancellationToken::new();

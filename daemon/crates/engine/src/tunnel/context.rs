@@ -1,7 +1,6 @@
 //! What all tunnels share.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ssm_session::{Config, MessageRate};
 use stormtunnel_model::TunnelSpec;
@@ -13,6 +12,7 @@ use crate::engine::Ports;
 use crate::ports::AwsScope;
 use crate::publish::Publisher;
 use crate::tasks::Tasks;
+use crate::tunnel::payload_limits::PayloadLimits;
 use crate::tunnel::politeness::Politeness;
 
 /// The world, the settings, and what was learnt of both.
@@ -22,8 +22,7 @@ pub(crate) struct Context {
     pub(crate) publisher: Publisher,
     pub(crate) tasks: Tasks,
     pub(crate) politeness: Politeness,
-    /// Largest payload that the path to a region's gateway takes, where a session learnt it the hard way.
-    pub(crate) payload_limits: Mutex<HashMap<AwsScope, usize>>,
+    pub(crate) payload_limits: PayloadLimits,
 }
 
 impl Context {
@@ -45,7 +44,7 @@ impl Context {
         let settings = self.settings();
         Config {
             payload_size: settings.payload_bytes as usize,
-            payload_limit: self.payload_limits().get(scope).copied(),
+            payload_limit: self.payload_limits.of(scope, self.now().mono),
             message_rate: (settings.message_rate > 0)
                 .then_some(MessageRate { per_second: settings.message_rate, burst: settings.message_rate }),
             handshake_timeout: settings.connect_timeout,
@@ -56,10 +55,6 @@ impl Context {
     }
 
     pub(crate) fn learn_payload_limit(&self, scope: &AwsScope, limit: usize) {
-        self.payload_limits().insert(scope.clone(), limit);
-    }
-
-    fn payload_limits(&self) -> std::sync::MutexGuard<'_, HashMap<AwsScope, usize>> {
-        self.payload_limits.lock().unwrap_or_else(PoisonError::into_inner)
+        self.payload_limits.learn(scope, limit, self.now().mono);
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod context;
 pub(crate) mod effects;
 pub(crate) mod front;
 pub mod machine;
+pub(crate) mod payload_limits;
 pub(crate) mod politeness;
 pub(crate) mod pump;
 pub(crate) mod rules;
