@@ -349,6 +349,21 @@ mod tests {
         assert_eq!(message.message_type, MessageType::StartPublication);
     }
 
+    /// The reason of an end is read even if the service fills the header carelessly; and what nobody knows is ignored.
+    #[test]
+    fn other_messages_of_the_service_are_not_validated_like_data_either() {
+        for kind in ["channel_closed", "agent_job"] {
+            let mut bytes = vector().to_vec();
+            let mut field = [b' '; 32];
+            field[..kind.len()].copy_from_slice(kind.as_bytes());
+            bytes[4..36].copy_from_slice(&field);
+            bytes[40..56].copy_from_slice(&[0xff; 16]);
+            bytes[116..120].copy_from_slice(&0x7800_0000u32.to_be_bytes());
+            let message = Message::decode(Bytes::from(bytes)).unwrap();
+            assert_eq!((message.message_type.name(), &message.payload[..]), (kind, &b"hi"[..]));
+        }
+    }
+
     #[test]
     fn a_changed_payload_does_not_match_its_digest() {
         assert!(!Message::decode(patched(120, b"ho")).unwrap().digest_matches());
