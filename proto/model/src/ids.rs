@@ -43,7 +43,7 @@ impl FromStr for TunnelId {
     }
 }
 
-/// Chosen by a client so that a repeated Create gives the first answer again instead of a second tunnel.
+/// Chosen by a client so that a repeated Create gives the tunnel made then instead of a second one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId(pub String);
 
