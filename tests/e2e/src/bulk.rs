@@ -200,18 +200,23 @@ impl EchoServer {
     }
 }
 
-/// xorshift64*: fast, and its stream has no short period that a moved block could hide in.
-struct Source {
+/// The bytes of a bulk, one after the other. xorshift64*: fast, and its stream has no short period that a moved block
+/// could hide in.
+#[derive(Debug)]
+pub struct Source {
     state: u64,
     pending: Vec<u8>,
 }
 
 impl Source {
-    fn new(seed: u64) -> Self {
+    /// At the first byte. Two seeds that differ in the last bit alone give the same bytes.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self { state: seed | 1, pending: Vec::new() }
     }
 
-    fn fill(&mut self, bytes: &mut [u8]) {
+    /// The next bytes.
+    pub fn fill(&mut self, bytes: &mut [u8]) {
         let from_pending = self.pending.len().min(bytes.len());
         let (head, tail) = bytes.split_at_mut(from_pending);
         head.copy_from_slice(&self.pending[..from_pending]);

@@ -46,8 +46,15 @@ async fn a_bad_line_costs_no_byte() -> Result<()> {
     let config = Config { habits: AgentHabits::unpaced(), ..Config::default() };
     let (scene, port) = Scene::with_tunnel(config, server.address()).await?;
     for direction in [Direction::ToAgent, Direction::ToClient] {
-        let faults =
-            LineFaults { loss: 0.02, duplicate: 0.02, reorder: 0.02, reorder_ms: 15, latency_ms: 2, seed: 5 };
+        let faults = LineFaults {
+            loss: 0.02,
+            duplicate: 0.02,
+            reorder: 0.02,
+            reorder_ms: 15,
+            latency_ms: 2,
+            seed: 5,
+            ..LineFaults::default()
+        };
         scene.emulator().inject(Injection::Line { direction, faults });
     }
     let connection = local::connect(port, DEADLINE).await?;

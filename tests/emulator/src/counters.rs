@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -81,6 +81,8 @@ counters! {
     OtherFromClient = "from_client.other",
     /// Numbered messages from clients whose number had been seen before.
     RepeatedFromClient = "from_client.repeated",
+    /// Numbered messages from clients whose date is more than a minute off.
+    MisdatedFromClient = "from_client.misdated",
     /// Bytes of connections from clients, repetitions included.
     BytesFromClient = "from_client.bytes",
     /// Data messages from agents.
@@ -95,6 +97,8 @@ counters! {
     OtherFromAgent = "from_agent.other",
     /// Numbered messages from agents whose number had been seen before.
     RepeatedFromAgent = "from_agent.repeated",
+    /// Numbered messages from agents whose date is more than a minute off.
+    MisdatedFromAgent = "from_agent.misdated",
     /// Bytes of connections from agents, repetitions included.
     BytesFromAgent = "from_agent.bytes",
     /// Connections of agents to the gateway.
@@ -107,6 +111,8 @@ counters! {
     AgentDialsFailed = "agent.dials_failed",
     /// Gauge: connections of agents to destinations.
     AgentStreams = "agent.streams",
+    /// Messages of clients that agents ignored because they were not ready yet.
+    AgentNotReady = "agent.not_ready",
     /// Violations of the protocol that an agent saw.
     AgentViolations = "agent.violations",
     /// Clients' TCP connections reset on order.
@@ -125,12 +131,22 @@ counters! {
     InjectedDuplicated = "injected.duplicated",
     /// Frames held back.
     InjectedReordered = "injected.reordered",
+    /// Frames delayed by latency.
+    InjectedDelayed = "injected.delayed",
+    /// Frames delayed by jitter.
+    InjectedJittered = "injected.jittered",
     /// Frames or additions corrupted.
     InjectedCorrupted = "injected.corrupted",
     /// `pause_publication` sent on order.
     InjectedPauses = "injected.pauses",
     /// Black holes begun.
     InjectedBlackHoles = "injected.black_holes",
+    /// Connections of clients in which one direction began to vanish.
+    InjectedOneSidedBlackHoles = "injected.one_sided_black_holes",
+    /// Bytes that vanished in them, below the WebSocket.
+    InjectedBytesVanished = "injected.bytes_vanished",
+    /// Dials of agents that got no answer.
+    InjectedDialsUnanswered = "injected.dials_unanswered",
     /// Times the gateway went down.
     InjectedOutages = "injected.outages",
     /// Connections refused while the gateway was down.
@@ -172,12 +188,15 @@ pub struct WaitError {
 #[derive(Debug)]
 pub struct Counters {
     values: Vec<AtomicU64>,
+    /// Tasks that want to hear of changes.
+    waiting: AtomicUsize,
     changed: Notify,
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { values: Counter::ALL.iter().map(|_| AtomicU64::new(0)).collect(), changed: Notify::new() }
+        let values = Counter::ALL.iter().map(|_| AtomicU64::new(0)).collect();
+        Self { values, waiting: AtomicUsize::new(0), changed: Notify::new() }
     }
 }
 
@@ -207,6 +226,7 @@ impl Counters {
         deadline: Duration,
         mut reached: impl FnMut(&Self) -> bool,
     ) -> Result<(), WaitError> {
+        let _waiting = Waiting::new(&self.waiting);
         let change = async {
             loop {
                 let changed = self.changed.notified();
@@ -242,7 +262,7 @@ impl Counters {
 
     pub(crate) fn add(&self, counter: Counter, n: u64) {
         self.values[counter as usize].fetch_add(n, Ordering::SeqCst);
-        self.changed.notify_waiters();
+        self.tell();
     }
 
     pub(crate) fn increment(&self, counter: Counter) {
@@ -251,13 +271,37 @@ impl Counters {
 
     pub(crate) fn decrement(&self, counter: Counter) {
         self.values[counter as usize].fetch_sub(1, Ordering::SeqCst);
-        self.changed.notify_waiters();
+        self.tell();
+    }
+
+    /// Wakes those who wait. Whoever begins to wait after the look at their number sees the new value: both are
+    /// sequentially consistent.
+    fn tell(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.changed.notify_waiters();
+        }
     }
 
     /// Counts a gauge up now and down again when the answer is dropped.
     pub(crate) fn hold(self: &std::sync::Arc<Self>, gauge: Counter) -> Held {
         self.increment(gauge);
         Held { counters: std::sync::Arc::clone(self), gauge }
+    }
+}
+
+/// One task that waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::SeqCst);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

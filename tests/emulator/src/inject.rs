@@ -45,6 +45,10 @@ pub struct LineFaults {
     pub reorder_ms: u64,
     /// Added to every frame, keeping the order.
     pub latency_ms: u64,
+    /// Added to the latency: a random time from 0 to this, anew for every frame.
+    pub jitter_ms: u64,
+    /// Whether a frame with little jitter overtakes those before it. Otherwise it waits for them.
+    pub jitter_reorders: bool,
     /// Same seed, same frames, same faults.
     pub seed: u64,
 }
@@ -123,6 +127,13 @@ pub enum Injection {
         #[serde(default)]
         session: Option<String>,
     },
+    /// Cut the connection of every session's agent every `every_ms`, `times` times.
+    DropAgentEvery {
+        /// Time between two cuts; at least 1.
+        every_ms: u64,
+        /// How often.
+        times: u32,
+    },
     /// The session's worker on the node dies. The client hears of it only after `crash_notice_ms`.
     CrashAgent {
         /// Which session's.
@@ -162,6 +173,24 @@ pub enum Injection {
         #[serde(default)]
         session: Option<String>,
     },
+    /// Send every agent `pause_publication` and `start_publication` by turns, one of them every `every_ms`, until it was
+    /// paused `times` times.
+    PauseStorm {
+        /// Time between two messages; at least 1.
+        every_ms: u64,
+        /// How many pauses.
+        times: u32,
+    },
+    /// What travels in one direction over the present connections of clients vanishes, pings and pongs included. TCP stays
+    /// open, and the other direction works. It lasts as long as the connection, since what vanished cannot be brought
+    /// back; a new connection is whole.
+    OneSidedBlackHole {
+        /// Which session's.
+        #[serde(default)]
+        session: Option<String>,
+        /// Which direction vanishes.
+        direction: Direction,
+    },
     /// Connections stay open, nothing passes, pings stay unanswered; `false` ends it.
     BlackHole {
         /// Whether it is on.
@@ -191,6 +220,17 @@ pub enum Injection {
     SilentAgents {
         /// How many.
         count: u32,
+    },
+    /// The next `count` connections that agents make to destinations get no answer, as from a host behind a firewall that
+    /// drops packets, and fail after `for_ms`.
+    BlackHoleDials {
+        /// Which session's agent; absent: whichever dials next.
+        #[serde(default)]
+        session: Option<String>,
+        /// How many.
+        count: u32,
+        /// How long the agent's system waits (about two minutes on Linux).
+        for_ms: u64,
     },
     /// Sessions from now on get agents with these habits.
     Habits {
@@ -234,7 +274,8 @@ pub enum Injection {
         /// The answer.
         answer: ResumeAnswer,
     },
-    /// Ends every standing injection: lines clean, nothing denied, throttled, expired, offline or down. What was
-    /// ordered "for the next …" is forgotten.
+    /// Ends every standing injection: lines clean, nothing denied, throttled, expired, offline or down, no more drops,
+    /// cuts or pauses, dials without an answer fail. What was ordered "for the next …" is forgotten. Habits stay, and so
+    /// do connections with a one-sided black hole.
     Calm,
 }

@@ -1,22 +1,21 @@
 //! What all parts of one emulator share: its settings, the sessions, and what was ordered to go wrong.
 
+mod orders;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{AgentHabits, Config};
 use crate::counters::{Counter, Counters};
 use crate::credentials::Keyring;
-use crate::gateway::client::Order;
-use crate::gateway::frames;
 use crate::gateway::session::Session;
 use crate::hosts::Hosts;
-use crate::inject::{Corruption, Direction, FrameKind, Injection, LineFaults, ResumeAnswer};
+use crate::inject::{Corruption, Direction, FrameKind, LineFaults, ResumeAnswer};
 use crate::tasks::Tasks;
 use crate::tls::Tls;
 
@@ -49,6 +48,7 @@ pub(crate) struct Plan {
     pub(crate) refuse_upgrades: (u16, u32),
     pub(crate) silent_agents: u32,
     pub(crate) drop_every: DropEvery,
+    unanswered_dials: UnansweredDials,
     lose: Vec<(Direction, FrameKind, u32)>,
     corrupt: Vec<Corruption>,
     calm: CancellationToken,
@@ -61,6 +61,14 @@ pub(crate) struct DropEvery {
     pub(crate) times: u32,
     /// Grows with every order, so that sessions count anew.
     pub(crate) order: u64,
+}
+
+/// Dials that will get no answer; `count == 0`: none.
+#[derive(Debug, Default)]
+struct UnansweredDials {
+    session: Option<String>,
+    count: u32,
+    lasting: Duration,
 }
 
 impl DropEvery {
@@ -80,6 +88,7 @@ impl Plan {
             refuse_upgrades: (0, 0),
             silent_agents: 0,
             drop_every: DropEvery { order, ..DropEvery::default() },
+            unanswered_dials: UnansweredDials::default(),
             lose: Vec::new(),
             corrupt: Vec::new(),
             calm: CancellationToken::new(),
@@ -96,6 +105,20 @@ impl Plan {
     /// What is to be done to the next data message, if anything.
     pub(crate) fn next_corruption(&mut self) -> Option<Corruption> {
         if self.corrupt.is_empty() { None } else { Some(self.corrupt.remove(0)) }
+    }
+}
+
+/// The silence behind a dial that nobody answers.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    lasting: Duration,
+    calm: CancellationToken,
+}
+
+impl Silence {
+    /// Waits until the system would give the dial up.
+    pub(crate) async fn end(self) {
+        self.calm.run_until_cancelled(tokio::time::sleep(self.lasting)).await;
     }
 }
 
@@ -165,6 +188,18 @@ impl World {
         denied
     }
 
+    /// What the next dial of a session's agent meets instead of its destination, if it was ordered so.
+    pub(crate) fn silence_of_next_dial(&self, session: &str) -> Option<Silence> {
+        let mut plan = self.plan();
+        if plan.unanswered_dials.session.as_ref().is_some_and(|only| only != session) {
+            return None;
+        }
+        take_one(&mut plan.unanswered_dials.count).then(|| {
+            self.counters.increment(Counter::InjectedDialsUnanswered);
+            Silence { lasting: plan.unanswered_dials.lasting, calm: plan.calm.clone() }
+        })
+    }
+
     /// Remembers a token that was handed out, so that a test can look for it where it must not be.
     pub(crate) fn note_token(&self, token: &str) {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).push(token.to_owned());
@@ -194,155 +229,5 @@ impl World {
     fn open_sessions(&self, only: Option<&str>) -> Vec<Arc<Session>> {
         let wanted = |session: &Arc<Session>| !session.is_over() && only.is_none_or(|id| id == session.id);
         self.all_sessions().values().filter(|session| wanted(session)).map(Arc::clone).collect()
-    }
-
-    fn order_clients(&self, only: Option<&str>, counter: Counter, order: &Order) {
-        for session in self.open_sessions(only) {
-            if session.order_client(order.clone()) {
-                self.counters.increment(counter);
-            }
-        }
-    }
-
-    /// Carries an order out. What it did is counted when it happens, which for "the next …" is later.
-    pub(crate) fn inject(self: &Arc<Self>, injection: Injection) {
-        tracing::info!(?injection, "injecting");
-        match injection {
-            Injection::DropClient { session } => {
-                self.order_clients(session.as_deref(), Counter::InjectedClientDrops, &Order::Reset);
-            }
-            Injection::DropClientEveryBytes { bytes, times } => self.plan().drop_every.renew(bytes, times),
-            Injection::DropClientEvery { every_ms, times } => self.drop_clients_every(every_ms, times),
-            Injection::CloseClient { session, code, reason } => {
-                self.order_clients(
-                    session.as_deref(),
-                    Counter::InjectedCloses,
-                    &Order::Close { code, reason },
-                );
-            }
-            Injection::OversizeClose { session, bytes } => {
-                let order = Order::OversizeClose { bytes: bytes.max(126) };
-                self.order_clients(session.as_deref(), Counter::InjectedOversizeCloses, &order);
-            }
-            Injection::DropAgent { session } => self.each(session.as_deref(), Session::cut_agent),
-            Injection::CrashAgent { session } => self.each(session.as_deref(), Session::crash_agent),
-            Injection::Line { direction, faults } => {
-                self.line(direction).send_replace(faults);
-            }
-            Injection::LoseNext { direction, frame, count } => {
-                self.plan().lose.push((direction, frame, count));
-            }
-            Injection::Corrupt { corruption } => self.corrupt(corruption),
-            Injection::PauseAgent { session } => self.pause(session.as_deref(), true),
-            Injection::ResumeAgent { session } => self.pause(session.as_deref(), false),
-            Injection::BlackHole { on } => self.switch(&self.black_hole, on, Counter::InjectedBlackHoles),
-            Injection::GatewayDown { on } => self.set_down(on),
-            Injection::KillSession { session, output } => self.kill(session.as_deref(), &output),
-            Injection::InstanceOffline { instance, offline } => self.set_offline(&instance, offline),
-            Injection::ExpireCredentials { access_key_id, expired } => {
-                self.keyring.set_expired(access_key_id.as_deref(), expired);
-            }
-            Injection::Calm => self.calm(),
-            Injection::RefuseUpgrades { status, count } => self.plan().refuse_upgrades = (status, count),
-            Injection::SilentAgents { count } => self.plan().silent_agents = count,
-            Injection::Habits { habits } => self.plan().habits = habits,
-            Injection::Deny { action, denied } => self.deny(action, denied),
-            Injection::Throttle { count } => self.plan().throttle = count,
-            Injection::StreamUrl { url } => self.plan().stream_url = Some(url),
-            Injection::AnswerResume { answer } => self.plan().resume_answer = answer,
-        }
-    }
-
-    fn deny(&self, action: String, denied: bool) {
-        let denied_actions = &mut self.plan().denied;
-        if denied {
-            denied_actions.insert(action);
-        } else {
-            denied_actions.remove(&action);
-        }
-    }
-
-    fn each(&self, only: Option<&str>, act: impl Fn(&Session)) {
-        self.open_sessions(only).iter().for_each(|session| act(session));
-    }
-
-    fn pause(&self, only: Option<&str>, pause: bool) {
-        self.each(only, |session| session.pause_agent(pause));
-    }
-
-    fn set_down(&self, down: bool) {
-        self.switch(&self.gateway_down, down, Counter::InjectedOutages);
-        if down {
-            self.order_clients(None, Counter::InjectedClientDrops, &Order::Reset);
-        }
-    }
-
-    fn kill(&self, only: Option<&str>, output: &str) {
-        self.each(only, |session| {
-            self.counters.increment(Counter::InjectedKills);
-            session.end(output);
-        });
-    }
-
-    fn switch(&self, switch: &watch::Sender<bool>, on: bool, counter: Counter) {
-        if !switch.send_replace(on) && on {
-            self.counters.increment(counter);
-        }
-    }
-
-    fn drop_clients_every(self: &Arc<Self>, every_ms: u64, times: u32) {
-        let (world, calm) = (Arc::clone(self), self.plan().calm.clone());
-        self.tasks.spawn("drop clients", async move {
-            let mut ticks = tokio::time::interval(Duration::from_millis(every_ms.max(1)));
-            ticks.tick().await;
-            for _ in 0..times {
-                if calm.run_until_cancelled(ticks.tick()).await.is_none() {
-                    return;
-                }
-                world.order_clients(None, Counter::InjectedClientDrops, &Order::Reset);
-            }
-        });
-    }
-
-    fn corrupt(&self, corruption: Corruption) {
-        let extra: Option<Bytes> = match corruption {
-            Corruption::Garbage => Some(frames::garbage()),
-            Corruption::TruncatedHeader => Some(frames::truncated()),
-            Corruption::WrongLength => Some(frames::wrong_length()),
-            Corruption::BadDigest | Corruption::SmuxViolation => None,
-        };
-        let Some(extra) = extra else {
-            self.plan().corrupt.push(corruption);
-            return;
-        };
-        for session in self.open_sessions(None) {
-            session.send_client(extra.clone());
-            self.counters.increment(Counter::InjectedCorrupted);
-        }
-    }
-
-    fn set_offline(&self, instance: &str, offline: bool) {
-        if let Some(switch) = self.offline.get(instance) {
-            switch.send_replace(offline);
-        }
-        if offline {
-            for session in self.open_sessions(None).iter().filter(|session| session.target == instance) {
-                session.cut_agent();
-            }
-        }
-    }
-
-    fn calm(&self) {
-        self.line(Direction::ToAgent).send_replace(LineFaults::default());
-        self.line(Direction::ToClient).send_replace(LineFaults::default());
-        self.black_hole.send_replace(false);
-        self.gateway_down.send_replace(false);
-        self.offline.values().for_each(|offline| {
-            offline.send_replace(false);
-        });
-        self.keyring.set_expired(None, false);
-        let mut plan = self.plan();
-        plan.calm.cancel();
-        *plan = Plan::new(plan.habits.clone(), self.config.resume_answer, plan.drop_every.order + 1);
     }
 }

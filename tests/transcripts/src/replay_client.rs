@@ -241,6 +241,8 @@ impl Replay {
             | SessionEvent::RemoteConnectFailed
             | SessionEvent::AgentStalled { .. }
             | SessionEvent::AgentRecovered
+            | SessionEvent::AgentResendsSlowly { .. }
+            | SessionEvent::AgentCaughtUp
             | SessionEvent::PayloadReduced { .. }
             | SessionEvent::ChannelDead => {}
         }

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ssm_session::{
     AgentConfig, AgentEnd, AgentEvent, AgentSession, Habits, Output, ProtocolError, Resend, StreamId, Token,
     WsMessage,
@@ -17,17 +18,21 @@ use ssm_session::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use self::stream::{Events, StreamEvent, StreamHandle};
+use self::stream::{Events, StreamEvent, StreamHandle, Way};
 use crate::clock;
 use crate::config::AgentHabits;
 use crate::counters::Counter;
 use crate::credentials::fill_random;
+use crate::gateway::frames;
 use crate::gateway::session::{Session, Wires};
 use crate::hosts::{Destination, is_service_address};
 use crate::world::World;
 
 /// Events of connections on their way to the driver: each connection has at most three there.
 const EVENT_CAPACITY: usize = 64;
+/// Frames taken in before what they caused is sent: few enough that they are little beside what destinations may leave
+/// untaken.
+const BATCH: usize = 16;
 /// The agent resends at most once per this time when it resends only the oldest message.
 const RESEND_TICK: Duration = Duration::from_millis(100);
 /// What the service says when the session's worker is gone.
@@ -99,6 +104,8 @@ struct Driver {
     streams: HashMap<StreamId, StreamHandle>,
     events: Events,
     events_end: mpsc::Receiver<(StreamId, StreamEvent)>,
+    /// Between the end of the handshake and the agent's readiness.
+    not_ready: bool,
     /// Resolved when the session started.
     destination: Option<Destination>,
     exit: Option<Exit>,
@@ -117,6 +124,7 @@ impl Driver {
             streams: HashMap::new(),
             events,
             events_end,
+            not_ready: false,
             destination: None,
             exit: None,
         }
@@ -127,6 +135,7 @@ impl Driver {
         // The gateway knows its own agent: the token in its open message is not looked at.
         self.agent.handle_connected(&Token::new(self.session.grant().token), clock::now());
         let session = Arc::clone(&self.session);
+        let mut arrived = Vec::with_capacity(BATCH);
         loop {
             let (deadline, full) = self.drain();
             if let Some(exit) = self.exit.take() {
@@ -143,10 +152,14 @@ impl Driver {
                     Err(_) => return Exit::Over,
                 },
                 () = sleep_until(deadline) => self.agent.handle_timeout(clock::now()),
-                frame = wires.frames.recv(), if wants_input => {
-                    let Some(frame) = frame else { return Exit::Cut };
-                    if let Err(error) = self.agent.handle_message(WsMessage::Binary(frame), clock::now()) {
-                        return Exit::Violated(error);
+                received = wires.frames.recv_many(&mut arrived, BATCH), if wants_input => {
+                    if received == 0 {
+                        return Exit::Cut;
+                    }
+                    for frame in arrived.drain(..) {
+                        if let Err(error) = self.on_frame(frame) {
+                            return Exit::Violated(error);
+                        }
                     }
                 }
                 event = self.events_end.recv() => if let Some((stream, event)) = event {
@@ -154,6 +167,13 @@ impl Driver {
                 },
             }
         }
+    }
+
+    fn on_frame(&mut self, frame: Bytes) -> Result<(), ProtocolError> {
+        if self.not_ready && frames::is_numbered(&frame) {
+            self.world.counters.increment(Counter::AgentNotReady);
+        }
+        self.agent.handle_message(WsMessage::Binary(frame), clock::now())
     }
 
     /// Everything the session has to say now; then when to come back, and whether the line was full.
@@ -182,7 +202,7 @@ impl Driver {
     }
 
     /// The gateway answers pings of its own agent.
-    fn on_pong(&mut self, payload: bytes::Bytes) {
+    fn on_pong(&mut self, payload: Bytes) {
         if let Err(error) = self.agent.handle_message(WsMessage::Pong(payload), clock::now()) {
             self.exit = Some(Exit::Violated(error));
         }
@@ -192,6 +212,7 @@ impl Driver {
         match event {
             AgentEvent::HandshakeComplete { .. } => {
                 self.world.counters.increment(Counter::AgentHandshakes);
+                self.not_ready = true;
                 match self.resolve() {
                     Ok(destination) => self.destination = Some(destination),
                     Err(output) => self.agent.fail(output, clock::now()),
@@ -210,7 +231,8 @@ impl Driver {
             }
             AgentEvent::ChannelDead => self.exit = Some(Exit::Cut),
             AgentEvent::Ended(end) => self.exit = Some(Exit::Ended(end)),
-            AgentEvent::Ready | AgentEvent::Terminated => {}
+            AgentEvent::Ready => self.not_ready = false,
+            AgentEvent::Terminated => {}
         }
     }
 
@@ -225,8 +247,8 @@ impl Driver {
                 self.feed_session(stream);
             }
             StreamEvent::Finished => self.agent.finish(stream, now),
-            StreamEvent::Written => {
-                handle.writing = false;
+            StreamEvent::Written(chunks) => {
+                handle.written(chunks);
                 self.feed_destination(stream);
             }
             StreamEvent::Broken => {
@@ -257,9 +279,13 @@ impl Driver {
         let anew = if self.session.habits.resolve_once { None } else { self.resolve().ok() };
         let destination = anew.or_else(|| self.destination.clone());
         let addresses = destination.map(|destination| destination.addresses).unwrap_or_default();
+        let way = match self.world.silence_of_next_dial(&self.session.id) {
+            Some(silence) => Way::Silent(silence),
+            None => Way::To(addresses),
+        };
         let gauge = self.world.counters.hold(Counter::AgentStreams);
         let surroundings = (self.events.clone(), self.session.over.clone(), gauge);
-        let (handle, task) = StreamHandle::new(stream, addresses, surroundings);
+        let (handle, task) = StreamHandle::new(stream, way, surroundings);
         self.streams.insert(stream, handle);
         self.world.tasks.spawn("agent connection", task.run());
         if !self.session.habits.serial_dialling {
@@ -293,10 +319,10 @@ impl Driver {
         }
     }
 
-    /// Moves one chunk from the session to the destination.
+    /// Moves what the task has room for from the session to the destination.
     fn feed_destination(&mut self, stream: StreamId) {
         let Some(handle) = self.streams.get_mut(&stream) else { return };
-        if !handle.writing
+        while handle.has_room()
             && let Some(chunk) = self.agent.read(stream, clock::now())
         {
             handle.write(chunk);

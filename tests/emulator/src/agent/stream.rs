@@ -12,9 +12,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::Held;
+use crate::world::Silence;
 
-/// Bytes read from a destination at once.
-const READ_SIZE: usize = 16 << 10;
+/// Bytes read from a destination at once: as many as a session takes of one stream.
+const READ_SIZE: usize = 64 << 10;
+/// Chunks that a task may have in hand: enough that it is not woken for each of them. The rest stays with the session,
+/// whose budget counts it.
+const CHUNKS: usize = 16;
 /// How long a destination may take the last bytes after the session ended.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -29,8 +33,8 @@ pub(super) enum StreamEvent {
     Data(Bytes),
     /// The destination closed or broke.
     Finished,
-    /// The last chunk is written; the next may come.
-    Written,
+    /// So many chunks are written; as many may come.
+    Written(usize),
     /// A chunk could not be written.
     Broken,
 }
@@ -40,8 +44,8 @@ pub(super) struct StreamHandle {
     /// `None`: nothing more will be written.
     writer: Option<mpsc::Sender<Bytes>>,
     credit: mpsc::Sender<()>,
-    /// The task still writes a chunk.
-    pub(super) writing: bool,
+    /// Chunks that the task has in hand.
+    unwritten: usize,
     /// Read, but not yet taken by the session.
     pub(super) pending: Bytes,
 }
@@ -49,10 +53,18 @@ pub(super) struct StreamHandle {
 /// Where a connection's task sends its events.
 pub(super) type Events = mpsc::Sender<(StreamId, StreamEvent)>;
 
+/// What a dial meets.
+pub(super) enum Way {
+    /// These addresses, tried in order.
+    To(Vec<SocketAddr>),
+    /// Nobody who answers.
+    Silent(Silence),
+}
+
 /// The task's end.
 pub(super) struct StreamTask {
     pub(super) id: StreamId,
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) way: Way,
     pub(super) events: Events,
     pub(super) over: CancellationToken,
     pub(super) gauge: Held,
@@ -64,21 +76,30 @@ impl StreamHandle {
     /// A handle and its task, not yet running.
     pub(super) fn new(
         id: StreamId,
-        addresses: Vec<SocketAddr>,
+        way: Way,
         (events, over, gauge): (Events, CancellationToken, Held),
     ) -> (Self, StreamTask) {
-        // One chunk in the channel and one being written: the rest stays with the session, whose budget counts it.
-        let (writer, chunks) = mpsc::channel(1);
+        let (writer, chunks) = mpsc::channel(CHUNKS);
         let (credit, credit_end) = mpsc::channel(1);
-        let handle = Self { writer: Some(writer), credit, writing: false, pending: Bytes::new() };
-        (handle, StreamTask { id, addresses, events, over, gauge, chunks, credit: credit_end })
+        let handle = Self { writer: Some(writer), credit, unwritten: 0, pending: Bytes::new() };
+        (handle, StreamTask { id, way, events, over, gauge, chunks, credit: credit_end })
     }
 
-    /// Gives the task a chunk to write. Only while it is not `writing`.
+    /// Whether the task can be given another chunk.
+    pub(super) fn has_room(&self) -> bool {
+        self.unwritten < CHUNKS
+    }
+
+    /// Gives the task a chunk to write. Only while it has room.
     pub(super) fn write(&mut self, chunk: Bytes) {
-        if let Some(writer) = &self.writer {
-            self.writing = writer.try_send(chunk).is_ok();
+        if self.writer.as_ref().is_some_and(|writer| writer.try_send(chunk).is_ok()) {
+            self.unwritten += 1;
         }
+    }
+
+    /// The task has written some.
+    pub(super) fn written(&mut self, chunks: usize) {
+        self.unwritten = self.unwritten.saturating_sub(chunks);
     }
 
     /// Lets the task read on.
@@ -96,13 +117,13 @@ impl StreamHandle {
 impl StreamTask {
     /// Connects and moves bytes until either side is done.
     pub(super) async fn run(self) {
-        let Self { id, addresses, events, over, gauge: _gauge, chunks, credit } = self;
+        let Self { id, way, events, over, gauge: _gauge, chunks, credit } = self;
         let linger = async {
             over.cancelled().await;
             tokio::time::sleep(LINGER).await;
         };
         let work = async {
-            let Some(socket) = connect(&addresses).await else {
+            let Some(socket) = way.go().await else {
                 let _ = events.send((id, StreamEvent::Refused)).await;
                 return;
             };
@@ -118,6 +139,18 @@ impl StreamTask {
         tokio::select! {
             () = work => {}
             () = linger => {}
+        }
+    }
+}
+
+impl Way {
+    async fn go(self) -> Option<TcpStream> {
+        match self {
+            Self::To(addresses) => connect(&addresses).await,
+            Self::Silent(silence) => {
+                silence.end().await;
+                None
+            }
         }
     }
 }
@@ -157,15 +190,17 @@ async fn read(id: StreamId, mut socket: OwnedReadHalf, mut credit: mpsc::Receive
 }
 
 async fn write(id: StreamId, mut socket: OwnedWriteHalf, mut chunks: mpsc::Receiver<Bytes>, events: &Events) {
-    while let Some(chunk) = chunks.recv().await {
-        let event =
-            if socket.write_all(&chunk).await.is_ok() { StreamEvent::Written } else { StreamEvent::Broken };
-        let broken = matches!(event, StreamEvent::Broken);
-        // The driver may have left: what it gave is written all the same.
-        let _ = events.send((id, event)).await;
-        if broken {
-            return;
+    let mut batch = Vec::with_capacity(CHUNKS);
+    while chunks.recv_many(&mut batch, CHUNKS).await > 0 {
+        for chunk in &batch {
+            if socket.write_all(chunk).await.is_err() {
+                let _ = events.send((id, StreamEvent::Broken)).await;
+                return;
+            }
         }
+        // The driver may have left: what it gave is written all the same.
+        let _ = events.send((id, StreamEvent::Written(batch.len()))).await;
+        batch.clear();
     }
     let _ = socket.shutdown().await;
 }

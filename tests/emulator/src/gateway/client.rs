@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame};
 
 use crate::counters::Counter;
+use crate::gateway::hole::{Holed, Holes};
 use crate::gateway::session::{Session, Wires};
 use crate::gateway::{Transport, upgrade};
 use crate::world::World;
@@ -62,6 +63,8 @@ pub(crate) async fn serve<T: Transport>(world: &Arc<World>, stream: T) {
         let _ = session.set(found);
         Ok::<_, ErrorResponse>(response)
     };
+    let holes = Arc::<Holes>::default();
+    let stream = Holed::new(stream, Arc::clone(&holes), Arc::clone(&world.counters));
     let accepting = tokio_tungstenite::accept_hdr_async(stream, check);
     let accepted = match tokio::time::timeout(OPEN_TIMEOUT, accepting).await {
         Ok(Ok(accepted)) => accepted,
@@ -69,7 +72,7 @@ pub(crate) async fn serve<T: Transport>(world: &Arc<World>, stream: T) {
         Err(_) => return tracing::info!("no upgrade in time"),
     };
     if let Some(session) = session.into_inner() {
-        Connection { world: Arc::clone(world), session, socket: accepted }.run().await;
+        Connection { world: Arc::clone(world), session, socket: accepted }.run(holes).await;
     }
 }
 
@@ -80,8 +83,8 @@ struct Connection<T> {
 }
 
 impl<T: Transport> Connection<T> {
-    async fn run(mut self) {
-        let opened = tokio::time::timeout(OPEN_TIMEOUT, self.open()).await;
+    async fn run(mut self, holes: Arc<Holes>) {
+        let opened = tokio::time::timeout(OPEN_TIMEOUT, self.open(holes)).await;
         let wires = match opened {
             Ok(Ok(wires)) => wires,
             Ok(Err(reason)) => return self.refuse(&reason).await,
@@ -95,7 +98,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Waits for the open message and attaches the connection to its session.
-    async fn open(&mut self) -> Result<Wires, String> {
+    async fn open(&mut self, holes: Arc<Holes>) -> Result<Wires, String> {
         loop {
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
@@ -103,7 +106,7 @@ impl<T: Transport> Connection<T> {
                     if open.message_schema_version != "1.0" || open.request_id.len() < 16 {
                         return Err("open message with a wrong version or request id".into());
                     }
-                    let attached = self.session.attach_client(&open.token_value, &open.client_id);
+                    let attached = self.session.attach_client(&open.token_value, &open.client_id, holes);
                     return attached.map_err(|error| error.to_string());
                 }
                 Some(Ok(Message::Ping(_))) => self.world.counters.increment(Counter::PingsFromClient),

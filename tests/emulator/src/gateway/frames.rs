@@ -50,6 +50,11 @@ pub(crate) fn kind(message: Option<&Message>) -> FrameKind {
     }
 }
 
+/// Whether it is a client's message that must be acknowledged.
+pub(crate) fn is_numbered(frame: &Bytes) -> bool {
+    Message::decode(frame.clone()).is_ok_and(|message| message.message_type == MessageType::InputStreamData)
+}
+
 /// `pause_publication` or `start_publication`, with the odd length and without a digest.
 pub(crate) fn publication(start: bool) -> Bytes {
     let kind = if start { MessageType::StartPublication } else { MessageType::PausePublication };

@@ -13,6 +13,7 @@ use ssm_session::{Message, MessageType};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
+use crate::clock;
 use crate::counters::Counter;
 use crate::gateway::frames;
 use crate::gateway::session::{Session, Side};
@@ -23,8 +24,13 @@ use crate::world::World;
 const ENTRANCE: usize = 64;
 /// Frames that may be delayed at once; more wait at the entrance.
 const DELAYED: usize = 4096;
+/// Frames taken from the entrance at once.
+const BATCH: usize = 16;
 /// Frames kept for an absent side. What comes after is lost, and resent by its sender.
 const ABSENT: usize = 1000;
+
+/// A message whose date is further off tells of a wrong clock and not of a long way.
+const MISDATED_MS: u64 = 60_000;
 
 /// The entrance of a line.
 pub(crate) struct Line {
@@ -99,6 +105,7 @@ impl LineEnd {
             urgent: self.urgent,
             world,
             session,
+            attached: None,
             side,
             faults,
             delayed: BinaryHeap::new(),
@@ -116,6 +123,8 @@ struct Runner {
     urgent: Arc<Urgent>,
     world: Arc<World>,
     session: Arc<Session>,
+    /// Who takes the frames, as of the last look at `side`.
+    attached: Option<Side>,
     side: watch::Receiver<Option<Side>>,
     faults: watch::Receiver<LineFaults>,
     rng: ChaCha8Rng,
@@ -131,6 +140,7 @@ impl Runner {
     async fn run(&mut self, mut frames: mpsc::Receiver<Bytes>) {
         let urgent = Arc::clone(&self.urgent);
         let over = self.session.over.clone();
+        let mut entering = Vec::with_capacity(BATCH);
         loop {
             while let Some(service) = urgent.pop() {
                 match service {
@@ -148,7 +158,7 @@ impl Runner {
                     if changed.is_err() {
                         return;
                     }
-                    self.flush_absent().await;
+                    self.look().await;
                 }
                 changed = self.faults.changed() => {
                     if changed.is_err() {
@@ -157,10 +167,14 @@ impl Runner {
                     self.rng = seeded(*self.faults.borrow(), self.direction);
                 }
                 () = sleep_until(due) => {}
-                frame = frames.recv(), if self.delayed.len() < DELAYED => match frame {
-                    Some(frame) => self.enter(frame),
-                    None => return,
-                },
+                received = frames.recv_many(&mut entering, BATCH), if self.delayed.len() < DELAYED => {
+                    if received == 0 {
+                        return;
+                    }
+                    for frame in entering.drain(..) {
+                        self.enter(frame);
+                    }
+                }
             }
         }
     }
@@ -193,19 +207,35 @@ impl Runner {
         if let (FrameKind::Data, Direction::ToClient, Some(message)) = (kind, self.direction, message) {
             frame = self.corrupted(frame, message);
         }
-        let now = Instant::now();
-        let mut due = self.last_due.max(now + Duration::from_millis(faults.latency_ms));
-        if self.chance(faults.reorder) {
-            self.world.counters.increment(Counter::InjectedReordered);
-            due += Duration::from_millis(faults.reorder_ms.max(1));
-        } else {
-            self.last_due = due;
-        }
+        let due = self.due(faults);
         if self.chance(faults.duplicate) {
             self.world.counters.increment(Counter::InjectedDuplicated);
             self.push(due, frame.clone());
         }
         self.push(due, frame);
+    }
+
+    /// When a frame that enters now is to be delivered.
+    fn due(&mut self, faults: LineFaults) -> Instant {
+        let counters = Arc::clone(&self.world.counters);
+        let punctual = Instant::now() + Duration::from_millis(faults.latency_ms);
+        if faults.latency_ms > 0 {
+            counters.increment(Counter::InjectedDelayed);
+        }
+        let jitter = self.up_to(faults.jitter_ms);
+        if !jitter.is_zero() {
+            counters.increment(Counter::InjectedJittered);
+        }
+        if faults.jitter_ms > 0 && faults.jitter_reorders {
+            return punctual + jitter;
+        }
+        let in_order = self.last_due.max(punctual + jitter);
+        if self.chance(faults.reorder) {
+            counters.increment(Counter::InjectedReordered);
+            return in_order + Duration::from_millis(faults.reorder_ms.max(1));
+        }
+        self.last_due = in_order;
+        in_order
     }
 
     fn push(&mut self, due: Instant, frame: Bytes) {
@@ -233,6 +263,9 @@ impl Runner {
             if message.sequence_number < self.next_number {
                 counters.increment(names.repeated);
             }
+            if message.created_date.abs_diff(clock::now().wall_ms) > MISDATED_MS {
+                counters.increment(names.misdated);
+            }
             self.next_number = self.next_number.max(message.sequence_number + 1);
         }
         if kind == FrameKind::Data {
@@ -248,6 +281,12 @@ impl Runner {
         probability > 0.0 && f64::from(self.rng.next_u32()) < probability * f64::from(u32::MAX)
     }
 
+    /// A random time from 0 to `most_ms`.
+    fn up_to(&mut self, most_ms: u64) -> Duration {
+        let most = Duration::from_millis(most_ms);
+        if most.is_zero() { most } else { most.mul_f64(f64::from(self.rng.next_u32()) / f64::from(u32::MAX)) }
+    }
+
     async fn deliver_due(&mut self) {
         let now = Instant::now();
         while self.delayed.peek().is_some_and(|Reverse((due, ..))| *due <= now) {
@@ -259,8 +298,10 @@ impl Runner {
 
     /// Hands a frame to whoever is attached, or keeps it.
     async fn deliver(&mut self, frame: Bytes) {
-        let side = self.side.borrow().clone();
-        match side {
+        if self.side.has_changed().unwrap_or_default() {
+            self.look().await;
+        }
+        match &self.attached {
             // A send fails when the connection has just gone: the frame is lost with it, as on a real network.
             Some(side) => {
                 let _ = side.frames.send(frame).await;
@@ -273,12 +314,12 @@ impl Runner {
         }
     }
 
-    async fn flush_absent(&mut self) {
-        if self.side.borrow_and_update().is_none() {
-            return;
-        }
-        for frame in std::mem::take(&mut self.absent) {
-            self.deliver(frame).await;
+    /// Sees who is attached now, and hands over what was kept for them.
+    async fn look(&mut self) {
+        self.attached = self.side.borrow_and_update().clone();
+        let Some(side) = &self.attached else { return };
+        for frame in self.absent.drain(..) {
+            let _ = side.frames.send(frame).await;
         }
     }
 }
@@ -303,6 +344,7 @@ struct CounterNames {
     flags: Counter,
     other: Counter,
     repeated: Counter,
+    misdated: Counter,
     bytes: Counter,
 }
 
@@ -316,6 +358,7 @@ impl CounterNames {
                 flags: Counter::FlagsFromClient,
                 other: Counter::OtherFromClient,
                 repeated: Counter::RepeatedFromClient,
+                misdated: Counter::MisdatedFromClient,
                 bytes: Counter::BytesFromClient,
             },
             Direction::ToClient => &Self {
@@ -325,6 +368,7 @@ impl CounterNames {
                 flags: Counter::FlagsFromAgent,
                 other: Counter::OtherFromAgent,
                 repeated: Counter::RepeatedFromAgent,
+                misdated: Counter::MisdatedFromAgent,
                 bytes: Counter::BytesFromAgent,
             },
         }

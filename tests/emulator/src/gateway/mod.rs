@@ -6,6 +6,7 @@
 
 pub(crate) mod client;
 pub(crate) mod frames;
+pub(crate) mod hole;
 pub(crate) mod line;
 pub(crate) mod session;
 pub(crate) mod upgrade;

@@ -17,6 +17,7 @@ use crate::counters::{Counter, Held};
 use crate::credentials::{fill_random, random_text};
 use crate::gateway::client::Order;
 use crate::gateway::frames;
+use crate::gateway::hole::Holes;
 use crate::gateway::line::{Line, LineEnd};
 use crate::inject::Direction;
 use crate::world::World;
@@ -59,6 +60,7 @@ struct State {
     grant: Grant,
     client_id: Option<String>,
     generation: u64,
+    clients_attached: u64,
     drops: Drops,
     open: Option<Held>,
 }
@@ -85,6 +87,8 @@ pub(crate) struct Side {
     pub(crate) frames: mpsc::Sender<Bytes>,
     orders: mpsc::Sender<Order>,
     cut: CancellationToken,
+    /// Of a client's connection; an agent's has none that open.
+    holes: Arc<Holes>,
 }
 
 /// The other end of it.
@@ -124,6 +128,8 @@ pub struct SessionInfo {
     pub client_connected: bool,
     /// Whether the agent is.
     pub agent_connected: bool,
+    /// Clients attached so far: one more than reconnects.
+    pub clients_attached: u64,
 }
 
 impl Session {
@@ -146,6 +152,7 @@ impl Session {
                 grant: Grant::new(),
                 client_id: None,
                 generation: 0,
+                clients_attached: 0,
                 drops: Drops::default(),
                 open: Some(world.counters.hold(Counter::SessionsOpen)),
             }),
@@ -178,7 +185,12 @@ impl Session {
     }
 
     /// Checks a client's open message and makes its connection the session's; an older one is evicted.
-    pub(crate) fn attach_client(&self, token: &str, client_id: &str) -> Result<Wires, OpenError> {
+    pub(crate) fn attach_client(
+        &self,
+        token: &str,
+        client_id: &str,
+        holes: Arc<Holes>,
+    ) -> Result<Wires, OpenError> {
         let world = self.world.upgrade().ok_or(OpenError::Over)?;
         let (side, wires) = {
             let mut state = self.state();
@@ -196,7 +208,8 @@ impl Session {
             }
             state.grant.used = true;
             state.client_id = Some(client_id.to_owned());
-            state.next_side()
+            state.clients_attached += 1;
+            state.next_side(holes)
         };
         world.counters.increment(Counter::ClientsAttached);
         if let Some(old) = self.client.borrow().as_ref()
@@ -231,7 +244,7 @@ impl Session {
         if self.is_over() {
             return None;
         }
-        let (side, wires) = self.state().next_side();
+        let (side, wires) = self.state().next_side(Arc::default());
         let client_present = self.client.borrow().is_some();
         let _ = side.frames.try_send(frames::publication(client_present));
         if client_present {
@@ -261,6 +274,13 @@ impl Session {
         if let Some(side) = self.agent.borrow().as_ref() {
             side.cut.cancel();
             self.count(Counter::InjectedAgentDrops);
+        }
+    }
+
+    /// Lets one direction of the client's connection vanish.
+    pub(crate) fn open_hole(&self, direction: Direction) {
+        if self.client.borrow().as_ref().is_some_and(|side| side.holes.open(direction)) {
+            self.count(Counter::InjectedOneSidedBlackHoles);
         }
     }
 
@@ -320,6 +340,7 @@ impl Session {
             open: !self.is_over(),
             client_connected: self.client.borrow().is_some(),
             agent_connected: self.agent.borrow().is_some(),
+            clients_attached: self.state().clients_attached,
         }
     }
 
@@ -335,13 +356,13 @@ impl Session {
 }
 
 impl State {
-    fn next_side(&mut self) -> (Side, Wires) {
+    fn next_side(&mut self, holes: Arc<Holes>) -> (Side, Wires) {
         self.generation += 1;
         let generation = self.generation;
         let (frames, frames_end) = mpsc::channel(SIDE_CAPACITY);
         let (orders, orders_end) = mpsc::channel(ORDER_CAPACITY);
         let cut = CancellationToken::new();
-        let side = Side { generation, frames, orders, cut: cut.clone() };
+        let side = Side { generation, frames, orders, cut: cut.clone(), holes };
         (side, Wires { generation, frames: frames_end, orders: orders_end, cut })
     }
 }

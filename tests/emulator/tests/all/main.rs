@@ -4,5 +4,6 @@
 
 mod faults;
 mod relay;
+mod standing;
 mod support;
 mod tls;

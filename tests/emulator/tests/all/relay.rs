@@ -66,8 +66,15 @@ async fn drops_by_volume_lose_nothing() {
 #[tokio::test]
 async fn a_bad_line_loses_nothing() {
     let (emulator, port) = with_echo().await;
-    let faults =
-        LineFaults { loss: 0.02, duplicate: 0.05, reorder: 0.05, reorder_ms: 3, latency_ms: 1, seed: 1 };
+    let faults = LineFaults {
+        loss: 0.02,
+        duplicate: 0.05,
+        reorder: 0.05,
+        reorder_ms: 3,
+        latency_ms: 1,
+        seed: 1,
+        ..LineFaults::default()
+    };
     for direction in [Direction::ToAgent, Direction::ToClient] {
         emulator.inject(Injection::Line { direction, faults });
     }
