@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use stormtunnel_model::{ConnectStep, Intent, RemoteHealth, Timestamp, Tunnel, TunnelState};
+use stormtunnel_model::{ConnectStep, Intent, RemoteHealth, Timestamp, Tunnel, TunnelLimit, TunnelState};
 use stormtunnel_proto::calls::DaemonInfo;
 
 use super::views::DaemonView;
@@ -114,8 +114,20 @@ fn state_rows(text: &mut String, tunnel: &Tunnel, now: Timestamp) {
     if let TunnelState::Retrying { at, .. } = &status.state {
         row(text, "retry", &format!("in {}", times::span(at.since(now))));
     }
+    if let Some(limit) = status.limit {
+        row(text, "limit", &limit_sentence(limit));
+    }
     if let (None, Some(fault)) = (status.state.fault(), &status.last_fault) {
         row(text, "last fault", &fault.to_string());
+    }
+}
+
+fn limit_sentence(limit: TunnelLimit) -> String {
+    match limit {
+        TunnelLimit::AgentResend { waiting_bytes } => format!(
+            "messages were lost, and the SSM agent resends one per 100 ms; {} wait behind them",
+            times::bytes(waiting_bytes)
+        ),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use stormtunnel_model::{
-    ConnectStep, Fault, Intent, LocalPort, Recovery, RemoteHealth, Revision, Tunnel, TunnelSpec, TunnelState,
-    TunnelStatus,
+    ConnectStep, Fault, Intent, LocalPort, Recovery, RemoteHealth, Revision, Tunnel, TunnelLimit, TunnelSpec,
+    TunnelState, TunnelStatus,
 };
 use stormtunnel_proto::calls::{DaemonInfo, SettingState, UpdatedTunnel, WatchEvent, WatchUpdate};
 
@@ -64,6 +64,14 @@ struct StatusView {
     sent_bytes: u64,
     received_bytes: u64,
     last_fault: Option<FaultView>,
+    limit: Option<LimitView>,
+}
+
+/// A limit, with the figures of its kind.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum LimitView {
+    AgentResend { waiting_bytes: u64 },
 }
 
 /// A fault.
@@ -220,6 +228,9 @@ impl StatusView {
             sent_bytes: status.traffic.sent,
             received_bytes: status.traffic.received,
             last_fault: status.last_fault.as_ref().map(FaultView::of),
+            limit: status.limit.map(|limit| match limit {
+                TunnelLimit::AgentResend { waiting_bytes } => LimitView::AgentResend { waiting_bytes },
+            }),
         }
     }
 }

@@ -4,7 +4,7 @@
 use stctl::cli::Cli;
 use stctl::exit::{Problem, Subject};
 use stctl::render::{Style, details, lines, problems, tables, views};
-use stormtunnel_model::{ConnectStep, Fault, FaultKind, Timestamp, Tunnel, TunnelState};
+use stormtunnel_model::{ConnectStep, Fault, FaultKind, Timestamp, Tunnel, TunnelLimit, TunnelState};
 
 use clap::CommandFactory;
 
@@ -19,13 +19,15 @@ fn tunnels() -> Vec<Tunnel> {
     let retried = Fault::new(FaultKind::Network, "connection refused");
     let blocked =
         Fault::new(FaultKind::RemoteUnresolvable { host: "cache.internal".to_owned() }, "no such host");
+    let mut replica = running(
+        "analytics-replica",
+        "analytics.cluster-ro-c1.eu-west-1.rds.amazonaws.com:5432",
+        "15433",
+        TunnelState::Up,
+    );
+    replica.status.limit = Some(TunnelLimit::AgentResend { waiting_bytes: 1_300_000 });
     vec![
-        running(
-            "analytics-replica",
-            "analytics.cluster-ro-c1.eu-west-1.rds.amazonaws.com:5432",
-            "15433",
-            TunnelState::Up,
-        ),
+        replica,
         running("cache", "cache.internal:6379", "16379", TunnelState::Blocked { fault: blocked }),
         running("db", "db.internal:5432", "15432", TunnelState::Up),
         running("kafka-ui", "8080", "auto", TunnelState::Connecting { step: ConnectStep::Channel }),

@@ -60,7 +60,7 @@ impl FromStr for RemoteEndpoint {
     /// Parses `PORT`, `HOST:PORT` or `[IPV6]:PORT`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = |rule| InvalidName { field: "remote", value: text.to_owned(), rule };
-        let (host, port) = split_host_port(text);
+        let (host, port) = split_host_port(text).ok_or_else(|| invalid(HOST_RULE))?;
         let port = port.parse().map_err(|_| invalid(PORT_RULE))?;
         let host = host.map(check_host).transpose().map_err(invalid)?;
         Ok(Self { host, port })
@@ -68,6 +68,7 @@ impl FromStr for RemoteEndpoint {
 }
 
 const PORT_RULE: &str = "write [HOST:]PORT with a port from 1 to 65535";
+const HOST_RULE: &str = "the host must be a DNS name, an IPv4 address or an IPv6 address in brackets";
 
 fn check_host(host: &str) -> Result<String, &'static str> {
     let is_ip = host.parse::<IpAddr>().is_ok();
@@ -79,19 +80,20 @@ fn check_host(host: &str) -> Result<String, &'static str> {
     } else if is_ip || host.bytes().all(label_byte) {
         Ok(host.to_owned())
     } else {
-        Err("the host must be a DNS name, an IPv4 address or an IPv6 address in brackets")
+        Err(HOST_RULE)
     }
 }
 
-/// Splits off a port; an IPv6 address must stand in brackets, which are taken away.
-fn split_host_port(text: &str) -> (Option<&str>, &str) {
-    match text.rsplit_once(':') {
-        Some((host, port)) => {
-            let unbracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-            (Some(unbracketed.unwrap_or(host)), port)
-        }
-        None => (None, text),
-    }
+/// Splits off a port. An IPv6 address must stand in brackets, which are taken away, and nothing else may: `fd00::1:80`
+/// could be an address without a port.
+fn split_host_port(text: &str) -> Option<(Option<&str>, &str)> {
+    let Some((host, port)) = text.rsplit_once(':') else { return Some((None, text)) };
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').filter(|inner| inner.parse::<Ipv6Addr>().is_ok())?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    Some((Some(host), port))
 }
 
 /// Where a tunnel listens.
@@ -152,10 +154,12 @@ impl FromStr for LocalAddress {
         if text == "localhost" {
             return Ok(Self::Localhost);
         }
-        let rule = "the address must be \"localhost\" or an IP address (IPv6 in brackets)";
-        text.parse().map(Self::Ip).map_err(|_| InvalidName { field: "local", value: text.to_owned(), rule })
+        let invalid = || InvalidName { field: "local", value: text.to_owned(), rule: ADDRESS_RULE };
+        text.parse().map(Self::Ip).map_err(|_| invalid())
     }
 }
+
+const ADDRESS_RULE: &str = "the address must be \"localhost\" or an IP address (IPv6 in brackets)";
 
 /// A port to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -182,6 +186,8 @@ impl From<LocalPort> for u16 {
     }
 }
 
+const LOCAL_RULE: &str = "write [ADDRESS:]PORT with a port from 1 to 65535, or \"auto\"";
+
 impl fmt::Display for LocalEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address {
@@ -200,12 +206,11 @@ impl FromStr for LocalEndpoint {
 
     /// Parses `PORT`, `auto`, `ADDRESS:PORT` or `ADDRESS:auto`; port 0 is another word for `auto`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rule = "write [ADDRESS:]PORT with a port from 1 to 65535, or \"auto\"";
-        let invalid = || InvalidName { field: "local", value: text.to_owned(), rule };
-        let (address, port) = split_host_port(text);
+        let invalid = |rule| InvalidName { field: "local", value: text.to_owned(), rule };
+        let (address, port) = split_host_port(text).ok_or_else(|| invalid(ADDRESS_RULE))?;
         let port = match port {
             "auto" => LocalPort::Automatic,
-            number => number.parse::<u16>().map_err(|_| invalid())?.into(),
+            number => number.parse::<u16>().map_err(|_| invalid(LOCAL_RULE))?.into(),
         };
         let address = address.map_or(Ok(LocalAddress::Localhost), str::parse)?;
         Ok(Self { address, port })
@@ -224,6 +229,17 @@ mod tests {
         }
         for text in ["", "0", "65536", "db:", ":80", "db:x", "a b:80", "db:80:90 "] {
             assert!(text.parse::<RemoteEndpoint>().is_err(), "{text:?} should be refused");
+        }
+    }
+
+    /// Without brackets nobody can tell where an IPv6 address ends.
+    #[test]
+    fn brackets_stand_around_ipv6_addresses_and_nothing_else() {
+        for text in ["fd00::1:443", "::1:80", "[db]:80", "[10.0.0.7]:80", "[fd00::1:443", "[]:80"] {
+            let error = text.parse::<RemoteEndpoint>().expect_err(text);
+            assert!(error.rule.contains("IPv6 address in brackets"), "{error}");
+            let error = text.parse::<LocalEndpoint>().expect_err(text);
+            assert!(error.rule.contains("IPv6 in brackets"), "{error}");
         }
     }
 

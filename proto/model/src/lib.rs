@@ -18,6 +18,8 @@
 mod endpoint;
 mod fault;
 mod fault_kinds;
+#[doc(hidden)]
+pub mod fuzz;
 mod ids;
 mod name;
 pub mod settings;
@@ -30,5 +32,5 @@ pub use fault::{ExitCode, Fault, FaultKind, GrpcCode, Recovery};
 pub use ids::{Attempt, Epoch, Etag, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
 pub use name::{InvalidName, Profile, Region, Target, TunnelName};
 pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
-pub use state::{ConnectStep, Intent, RemoteHealth, TunnelState};
+pub use state::{ConnectStep, Intent, RemoteHealth, TunnelLimit, TunnelState};
 pub use tunnel::{Traffic, Tunnel, TunnelStatus};

@@ -231,7 +231,8 @@ pub static SETTINGS: &[Setting] = &[
         stalled_reader_grace,
         5,
         3600,
-        "how long a local application that stopped reading may hold up the other connections"
+        "how long a local application may leave more than 16 MiB unread, while other connections are open, before its \
+         connection is reset"
     ),
     integer!(
         "tunnels.payload_bytes",

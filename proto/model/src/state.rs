@@ -80,6 +80,17 @@ pub enum ConnectStep {
     Resume,
 }
 
+/// What holds a tunnel's transfers up although nothing has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunnelLimit {
+    /// Messages of a download were lost on their way, and the SSM agent sends one of them again per 100 ms; what came
+    /// after them waits.
+    AgentResend {
+        /// Bytes that wait here.
+        waiting_bytes: u64,
+    },
+}
+
 /// What connections told of the remote end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RemoteHealth {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::fault::Fault;
 use crate::ids::{Attempt, Etag, SsmSessionId, Timestamp, TunnelId};
 use crate::spec::TunnelSpec;
-use crate::state::{Intent, RemoteHealth, TunnelState};
+use crate::state::{Intent, RemoteHealth, TunnelLimit, TunnelState};
 
 /// A tunnel, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct TunnelStatus {
     pub traffic: Traffic,
     /// The last fault, even when the tunnel has recovered since.
     pub last_fault: Option<Fault>,
+    /// What holds its transfers up at this moment.
+    pub limit: Option<TunnelLimit>,
 }
 
 impl TunnelStatus {
@@ -63,6 +65,7 @@ impl TunnelStatus {
             connections: 0,
             traffic: Traffic::default(),
             last_fault: None,
+            limit: None,
         }
     }
 }

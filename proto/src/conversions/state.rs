@@ -1,12 +1,13 @@
 //! Tunnels as they are: intent, state, status.
 
 use stormtunnel_model::{
-    Attempt, ConnectStep, Fault, Intent, RemoteHealth, SsmSessionId, Traffic, Tunnel, TunnelState,
-    TunnelStatus,
+    Attempt, ConnectStep, Fault, Intent, RemoteHealth, SsmSessionId, Traffic, Tunnel, TunnelLimit,
+    TunnelState, TunnelStatus,
 };
 
 use super::{ConversionError, enum_value, parse_etag, parse_timestamp, parsed, required, timestamp};
 use crate::v1;
+use crate::v1::tunnel_limit::{self, Limit};
 use crate::v1::tunnel_state::{self, State};
 
 impl From<Intent> for v1::Intent {
@@ -122,6 +123,26 @@ impl From<v1::Traffic> for Traffic {
     }
 }
 
+impl From<TunnelLimit> for v1::TunnelLimit {
+    fn from(limit: TunnelLimit) -> Self {
+        let limit = match limit {
+            TunnelLimit::AgentResend { waiting_bytes } => {
+                Limit::AgentResend(tunnel_limit::AgentResend { waiting_bytes })
+            }
+        };
+        Self { limit: Some(limit) }
+    }
+}
+
+/// A limit of a newer daemon is left out: it explains something, and nothing depends on it.
+fn parse_limit(limit: v1::TunnelLimit) -> Option<TunnelLimit> {
+    limit.limit.map(|limit| match limit {
+        Limit::AgentResend(tunnel_limit::AgentResend { waiting_bytes }) => {
+            TunnelLimit::AgentResend { waiting_bytes }
+        }
+    })
+}
+
 impl From<TunnelStatus> for v1::TunnelStatus {
     fn from(status: TunnelStatus) -> Self {
         Self {
@@ -135,6 +156,7 @@ impl From<TunnelStatus> for v1::TunnelStatus {
             connections: status.connections,
             traffic: Some(status.traffic.into()),
             last_fault: status.last_fault.map(Into::into),
+            limit: status.limit.map(Into::into),
         }
     }
 }
@@ -159,6 +181,7 @@ impl TryFrom<v1::TunnelStatus> for TunnelStatus {
             connections: status.connections,
             traffic: status.traffic.unwrap_or_default().into(),
             last_fault: status.last_fault.map(fault).transpose()?,
+            limit: status.limit.and_then(parse_limit),
         })
     }
 }

@@ -10,7 +10,8 @@ use proptest::sample::select;
 use stormtunnel_model::{
     Attempt, ConnectStep, Epoch, Etag, Fault, FaultKind, Intent, LocalAddress, LocalEndpoint, LocalPort,
     Profile, Region, RemoteEndpoint, RemoteHealth, RequestId, Revision, SsmSessionId, Target, Timestamp,
-    Traffic, Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch, TunnelState, TunnelStatus,
+    Traffic, Tunnel, TunnelId, TunnelLimit, TunnelName, TunnelSpec, TunnelSpecPatch, TunnelState,
+    TunnelStatus,
 };
 use uuid::Uuid;
 
@@ -109,8 +110,19 @@ fn status() -> impl Strategy<Value = TunnelStatus> {
     let listening = vec((any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from), 0..3);
     let session = (option::of("[a-z0-9-]{1,30}"), option::of("[0-9.]{1,12}"));
     let counts = (any::<u32>(), any::<u64>(), any::<u64>());
-    (state(), time(), any::<u64>(), health, listening, session, counts, option::of(fault())).prop_map(
-        |(state, since, attempt, remote, listening, (session, agent_version), counts, last_fault)| {
+    let limit = any::<u64>().prop_map(|waiting_bytes| TunnelLimit::AgentResend { waiting_bytes });
+    let troubles = (option::of(fault()), option::of(limit));
+    (state(), time(), any::<u64>(), health, listening, session, counts, troubles).prop_map(
+        |(
+            state,
+            since,
+            attempt,
+            remote,
+            listening,
+            (session, agent_version),
+            counts,
+            (last_fault, limit),
+        )| {
             let (connections, sent, received) = counts;
             let (attempt, session) = (Attempt(attempt), session.map(SsmSessionId));
             let traffic = Traffic { sent, received };
@@ -125,6 +137,7 @@ fn status() -> impl Strategy<Value = TunnelStatus> {
                 connections,
                 traffic,
                 last_fault,
+                limit,
             }
         },
     )

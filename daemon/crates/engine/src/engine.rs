@@ -17,9 +17,14 @@ use crate::tunnel::context::Context;
 use crate::tunnel::payload_limits::PayloadLimits;
 use crate::tunnel::politeness::Politeness;
 use crate::tunnel::supervisor::Supervisor;
+use crate::tunnel::unread_budget::UnreadBudget;
 
 /// Calls that may wait for the supervisor: more than front ends issue at once; the next ones wait in their callers.
 const COMMAND_CAPACITY: usize = 64;
+
+/// Received bytes that all sessions together may hold until local applications take them: two sessions of which nobody
+/// reads, or any number of busy ones.
+const UNREAD_BYTES: usize = 128 << 20;
 
 /// The ways to the world.
 #[derive(Clone)]
@@ -63,6 +68,18 @@ impl Engine {
         ports: Ports,
         settings: watch::Receiver<Arc<Settings>>,
     ) -> Result<(Self, EngineHandle), Fault> {
+        Self::start_within(UNREAD_BYTES, ports, settings).await
+    }
+
+    /// The same with another bound, in bytes, on what all sessions together hold of received data.
+    ///
+    /// # Errors
+    /// Those of [`Engine::start`].
+    pub async fn start_within(
+        unread_bytes: usize,
+        ports: Ports,
+        settings: watch::Receiver<Arc<Settings>>,
+    ) -> Result<(Self, EngineHandle), Fault> {
         let StoredState { tunnels, open_sessions } = ports.store.load().await?;
         let seed = ports.entropy.seed();
         let publisher = Publisher::new(Epoch(u64::from_be_bytes(*seed.first_chunk().unwrap_or(&[0; 8]))));
@@ -74,6 +91,7 @@ impl Engine {
             tasks: tasks.clone(),
             politeness: Politeness::default(),
             payload_limits: PayloadLimits::default(),
+            unread: UnreadBudget::new(unread_bytes),
         });
         let (sender, commands) = mpsc::channel(COMMAND_CAPACITY);
         let stop = CancellationToken::new();

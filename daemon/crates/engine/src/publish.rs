@@ -4,7 +4,7 @@
 //! in that log. One that falls behind the log's end gets a new snapshot: memory does not grow with slow watchers, and
 //! nothing is lost silently.
 //!
-//! Traffic counters change with every packet. They are read live, and published at most once a second, only while
+//! Traffic counters and other figures change with every packet. They are read live, and published at most once a second, only while
 //! somebody watches.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, stream};
 use stormtunnel_model::{
-    Epoch, Etag, Intent, Revision, Timestamp, Traffic, Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelStatus,
+    Epoch, Etag, Intent, Revision, Timestamp, Traffic, Tunnel, TunnelId, TunnelLimit, TunnelName, TunnelSpec,
+    TunnelStatus,
 };
 use tokio::sync::{Notify, watch};
 
@@ -34,6 +35,7 @@ pub struct Meter {
     sent: AtomicU64,
     received: AtomicU64,
     connections: AtomicU32,
+    waiting: AtomicU64,
 }
 
 impl Meter {
@@ -45,6 +47,11 @@ impl Meter {
     /// Counts bytes to local applications.
     pub fn add_received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Sets how many received bytes wait for messages that were lost.
+    pub fn set_waiting(&self, bytes: usize) {
+        self.waiting.store(bytes as u64, Ordering::Relaxed);
     }
 
     /// Connections open now.
@@ -65,6 +72,9 @@ impl Meter {
             sent: self.sent.load(Ordering::Relaxed),
             received: self.received.load(Ordering::Relaxed),
         };
+        if let Some(TunnelLimit::AgentResend { waiting_bytes }) = &mut status.limit {
+            *waiting_bytes = self.waiting.load(Ordering::Relaxed);
+        }
     }
 }
 

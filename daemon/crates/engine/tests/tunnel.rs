@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper's panic is its test's failure")]
 
 mod cloud;
+#[cfg(test)]
+mod memory;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use bytes::Bytes;
 use stormtunnel_engine::EngineHandle;
 use stormtunnel_engine::testing::{MemoryClient, PATIENCE, World, spec, wait_until};
 use stormtunnel_model::settings::Settings;
-use stormtunnel_model::{FaultKind, Intent, RemoteHealth, Tunnel, TunnelState};
+use stormtunnel_model::{FaultKind, Intent, RemoteHealth, Tunnel, TunnelLimit, TunnelState};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 
@@ -323,6 +325,37 @@ async fn the_cap_on_connections_is_live() {
     drop(first);
     wait_until(&setup.handle, "db", |tunnel| tunnel.status.connections == 0).await;
     echo(setup.world.network.connect(port).await.unwrap(), b"second").await;
+    setup.shutdown().await;
+}
+
+/// It sends one lost message again per 100 ms, and nothing that the daemon does makes it faster.
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_repairs_losses_slowly_is_named_as_the_limit() {
+    let setup = Setup::new().await;
+    let answer = Bytes::from(bytes(4_000_000, 3));
+    setup.cloud.set_remote(Remote::Answers(1, answer.clone()));
+    let port = up(&setup.handle, "db").await;
+    let mut client = setup.world.network.connect(port).await.unwrap();
+    client.write_all(b"?").await.unwrap();
+    wait_until(&setup.handle, "db", |tunnel| tunnel.status.traffic.received > 50_000).await;
+    setup.cloud.lose_messages(60).await;
+    let story = async {
+        let limited = |least| {
+            move |tunnel: &Tunnel| {
+                let Some(TunnelLimit::AgentResend { waiting_bytes }) = tunnel.status.limit else {
+                    return false;
+                };
+                waiting_bytes > least
+            }
+        };
+        let tunnel = wait_until(&setup.handle, "db", limited(0)).await;
+        assert_eq!(tunnel.status.state, TunnelState::Up);
+        wait_until(&setup.handle, "db", limited(2_000_000)).await;
+        let tunnel = wait_until(&setup.handle, "db", |tunnel| tunnel.status.limit.is_none()).await;
+        assert_eq!(tunnel.status.last_fault, None, "nothing has failed");
+    };
+    let ((), data) = tokio::join!(story, read_to_end(&mut client));
+    assert!(data.unwrap() == answer, "the answer differs");
     setup.shutdown().await;
 }
 

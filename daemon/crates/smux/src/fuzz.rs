@@ -1,7 +1,11 @@
-//! Entry shared by the fuzz target and the test that replays its corpus: the data is a program for one [`Mux`].
+//! Entry shared by the fuzz target and the test that replays its corpus: the data is a program for one [`Mux`], or for
+//! two of them that talk to each other.
 //!
 //! The first byte chooses role and configuration. Then follow operations of one byte and their arguments: input
-//! from the peer (raw bytes or frames put together here), and every call that an owner can make.
+//! from the peer (raw bytes, or frames put together here, or what the other one sent), and every call that an owner can
+//! make.
+
+mod pair;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,6 +20,9 @@ use crate::{Config, Event, Frame, MIN_TRANSMIT, Mux, Output, ReceiveLimits, Role
 pub fn fuzz_entry(data: &[u8], now: Instant) {
     let mut program = Program { rest: Bytes::copy_from_slice(data) };
     let choice = program.byte();
+    if choice & 128 != 0 {
+        return pair::run(choice, &mut program, now);
+    }
     let Ok(mut machine) = Machine::new(choice, now) else { return };
     while !program.rest.is_empty() {
         machine.step(&mut program);
@@ -102,11 +109,7 @@ impl Machine {
                 assert_eq!(self.mux.unread(id), 0);
             }
             9 => self.mux.finish(program.id()),
-            10 => {
-                let id = program.id();
-                self.mux.abort(id);
-                assert!(!self.mux.streams().any(|other| other == id));
-            }
+            10 => self.give_up(program.byte()),
             11 => self.mux.queue_nop(),
             12 => {
                 self.now += Duration::from_millis(100 * program.size() as u64);
@@ -152,6 +155,17 @@ impl Machine {
         if let Ok(id) = self.mux.open() {
             assert_eq!(self.role, Role::Client);
             assert!(self.known.insert(id), "id {id} given out twice");
+        }
+    }
+
+    fn give_up(&mut self, choice: u8) {
+        let id = StreamId::from(u32::from(choice & 15));
+        if choice & 16 == 0 {
+            self.mux.abort(id);
+            assert!(!self.mux.streams().any(|other| other == id));
+        } else {
+            self.mux.abandon(id);
+            assert_eq!((self.mux.unread(id), self.mux.writable(id)), (0, 0));
         }
     }
 

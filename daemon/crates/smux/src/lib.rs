@@ -48,11 +48,12 @@
 //! | FIN received | | queued data is dropped, writes fail at once; [`Event::RemoteFinished`] when all was read |
 //! | both FINs, all read | | [`Event::Closed`]; the id is unknown from here on |
 //! | [`Mux::abort`] | FIN (nothing at all if the SYN had not left yet) | both queues dropped, [`Event::Closed`] at once |
+//! | [`Mux::abandon`] | the same | both queues dropped, [`Event::Closed`] when the peer's FIN has come |
 //!
 //! **FIN is a full close**: version 1 has no half-close. A peer that sent FIN has forgotten the stream and drops what
 //! still arrives for it; a peer that received FIN closes its side both ways. Hence the asymmetry above, and hence an
 //! owner whose local application only shut down its write side should delay `finish` as long as it hopes for answers.
-//! Every stream must be ended with `finish` or `abort`, also after `RemoteFinished`: nothing is forgotten behind the
+//! Every stream must be ended with `finish`, `abort` or `abandon`, also after `RemoteFinished`: nothing is forgotten behind the
 //! owner's back.
 //!
 //! # What is tolerated, what is fatal

@@ -22,6 +22,8 @@ pub(crate) enum RemoteHalf {
     Unread,
     /// Its FIN arrived, everything was read and the owner told so.
     Finished,
+    /// What it sends is dropped; its FIN is awaited.
+    Ignored,
 }
 
 /// A stream's place in the sending order; see [`crate::mux`].
@@ -71,7 +73,7 @@ impl Stream {
     pub(crate) fn check_writable(&self, id: StreamId) -> Result<(), StreamError> {
         match (self.local, self.remote) {
             (LocalHalf::Finishing | LocalHalf::Finished, _) => Err(StreamError::Finished(id)),
-            (LocalHalf::Open, RemoteHalf::Unread | RemoteHalf::Finished) => {
+            (LocalHalf::Open, RemoteHalf::Unread | RemoteHalf::Finished | RemoteHalf::Ignored) => {
                 Err(StreamError::RemoteFinished(id))
             }
             (LocalHalf::Open, RemoteHalf::Open) => Ok(()),

@@ -7,7 +7,8 @@ pub const SAFE_PAYLOAD: usize = 1024;
 /// Largest payload that may be configured.
 pub const MAX_PAYLOAD: usize = 32 * 1024;
 
-/// How many data messages may leave per second. The service is reported to act against more than about 1000 per second.
+/// How many data messages may leave per second. The service is reported to end a channel that carries more than about
+/// 1000 per second for 2 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageRate {
     /// Sustained messages per second, retransmissions included, acknowledgements not. At least 1.
@@ -16,9 +17,26 @@ pub struct MessageRate {
     pub burst: u32,
 }
 
+impl MessageRate {
+    /// That many messages per second, with a burst of what a fifth of a second takes: enough for the late timers of a
+    /// busy machine, and at 900 per second no 2 s see more than 1980 messages.
+    #[must_use]
+    pub fn new(per_second: u32) -> Self {
+        Self { per_second, burst: (per_second / 5).max(1) }
+    }
+
+    /// Messages that may be unacknowledged: what can be sent again in half a second, so that new data flows within a
+    /// second of a reconnect.
+    pub(crate) fn most_unacknowledged(self) -> usize {
+        // Below this, a slow rate would be slower still on a long path.
+        const LEAST: usize = 16;
+        usize::try_from(self.per_second / 2).unwrap_or(usize::MAX).max(LEAST)
+    }
+}
+
 impl Default for MessageRate {
     fn default() -> Self {
-        Self { per_second: 900, burst: 900 }
+        Self::new(900)
     }
 }
 
@@ -38,13 +56,17 @@ pub struct Config {
     /// How long the remote may still answer after the local side finished, from its last byte on. The protocol has no
     /// half-close: our FIN makes the agent close both directions.
     pub half_close_grace: Duration,
-    /// How long a reader may take nothing, while other streams are open, before its stream is reset.
+    /// How long a reader may take nothing, with more than [`Config::stream_buffer`] unread and other streams open,
+    /// before its stream is reset.
     pub stalled_reader_grace: Duration,
-    /// Received bytes kept for one stream before the session stops wanting input.
+    /// The same once the session has reached its bound and another stream waits for data. Long enough for a reader that
+    /// is slow: sockets tell of room in steps of some 100 KiB, so that one that takes 200 kB per second is seen to take
+    /// something every second or two.
+    pub give_way_after: Duration,
+    /// Received bytes that a stream alone on its session may leave unread before the session stops wanting input.
     pub stream_buffer: usize,
-    /// The same while other streams are open: enough for the agent's usual 0.9 MB/s during the stalled reader's grace,
-    /// so that one sleeping application does not stop its neighbours.
-    pub crowded_stream_buffer: usize,
+    /// Received bytes that all streams of a session may leave unread before it stops wanting input.
+    pub session_buffer: usize,
     /// Bytes accepted from the application per stream before `write` answers 0.
     pub send_buffer: usize,
     /// Streams announced to the agent that are not known to be connected. It connects one after the other, and beyond
@@ -72,8 +94,9 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(30),
             half_close_grace: Duration::from_secs(30),
             stalled_reader_grace: Duration::from_secs(30),
+            give_way_after: Duration::from_secs(2),
             stream_buffer: 16 << 20,
-            crowded_stream_buffer: 48 << 20,
+            session_buffer: 64 << 20,
             send_buffer: 256 << 10,
             max_undialled: 64,
             dial_grace: Duration::from_secs(10),

@@ -1,7 +1,7 @@
 //! What a client session tells its owner.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::WsMessage;
 use crate::version::Version;
@@ -64,6 +64,16 @@ pub enum SessionEvent {
     },
     /// The stalled agent acknowledged again.
     AgentRecovered,
+    /// Messages were lost, and what came after them waits for the agent, which sends only its oldest unacknowledged
+    /// message again, one per 100 ms. Figures of the moment; see [`crate::PortSession::statistics`] for later ones.
+    AgentResendsSlowly {
+        /// Messages still to come.
+        missing: u64,
+        /// Bytes that wait for them.
+        waiting: usize,
+    },
+    /// Nothing has waited like that for a while.
+    AgentCaughtUp,
     /// Large payloads seem to break the connection: the rest of this session, and the next ones on the same path
     /// (`Config::payload_limit`), should use `limit`.
     PayloadReduced {
@@ -91,6 +101,8 @@ impl SessionEvent {
             | Self::RemoteConnectFailed
             | Self::AgentStalled { .. }
             | Self::AgentRecovered
+            | Self::AgentResendsSlowly { .. }
+            | Self::AgentCaughtUp
             | Self::PayloadReduced { .. }
             | Self::ChannelDead
             | Self::Ended(_) => None,
@@ -103,10 +115,22 @@ impl SessionEvent {
 pub enum ResetReason {
     /// The agent could not connect it.
     RefusedByRemote,
-    /// Its local reader took nothing for too long while other streams wanted room.
-    StalledReader,
+    /// Its local reader took nothing for [`crate::Config::stalled_reader_grace`] while other streams were open.
+    StalledReader(Backlog),
+    /// The session had reached its bound of unread bytes, another stream waited for data, and of the streams whose
+    /// reader took nothing for [`crate::Config::give_way_after`] this one held the most.
+    GaveWay(Backlog),
     /// The session ended under it.
     SessionEnded,
+}
+
+/// How far a local reader was behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Received bytes that it left, now dropped.
+    pub unread: usize,
+    /// Since it last took something.
+    pub idle: Duration,
 }
 
 /// Which answer of the agent did not come.

@@ -58,7 +58,7 @@ pub use agent::{AgentConfig, AgentEnd, AgentEvent, AgentSession, Habits};
 pub use channel::Resend;
 pub use config::{Config, MAX_PAYLOAD, MessageRate, SAFE_PAYLOAD};
 pub use error::{OpenError, ProtocolError, WriteError};
-pub use event::{HandshakeStep, Output, ResetReason, SessionEnd, SessionEvent, StreamId};
+pub use event::{Backlog, HandshakeStep, Output, ResetReason, SessionEnd, SessionEvent, StreamId};
 pub use kind::{Flag, MessageType, PayloadType};
 pub use message::{DecodeError, Message};
 pub use rtt::RttEstimator;

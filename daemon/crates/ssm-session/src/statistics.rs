@@ -52,6 +52,12 @@ pub struct Statistics {
     pub last_ack: Option<Instant>,
     /// Received bytes that no reader has taken yet.
     pub unread_bytes: usize,
+    /// Messages received before their turn.
+    pub early_messages: usize,
+    /// Their bytes, headers included.
+    pub early_bytes: usize,
+    /// Messages that those wait for.
+    pub missing_messages: u64,
     /// Open streams, those held back included.
     pub streams: usize,
     /// Connections so far, the first included.

@@ -280,9 +280,9 @@ impl Actor {
 
     /// From here on the session's own task sees to its end, wanted or not.
     fn add_session(&mut self, attempt: Attempt, record: OpenSession) {
-        let ActorParts { context, wanted, sender, .. } = &self.parts;
+        let ActorParts { context, wanted, meter, sender, .. } = &self.parts;
         let (task, handle) =
-            SessionTask::new(Arc::clone(context), record, &wanted.spec, attempt, sender.clone());
+            SessionTask::new(Arc::clone(context), record, &wanted.spec, meter, attempt, sender.clone());
         self.sessions.insert(attempt, handle);
         if context.tasks.spawn("session", task.run()).is_err() {
             tracing::warn!("a session that was started while the daemon ends is left to the next one");
@@ -333,8 +333,9 @@ impl Actor {
             }
             News::Agent(version) if current => self.status.agent_version = Some(version),
             News::Remote(health) if current => self.learn_remote(health),
-            News::Trouble(kind, detail) if current => self.status.last_fault = Some(Fault::new(kind, detail)),
-            News::Agent(_) | News::Remote(_) | News::Trouble(..) => {}
+            News::Trouble(fault) if current => self.status.last_fault = Some(fault),
+            News::Limit(limit) if current => self.status.limit = limit,
+            News::Agent(_) | News::Remote(_) | News::Trouble(_) | News::Limit(_) => {}
         }
     }
 
@@ -455,6 +456,7 @@ impl Actor {
         self.admission = Some(Admission { attempt, place });
         self.status.remote = RemoteHealth::Unknown;
         self.status.agent_version = None;
+        self.status.limit = None;
     }
 
     fn dial(&mut self, attempt: Attempt) {
@@ -485,6 +487,7 @@ impl Actor {
         self.status.listening = self.front.addresses();
         let session = machine.session().and_then(|session| self.sessions.get(&session));
         self.status.session = session.map(|session| session.id.clone());
+        self.status.limit = self.status.limit.filter(|_| session.is_some());
     }
 
     fn tell_stop_waiters(&mut self) {

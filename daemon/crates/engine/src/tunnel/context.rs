@@ -14,6 +14,7 @@ use crate::publish::Publisher;
 use crate::tasks::Tasks;
 use crate::tunnel::payload_limits::PayloadLimits;
 use crate::tunnel::politeness::Politeness;
+use crate::tunnel::unread_budget::UnreadBudget;
 
 /// The world, the settings, and what was learnt of both.
 pub(crate) struct Context {
@@ -23,6 +24,7 @@ pub(crate) struct Context {
     pub(crate) tasks: Tasks,
     pub(crate) politeness: Politeness,
     pub(crate) payload_limits: PayloadLimits,
+    pub(crate) unread: UnreadBudget,
 }
 
 impl Context {
@@ -45,8 +47,7 @@ impl Context {
         Config {
             payload_size: settings.payload_bytes as usize,
             payload_limit: self.payload_limits.of(scope, self.now().mono),
-            message_rate: (settings.message_rate > 0)
-                .then_some(MessageRate { per_second: settings.message_rate, burst: settings.message_rate }),
+            message_rate: (settings.message_rate > 0).then(|| MessageRate::new(settings.message_rate)),
             handshake_timeout: settings.connect_timeout,
             half_close_grace: settings.half_close_grace,
             stalled_reader_grace: settings.stalled_reader_grace,

@@ -24,3 +24,4 @@ pub(crate) mod session_end;
 pub(crate) mod session_task;
 pub(crate) mod shared_session;
 pub(crate) mod supervisor;
+pub(crate) mod unread_budget;

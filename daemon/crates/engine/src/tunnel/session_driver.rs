@@ -13,17 +13,18 @@ use std::time::{Duration, Instant};
 
 use futures_util::SinkExt as _;
 use secrecy::SecretString;
-use ssm_session::{Output, ResetReason, SessionEvent, Token, WsMessage};
-use stormtunnel_model::{Attempt, Fault, FaultKind, RemoteHealth, TunnelSpec};
+use ssm_session::{Backlog, Output, ResetReason, SessionEvent, Token, WsMessage};
+use stormtunnel_model::{Attempt, Fault, FaultKind, RemoteHealth, TunnelLimit, TunnelSpec};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::clock::Now;
 use crate::ports::{BoxChannel, Clock};
+use crate::publish::Meter;
 use crate::tunnel::machine::SessionNews;
 use crate::tunnel::session_end::{Ending, ending, violation};
-use crate::tunnel::shared_session::SharedSession;
+use crate::tunnel::shared_session::{SharedSession, Wakers};
 
 /// Messages taken from the WebSocket before what they caused is sent: acknowledgements must not wait for the end of
 /// a burst.
@@ -48,7 +49,9 @@ pub(crate) enum News {
     /// A connection told something of the remote end.
     Remote(RemoteHealth),
     /// Something went wrong that the session survives.
-    Trouble(FaultKind, &'static str),
+    Trouble(Fault),
+    /// What holds its transfers up from now on; the figure in it is the meter's.
+    Limit(Option<TunnelLimit>),
     /// Payloads beyond this break the connection.
     PayloadLimit(usize),
 }
@@ -66,6 +69,7 @@ pub(crate) struct Driver {
     shared: Arc<SharedSession>,
     clock: Arc<dyn Clock>,
     spec: TunnelSpec,
+    meter: Arc<Meter>,
     connects: mpsc::Receiver<Connect>,
     /// Fires when the session is to be ended.
     end: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -78,6 +82,8 @@ pub(crate) struct Driver {
     /// The WebSocket was left unread, because local readers are behind.
     held_back: bool,
     remote: RemoteHealth,
+    /// The agent was named as what holds downloads up.
+    limited: bool,
     steps: VecDeque<Step>,
 }
 
@@ -96,6 +102,7 @@ impl Driver {
         shared: Arc<SharedSession>,
         clock: Arc<dyn Clock>,
         spec: TunnelSpec,
+        meter: Arc<Meter>,
         connects: mpsc::Receiver<Connect>,
         end: CancellationToken,
     ) -> Self {
@@ -103,6 +110,7 @@ impl Driver {
             shared,
             clock,
             spec,
+            meter,
             connects,
             end: Box::pin(end.cancelled_owned()),
             ending: false,
@@ -112,6 +120,7 @@ impl Driver {
             due: None,
             held_back: false,
             remote: RemoteHealth::Unknown,
+            limited: false,
             steps: VecDeque::new(),
         }
     }
@@ -145,7 +154,7 @@ impl Driver {
             let more = self.poll_receive(cx, now);
             self.poll_transmit(cx, now);
             let expired = self.poll_timer(cx, now);
-            if !(more || expired || self.is_freed() || !self.steps.is_empty()) {
+            if !(more || expired || self.is_freed(cx, now) || !self.steps.is_empty()) {
                 return Poll::Pending;
             }
         }
@@ -169,18 +178,16 @@ impl Driver {
 
     /// Takes what arrived; answers whether more may be there.
     fn poll_receive(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
-        self.held_back = false;
+        self.held_back = self.link.is_some() && !self.wants_input(cx, now);
         for _ in 0..RECEIVE_BATCH {
-            let Some(link) = &mut self.link else { return false };
-            if !self.shared.lock().session.wants_input() {
-                self.held_back = true;
-                return false;
-            }
+            let Some(link) = self.link.as_mut().filter(|_| !self.held_back) else { return false };
             match link.channel.as_mut().poll_next(cx) {
                 Poll::Pending => return false,
                 Poll::Ready(Some(Ok(message))) => {
                     link.proven |= matches!(message, WsMessage::Binary(_));
-                    let handled = self.shared.lock().session.handle_message(message, now.for_session());
+                    let mut inner = self.shared.lock();
+                    let handled = inner.session.handle_message(message, now.for_session());
+                    self.held_back = !inner.session.wants_input();
                     if let Err(error) = handled {
                         self.steps.push_back(Step::Ended(violation(&error)));
                         return false;
@@ -197,7 +204,7 @@ impl Driver {
     fn poll_transmit(&mut self, cx: &mut Context<'_>, now: Now) {
         loop {
             let room = self.poll_room(cx, now);
-            let (output, pump) = {
+            let (output, wakers) = {
                 let mut inner = self.shared.lock();
                 let session_now = now.for_session();
                 let output = if room {
@@ -205,17 +212,19 @@ impl Driver {
                 } else {
                     inner.session.poll_event(session_now)
                 };
-                let pump = match &output {
+                let wakers = match &output {
                     Output::Event(event) => inner.deliver(event),
                     Output::Timeout(_) => {
-                        inner.park_driver(cx.waker());
-                        None
+                        if self.limited {
+                            self.meter.set_waiting(inner.session.early_bytes());
+                        }
+                        inner.park_driver(cx.waker())
                     }
-                    Output::Send(_) => None,
+                    Output::Send(_) => Wakers::default(),
                 };
-                (output, pump)
+                (output, wakers)
             };
-            pump.into_iter().for_each(std::task::Waker::wake);
+            wakers.wake();
             match output {
                 Output::Send(message) => self.send(message, now),
                 Output::Event(event) => self.on_event(event, now),
@@ -285,19 +294,26 @@ impl Driver {
             | SessionEvent::RemoteConnectFailed => {
                 self.learn_remote(RemoteHealth::Refused);
             }
-            SessionEvent::Reset { reason: ResetReason::StalledReader, .. } => {
-                self.tell(News::Trouble(FaultKind::LocalReaderStalled, "its connection was reset"));
+            SessionEvent::Reset { reason: ResetReason::StalledReader(backlog), .. } => {
+                self.tell(News::Trouble(reader_stalled(backlog, "while others were open")));
+            }
+            SessionEvent::Reset { reason: ResetReason::GaveWay(backlog), .. } => {
+                self.tell(News::Trouble(reader_stalled(backlog, "because others waited for the room")));
             }
             SessionEvent::Reset { reason: ResetReason::SessionEnded, .. }
             | SessionEvent::Writable(_)
             | SessionEvent::Closed(_)
             | SessionEvent::AgentRecovered => {}
             SessionEvent::AgentStalled { .. } => {
-                self.tell(News::Trouble(
-                    FaultKind::AgentUnresponsive,
-                    "it stopped confirming what it is sent",
-                ));
+                let detail = "it stopped confirming what it is sent";
+                self.tell(News::Trouble(Fault::new(FaultKind::AgentUnresponsive, detail)));
             }
+            SessionEvent::AgentResendsSlowly { missing, waiting } => {
+                tracing::info!(missing, waiting, "downloads wait for the SSM agent to resend lost messages");
+                let waiting_bytes = waiting as u64;
+                self.limit(Some(TunnelLimit::AgentResend { waiting_bytes }));
+            }
+            SessionEvent::AgentCaughtUp => self.limit(None),
             SessionEvent::PayloadReduced { limit } => self.tell(News::PayloadLimit(limit)),
             SessionEvent::ChannelDead => {
                 let detail = "the gateway did not answer a ping in time";
@@ -314,6 +330,11 @@ impl Driver {
             self.remote = health;
             self.tell(News::Remote(health));
         }
+    }
+
+    fn limit(&mut self, limit: Option<TunnelLimit>) {
+        self.limited = limit.is_some();
+        self.tell(News::Limit(limit));
     }
 
     fn lose_link(&mut self, fault: Fault, now: Now) {
@@ -338,8 +359,12 @@ impl Driver {
 
     /// Whether a reader made room after the WebSocket was left unread, and before the driver left its waker: nobody
     /// else would come back to the WebSocket.
-    fn is_freed(&self) -> bool {
-        self.held_back && self.link.is_some() && self.shared.lock().session.wants_input()
+    fn is_freed(&self, cx: &Context<'_>, now: Now) -> bool {
+        self.held_back && self.link.is_some() && self.wants_input(cx, now)
+    }
+
+    fn wants_input(&self, cx: &Context<'_>, now: Now) -> bool {
+        self.shared.lock().wants_input(now.for_session(), cx.waker())
     }
 
     /// Lets the session do what is due; answers whether it did.
@@ -351,6 +376,13 @@ impl Driver {
         self.shared.lock().session.handle_timeout(now.for_session());
         true
     }
+}
+
+fn reader_stalled(Backlog { unread, idle }: Backlog, why: &str) -> Fault {
+    let (kibibytes, seconds) = (unread.div_ceil(1 << 10), idle.as_secs());
+    let detail =
+        format!("its connection, {kibibytes} KiB unread and nothing read for {seconds} s, was reset {why}");
+    Fault::new(FaultKind::LocalReaderStalled, detail)
 }
 
 fn closed() -> Fault {

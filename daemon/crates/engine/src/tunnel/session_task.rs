@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::ports::{AwsScope, OpenSession};
+use crate::publish::Meter;
 use crate::retry::Backoff;
 use crate::tasks::panic_message;
 use crate::tunnel::actor::Message;
@@ -75,17 +76,25 @@ impl SessionTask {
         context: Arc<Context>,
         record: OpenSession,
         spec: &TunnelSpec,
+        meter: &Arc<Meter>,
         started: Attempt,
         mailbox: mpsc::Sender<Message>,
     ) -> (Self, SessionHandle) {
         let config = context.session_config(&record.scope);
         let seed = context.ports.entropy.seed();
         let session = PortSession::new(config, context.now().for_session(), seed);
-        let shared = Arc::new(SharedSession::new(session));
+        let shared = Arc::new(SharedSession::new(session, context.unread.share()));
         let (connects, connects_receiver) = mpsc::channel(CONNECT_CAPACITY);
         let (gone, end) = (CancellationToken::new(), CancellationToken::new());
         let clock = Arc::clone(&context.ports.clock);
-        let driver = Driver::new(Arc::clone(&shared), clock, spec.clone(), connects_receiver, end.clone());
+        let driver = Driver::new(
+            Arc::clone(&shared),
+            clock,
+            spec.clone(),
+            Arc::clone(meter),
+            connects_receiver,
+            end.clone(),
+        );
         let handle = SessionHandle {
             id: record.id.clone(),
             scope: record.scope.clone(),

@@ -2,6 +2,8 @@
 //!
 //! The lock is held for single calls into the machine, never across an await. Every mutation by a pump wakes the
 //! driver once: it leaves its waker here when it has nothing more to do, and the first pump takes it.
+//!
+//! What the session and its pumps hold of received bytes counts against a budget that all sessions share.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,9 +15,10 @@ use ssm_session::{OpenError, PortSession, SessionEvent, StreamId, WriteError};
 
 use crate::clock::Now;
 use crate::tunnel::byte_queue::ByteQueue;
+use crate::tunnel::unread_budget::Share;
 
 /// Bytes that a pump takes out of a session before it has written the earlier ones. What is left inside counts
-/// against the session's limits, which is where back-pressure is decided.
+/// against the session's limits, which is where back-pressure is decided; both count against the budget.
 const DOWNLOAD_AHEAD: usize = 256 << 10;
 
 /// The session and who waits for it.
@@ -26,6 +29,9 @@ pub(crate) struct SharedSession {
 pub(crate) struct Inner {
     pub(crate) session: PortSession,
     streams: HashMap<StreamId, Watched>,
+    /// Bytes that the pumps have taken out and not written yet.
+    ahead: usize,
+    share: Share,
     /// Of the driver, while it has nothing to do.
     driver: Option<Waker>,
     /// Nothing comes of this session any more.
@@ -37,7 +43,25 @@ struct Watched {
     fate: Fate,
     /// The remote end said something, if only goodbye.
     heard: bool,
+    /// Bytes that its pump has taken out and not written yet.
+    ahead: usize,
     pump: Option<Waker>,
+}
+
+/// Who is to be woken once the lock is released.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct Wakers {
+    /// The driver of this session, or one of its pumps.
+    own: Option<Waker>,
+    /// Drivers of other sessions, for which there is room now.
+    others: Vec<Waker>,
+}
+
+impl Wakers {
+    pub(crate) fn wake(self) {
+        self.own.into_iter().chain(self.others).for_each(Waker::wake);
+    }
 }
 
 /// How far a stream has come, seen from its pump.
@@ -68,8 +92,9 @@ impl fmt::Debug for SharedSession {
 }
 
 impl SharedSession {
-    pub(crate) fn new(session: PortSession) -> Self {
-        Self { inner: Mutex::new(Inner { session, streams: HashMap::new(), driver: None, over: false }) }
+    pub(crate) fn new(session: PortSession, share: Share) -> Self {
+        let inner = Inner { session, streams: HashMap::new(), ahead: 0, share, driver: None, over: false };
+        Self { inner: Mutex::new(inner) }
     }
 
     /// For the driver.
@@ -85,62 +110,84 @@ impl SharedSession {
 
     /// Opens a stream.
     pub(crate) fn open(&self, now: Now) -> Result<StreamId, OpenError> {
-        let (stream, driver) = {
+        let (stream, wakers) = {
             let mut inner = self.lock();
             if inner.over {
                 return Err(OpenError::SessionOver);
             }
             let stream = inner.session.open(now.for_session())?;
-            inner.streams.insert(stream, Watched { fate: Fate::Open, heard: false, pump: None });
-            (stream, inner.driver.take())
+            inner.streams.insert(stream, Watched { fate: Fate::Open, heard: false, ahead: 0, pump: None });
+            (stream, inner.settle(true))
         };
-        wake(driver);
+        wakers.wake();
         Ok(stream)
     }
 
     /// Moves what can be moved, and leaves the waker for when more can be.
     pub(crate) fn exchange(&self, exchange: Exchange<'_>, now: Now, cx: &Context<'_>) -> Fate {
-        let (fate, driver) = self.lock().exchange(exchange, now.for_session(), cx.waker());
-        wake(driver);
+        let (fate, wakers) = self.lock().exchange(exchange, now.for_session(), cx.waker());
+        wakers.wake();
         fate
     }
 
     /// Forgets a stream. If it is still open the remote end is told at once.
     pub(crate) fn forget(&self, stream: StreamId, now: Now) {
-        let driver = {
+        let wakers = {
             let mut inner = self.lock();
-            if inner.streams.remove(&stream).is_none() || inner.over {
-                return;
+            let Some(watched) = inner.streams.remove(&stream) else { return };
+            inner.ahead -= watched.ahead;
+            if !inner.over {
+                inner.session.abort(stream, now.for_session());
             }
-            inner.session.abort(stream, now.for_session());
-            inner.driver.take()
+            inner.settle(true)
         };
-        wake(driver);
+        wakers.wake();
     }
 
     /// Resets all streams that are open: nothing comes of this session any more.
     pub(crate) fn end(&self) {
-        let pumps: Vec<Waker> = {
+        let (pumps, wakers) = {
             let mut inner = self.lock();
             inner.over = true;
             let streams = inner.streams.values_mut().filter(|stream| stream.fate == Fate::Open);
-            streams.filter_map(|stream| stream.settle(Fate::Reset)).collect()
+            let pumps: Vec<Waker> = streams.filter_map(|stream| stream.settle(Fate::Reset)).collect();
+            (pumps, inner.settle(false))
         };
         pumps.into_iter().for_each(Waker::wake);
+        wakers.wake();
     }
 }
 
 impl Inner {
     /// The driver has nothing to do until somebody wakes it.
-    pub(crate) fn park_driver(&mut self, waker: &Waker) {
+    pub(crate) fn park_driver(&mut self, waker: &Waker) -> Wakers {
         match &mut self.driver {
             Some(parked) => parked.clone_from(waker),
             None => self.driver = Some(waker.clone()),
         }
+        self.settle(false)
+    }
+
+    /// Whether the WebSocket is to be read, as far as this session and all others together go; if the others are the
+    /// reason why not, `driver` is woken when that changes.
+    pub(crate) fn wants_input(&mut self, now: ssm_session::Now, driver: &Waker) -> bool {
+        let limit = self.share.limit(self.session.unread_bytes() + self.ahead, driver);
+        self.session.limit_unread(limit.saturating_sub(self.ahead), now);
+        self.session.wants_input()
+    }
+
+    /// Settles the account with the budget, and takes the driver's waker along if there is something to do for it.
+    fn settle(&mut self, driver: bool) -> Wakers {
+        let held = self.session.unread_bytes() + self.session.early_bytes() + self.ahead;
+        Wakers { own: self.driver.take_if(|_| driver), others: self.share.hold(held) }
     }
 
     /// Tells a stream's pump what happened; answers who is to be woken once the lock is released.
-    pub(crate) fn deliver(&mut self, event: &SessionEvent) -> Option<Waker> {
+    pub(crate) fn deliver(&mut self, event: &SessionEvent) -> Wakers {
+        Wakers { own: self.pump_of(event), others: Vec::new() }
+    }
+
+    fn pump_of(&mut self, event: &SessionEvent) -> Option<Waker> {
         match event {
             SessionEvent::Readable(stream) | SessionEvent::Writable(stream) => {
                 self.streams.get_mut(stream)?.pump.take()
@@ -154,6 +201,8 @@ impl Inner {
             | SessionEvent::RemoteConnectFailed
             | SessionEvent::AgentStalled { .. }
             | SessionEvent::AgentRecovered
+            | SessionEvent::AgentResendsSlowly { .. }
+            | SessionEvent::AgentCaughtUp
             | SessionEvent::PayloadReduced { .. }
             | SessionEvent::ChannelDead
             | SessionEvent::Ended(_) => None,
@@ -165,24 +214,24 @@ impl Inner {
         self.streams.get_mut(&stream).is_some_and(|watched| !std::mem::replace(&mut watched.heard, true))
     }
 
-    fn exchange(
-        &mut self,
-        exchange: Exchange<'_>,
-        now: ssm_session::Now,
-        waker: &Waker,
-    ) -> (Fate, Option<Waker>) {
+    fn exchange(&mut self, exchange: Exchange<'_>, now: ssm_session::Now, waker: &Waker) -> (Fate, Wakers) {
         let Exchange { stream, upload, finish, download } = exchange;
-        let Some(watched) = self.streams.get_mut(&stream) else { return (Fate::Reset, None) };
+        let Some(watched) = self.streams.get_mut(&stream) else { return (Fate::Reset, Wakers::default()) };
         watched.pump = Some(waker.clone());
-        if watched.fate != Fate::Open || self.over {
-            return (watched.fate, None);
-        }
         let mut touched = false;
-        while download.remaining() < DOWNLOAD_AHEAD
+        let open = watched.fate == Fate::Open && !self.over;
+        while open
+            && download.remaining() < DOWNLOAD_AHEAD
             && let Some(chunk) = self.session.read(stream, now)
         {
             touched = true;
             download.push(chunk);
+        }
+        self.ahead = self.ahead - watched.ahead + download.remaining();
+        watched.ahead = download.remaining();
+        if !open {
+            let fate = watched.fate;
+            return (fate, self.settle(false));
         }
         if !upload.is_empty() {
             touched = true;
@@ -196,7 +245,7 @@ impl Inner {
             touched = true;
             self.session.finish(stream, now);
         }
-        (Fate::Open, self.driver.take_if(|_| touched))
+        (Fate::Open, self.settle(touched))
     }
 }
 
@@ -205,8 +254,4 @@ impl Watched {
         self.fate = fate;
         self.pump.take()
     }
-}
-
-fn wake(waker: Option<Waker>) {
-    waker.into_iter().for_each(Waker::wake);
 }

@@ -1,6 +1,8 @@
 //! One session's agent, with the gateway in front of it and the remote end behind it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -34,6 +36,8 @@ pub(super) enum Order {
     DropChannel,
     /// The channel stays open and swallows nothing more.
     BlackHole,
+    /// So many messages to the client get lost.
+    Lose(usize),
     Garbage,
     Close(String),
 }
@@ -48,6 +52,10 @@ pub(super) struct Agent {
     /// For a client that is away: the gateway keeps what the agent sends.
     kept: VecDeque<WsMessage>,
     streams: BTreeMap<StreamId, Stream>,
+    /// Counts the bytes that the engine is sent.
+    delivered: Arc<AtomicUsize>,
+    /// Messages to be lost.
+    losing: usize,
     over: bool,
 }
 
@@ -64,13 +72,20 @@ fn now() -> Now {
 }
 
 impl Agent {
-    pub(super) fn new(remote: Remote, orders: mpsc::Receiver<Order>, seed: [u8; 32]) -> Self {
+    pub(super) fn new(
+        remote: Remote,
+        orders: mpsc::Receiver<Order>,
+        delivered: Arc<AtomicUsize>,
+        seed: [u8; 32],
+    ) -> Self {
         let mut session = AgentSession::new(AgentConfig::default(), now(), seed);
         if !matches!(remote, Remote::Silent) {
             session.handle_connected(&Token::new("agent"), now());
         }
         let (kept, streams) = (VecDeque::new(), BTreeMap::new());
-        Self { session, remote, orders, channel: None, black_hole: None, kept, streams, over: false }
+        let (channel, black_hole) = (None, None);
+        let (losing, over) = (0, false);
+        Self { session, remote, orders, channel, black_hole, kept, streams, delivered, losing, over }
     }
 
     pub(super) async fn run(mut self) {
@@ -104,6 +119,7 @@ impl Agent {
             Order::Attach(channel) => self.channel = Some(channel),
             Order::DropChannel => self.channel = None,
             Order::BlackHole => self.black_hole = self.channel.take(),
+            Order::Lose(count) => self.losing = count,
             Order::Garbage => self.send(WsMessage::Binary(Bytes::from_static(b"garbage"))).await,
             Order::Close(output) => self.close(output).await,
         }
@@ -163,6 +179,7 @@ impl Agent {
 
     fn forward(&mut self, message: WsMessage) {
         match message {
+            WsMessage::Binary(_) if self.losing > 0 => self.losing -= 1,
             WsMessage::Binary(_) => self.kept.push_back(message),
             WsMessage::Ping(data) => self.session.handle_message(WsMessage::Pong(data), now()).unwrap(),
             WsMessage::Text(_) | WsMessage::Pong(_) => {}
@@ -174,6 +191,9 @@ impl Agent {
             && let Ok(place) = channel.outgoing.try_reserve()
             && let Some(message) = self.kept.pop_front()
         {
+            if let WsMessage::Binary(frame) = &message {
+                self.delivered.fetch_add(frame.len(), Ordering::Relaxed);
+            }
             place.send(message);
         }
     }

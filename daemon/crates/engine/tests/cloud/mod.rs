@@ -3,6 +3,7 @@
 mod agent;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ struct Inner {
     resumed: u32,
     network_down: bool,
     remote: Remote,
+    delivered: Arc<AtomicUsize>,
 }
 
 impl Cloud {
@@ -76,6 +78,11 @@ impl Cloud {
         self.inner().resumed
     }
 
+    /// Bytes that the engine has been sent through all channels.
+    pub(crate) fn delivered(&self) -> usize {
+        self.inner().delivered.load(Ordering::Relaxed)
+    }
+
     /// Breaks all data channels.
     pub(crate) async fn drop_channels(&self) {
         self.order_all(|| Order::DropChannel).await;
@@ -84,6 +91,11 @@ impl Cloud {
     /// All data channels stay open and take nothing more.
     pub(crate) async fn swallow_channels(&self) {
         self.order_all(|| Order::BlackHole).await;
+    }
+
+    /// The gateways lose so many of the agents' next messages.
+    pub(crate) async fn lose_messages(&self, count: usize) {
+        self.order_all(|| Order::Lose(count)).await;
     }
 
     /// Sends garbage through all data channels.
@@ -124,7 +136,8 @@ impl Cloud {
         inner.started += 1;
         let id = SsmSessionId(format!("me@example-{:04}", inner.started));
         let (orders, receiver) = mpsc::channel(ORDER_CAPACITY);
-        let agent = Agent::new(inner.remote.clone(), receiver, self.entropy.seed());
+        let delivered = Arc::clone(&inner.delivered);
+        let agent = Agent::new(inner.remote.clone(), receiver, delivered, self.entropy.seed());
         self.tasks.spawn("agent", agent.run()).unwrap();
         inner.sessions.insert(id.clone(), orders);
         Ok(grant(id, &request.scope))
@@ -215,9 +228,15 @@ impl Setup {
     }
 
     pub(crate) async fn with(world: World) -> Self {
+        Self::within(128 << 20, world).await
+    }
+
+    /// With a bound on what all sessions together hold.
+    pub(crate) async fn within(unread_bytes: usize, world: World) -> Self {
         let cloud = Arc::new(Cloud::new());
         let ports = Ports { ssm: Arc::clone(&cloud) as _, dialer: Arc::clone(&cloud) as _, ..world.ports() };
-        let (engine, handle) = Engine::start(ports, world.settings.subscribe()).await.unwrap();
+        let started = Engine::start_within(unread_bytes, ports, world.settings.subscribe()).await;
+        let (engine, handle) = started.unwrap();
         Self { cloud, world, engine, handle }
     }
 

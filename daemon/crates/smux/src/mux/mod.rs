@@ -207,6 +207,25 @@ impl Mux {
         self.events.push_back(Event::Closed(id));
     }
 
+    /// Drops what is queued and what is unread and tells the peer with a FIN, as [`abort`](Self::abort), but keeps the
+    /// id until the peer's FIN has come: [`Event::Closed`] tells that, and is the stream's only event. The same as
+    /// `abort` where no FIN is to be expected: before the SYN has left, and after the peer's FIN.
+    pub fn abandon(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.syn_queued || stream.remote != RemoteHalf::Open {
+            return self.abort(id);
+        }
+        self.order.dropped(stream.outbox.clear());
+        let unread = stream.inbox.clear();
+        self.budget.released(id, unread, 0);
+        if stream.local != LocalHalf::Finished {
+            self.order.control(Header::control(Command::Fin, id));
+        }
+        (stream.local, stream.remote) = (LocalHalf::Finished, RemoteHalf::Ignored);
+        stream.write_blocked = false;
+        self.events.retain(|event| event.id() != id);
+    }
+
     /// Queues a NOP, for instance to see whether the peer acknowledges anything; at most one is queued at a time.
     pub fn queue_nop(&mut self) {
         self.order.nop();
@@ -265,12 +284,10 @@ impl Mux {
         self.streams.get(&id).map_or(0, |stream| stream.received)
     }
 
-    /// Streams whose SYN has left and that have brought neither data nor FIN, oldest first: those a peer that dials
-    /// one after the other may still be dialling.
-    pub fn silent_streams(&self) -> impl Iterator<Item = StreamId> + '_ {
-        let silent =
-            |stream: &Stream| !stream.syn_queued && stream.received == 0 && stream.remote == RemoteHalf::Open;
-        self.streams.iter().filter(move |(_, stream)| silent(stream)).map(|(&id, _)| id)
+    /// Whether the peer has heard of a stream: its SYN has left, or came from there. False also if unknown.
+    #[must_use]
+    pub fn is_announced(&self, id: StreamId) -> bool {
+        self.streams.get(&id).is_some_and(|stream| !stream.syn_queued)
     }
 
     /// Streams that are not closed, by id.

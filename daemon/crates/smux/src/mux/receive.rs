@@ -66,8 +66,13 @@ impl Mux {
 
     fn fin_received(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.remote != RemoteHalf::Open {
-            return;
+        match stream.remote {
+            RemoteHalf::Open => {}
+            RemoteHalf::Ignored => {
+                stream.remote = RemoteHalf::Finished;
+                return self.forget_if_over(id);
+            }
+            RemoteHalf::Unread | RemoteHalf::Finished => return,
         }
         // The peer has forgotten the stream: sending the rest would only cost bandwidth.
         self.order.dropped(stream.outbox.clear());

@@ -276,6 +276,42 @@ fn abort_drops_both_queues_and_sends_one_fin() {
 }
 
 #[test]
+fn an_abandoned_stream_is_over_for_its_owner_and_known_until_the_peers_fin() {
+    let mut mux = client();
+    let stream = mux.open().unwrap();
+    assert!(!mux.is_announced(stream));
+    write(&mut mux, stream, 10);
+    sent(&mut mux, 1024);
+    assert!(mux.is_announced(stream));
+    write(&mut mux, stream, 10);
+    feed_frames(&mut mux, &[psh(3, 100)]);
+    mux.abandon(stream);
+    assert_eq!((mux.total_unread(), mux.writable(stream), mux.read(stream)), (0, 0, None));
+    assert_eq!(sent(&mut mux, 1024), FIN_3, "what was queued is dropped");
+    assert_eq!(feed_frames(&mut mux, &[psh(3, 100)]), [], "what still comes is, too");
+    assert_eq!(mux.total_unread(), 0);
+    mux.abandon(stream);
+    mux.finish(stream);
+    assert_eq!(sent(&mut mux, 1024), [0u8; 0], "one FIN");
+    assert_eq!(feed(&mut mux, FIN_3), [Event::Closed(stream)]);
+    assert_eq!(mux.stream_count(), 0);
+}
+
+#[test]
+fn abandoning_is_aborting_where_no_fin_can_come() {
+    let mut mux = client();
+    let unannounced = mux.open().unwrap();
+    mux.abandon(unannounced);
+    assert_eq!(events(&mut mux), [Event::Closed(unannounced)]);
+    assert_eq!(sent(&mut mux, 1024), [0u8; 0]);
+    let finished = mux.open().unwrap();
+    sent(&mut mux, 1024);
+    feed_frames(&mut mux, &[psh(5, 10), Frame::Fin(finished)]);
+    mux.abandon(finished);
+    assert_eq!(events(&mut mux), [Event::Closed(finished)]);
+}
+
+#[test]
 fn a_payload_cut_by_abort_does_not_break_the_framing() {
     let mut mux = client();
     let first = mux.open().unwrap();
@@ -329,17 +365,6 @@ fn unread_bytes_are_counted_and_limits_reported() {
     assert_eq!(mux.over_limit_streams().count(), 0);
     assert!(mux.wants_input());
     assert_eq!(mux.received(slow), 100_002);
-}
-
-#[test]
-fn streams_without_an_answer_are_silent() {
-    let mut mux = client();
-    let all = [mux.open().unwrap(), mux.open().unwrap(), mux.open().unwrap()];
-    assert_eq!(mux.silent_streams().count(), 0, "no SYN has left");
-    sent(&mut mux, 1024);
-    assert!(mux.silent_streams().eq(all));
-    feed_frames(&mut mux, &[psh(5, 1), Frame::Fin(id(3))]);
-    assert!(mux.silent_streams().eq([all[2]]));
 }
 
 #[test]

@@ -16,6 +16,7 @@ enum Op {
     Read { side: usize, stream: usize },
     Finish { side: usize, stream: usize },
     Abort { side: usize, stream: usize },
+    Abandon { side: usize, stream: usize },
     Transmit { side: usize, limit: usize },
     Deliver { side: usize, bytes: usize },
 }
@@ -27,7 +28,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         8 => (at.clone(), 0_usize..4000).prop_map(|((side, stream), bytes)| Op::Write { side, stream, bytes }),
         8 => at.clone().prop_map(|(side, stream)| Op::Read { side, stream }),
         1 => at.clone().prop_map(|(side, stream)| Op::Finish { side, stream }),
-        1 => at.prop_map(|(side, stream)| Op::Abort { side, stream }),
+        1 => at.clone().prop_map(|(side, stream)| Op::Abort { side, stream }),
+        1 => at.prop_map(|(side, stream)| Op::Abandon { side, stream }),
         8 => (0_usize..2, MIN_TRANSMIT..4000).prop_map(|(side, limit)| Op::Transmit { side, limit }),
         8 => (0_usize..2, 1_usize..4000).prop_map(|(side, bytes)| Op::Deliver { side, bytes }),
     ]
@@ -76,9 +78,11 @@ impl Pair {
             Op::Finish { side, stream } => self.on(side, stream, |pair, id| pair.finish(side, id)),
             Op::Abort { side, stream } => self.on(side, stream, |pair, id| {
                 pair.muxes[side].abort(id);
-                let half = pair.half(side, id);
-                half.ended = true;
-                half.aborted = true;
+                pair.give_up(side, id);
+            }),
+            Op::Abandon { side, stream } => self.on(side, stream, |pair, id| {
+                pair.muxes[side].abandon(id);
+                pair.give_up(side, id);
             }),
             Op::Transmit { side, limit } => {
                 let sent = transmit(&mut self.muxes[side], limit);
@@ -103,6 +107,12 @@ impl Pair {
 
     fn half(&mut self, side: usize, id: StreamId) -> &mut Half {
         self.halves[side].get_mut(&id).unwrap()
+    }
+
+    fn give_up(&mut self, side: usize, id: StreamId) {
+        let half = self.half(side, id);
+        half.ended = true;
+        half.aborted = true;
     }
 
     fn write(&mut self, side: usize, id: StreamId, bytes: usize) {

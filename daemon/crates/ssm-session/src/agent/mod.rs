@@ -74,9 +74,11 @@ impl AgentSession {
             resend: config.habits.resend,
             bucket: None,
             windowed: false,
+            most_unacknowledged: usize::MAX,
             first_flags: FLAG_SYN,
             checks_digest: false,
             pause_expires: false,
+            acks_may_wait: false,
         };
         Self {
             phase: Phase::AwaitResponse { deadline: None },

@@ -110,7 +110,7 @@ impl AgentSession {
 
     fn end_if_drained(&mut self) {
         let idle = self.channel.outbox().outstanding().0 == 0
-            && self.channel.inbox.acks_due() == 0
+            && self.channel.acks_due() == 0
             && self.controls.is_empty();
         if idle && matches!(self.phase, Phase::Draining { .. }) {
             self.end();

@@ -61,12 +61,14 @@ impl AgentSession {
     }
 
     fn handle_data(&mut self, message: Message, now: Now) -> Result<(), ProtocolError> {
-        let Arrival::Next(message) = self.channel.arrive(message) else { return Ok(()) };
+        let Arrival::Next(message) = self.channel.arrive(message, usize::MAX, now.mono) else {
+            return Ok(());
+        };
         if matches!(self.phase, Phase::NotReady { .. } | Phase::Draining { .. } | Phase::Over) {
             // Neither acknowledged nor passed: the client sends it again.
             return Ok(());
         }
-        self.channel.inbox.accept(&message);
+        self.channel.inbox.accept(&message, now.mono);
         self.process(message, now)?;
         while !matches!(self.phase, Phase::NotReady { .. })
             && let Some(message) = self.channel.inbox.next_early()

@@ -1,28 +1,22 @@
 //! The receiving half: order, duplicates, and which acknowledgements are due.
 //!
-//! Every stored message is acknowledged at once, and **every duplicate is acknowledged again**: AWS's agent resends
-//! only the oldest message it has no acknowledgement for, so one lost acknowledgement that is not repeated stops its
-//! stream for good.
+//! Every stored message is acknowledged, and **every duplicate is acknowledged again**: AWS's agent resends only the
+//! oldest message it has no acknowledgement for, so one lost acknowledgement that is not repeated stops its stream for
+//! good.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::time::Instant;
 
-use uuid::Uuid;
+use super::acks::Acks;
+use super::gaps::GapWatch;
+use crate::message::{Message, PAYLOAD_OFFSET};
 
-use crate::kind::MessageType;
-use crate::message::Message;
-
-/// Messages kept that arrived before their turn: as many as the official client keeps.
-const EARLY_MESSAGES: usize = 10_000;
-/// Bytes kept that arrived before their turn; legal messages reach the other bound first.
+/// Messages kept that arrived before their turn. What is refused has to be sent again at the agent's pace of one per
+/// 100 ms, while it goes on sending 900 new ones per second: refusing is the beginning of the end of a download. This
+/// is more than a minute of it; the official client keeps 10 000.
+const EARLY_MESSAGES: usize = 65_536;
+/// Bytes kept that arrived before their turn, headers included.
 const EARLY_BYTES: usize = 64 << 20;
-
-/// An acknowledgement to send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AckDue {
-    pub(crate) message_type: MessageType,
-    pub(crate) id: Uuid,
-    pub(crate) number: i64,
-}
 
 /// What became of an arrived data message.
 #[derive(Debug)]
@@ -38,40 +32,58 @@ pub(crate) enum Arrival {
 }
 
 /// The receiving half of a channel.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inbox {
     expected: i64,
-    early: BTreeMap<i64, Message>,
+    /// With the time of arrival.
+    early: BTreeMap<i64, (Message, Instant)>,
     early_bytes: usize,
-    acks: VecDeque<AckDue>,
-    last: Option<AckDue>,
+    pub(super) acks: Acks,
+    pub(super) gaps: GapWatch,
 }
 
 impl Inbox {
-    /// Sorts a data message in.
-    pub(crate) fn arrive(&mut self, message: Message) -> Arrival {
+    /// `acks_may_wait`: for each other, in bulk.
+    pub(crate) fn new(acks_may_wait: bool) -> Self {
+        Self {
+            expected: 0,
+            early: BTreeMap::new(),
+            early_bytes: 0,
+            acks: Acks::new(acks_may_wait),
+            gaps: GapWatch::default(),
+        }
+    }
+
+    /// Sorts a data message in. One that comes before its turn is kept if all such messages fit `room`.
+    pub(crate) fn arrive(&mut self, message: Message, room: usize, now: Instant) -> Arrival {
         let number = message.sequence_number;
         if number == self.expected {
             return Arrival::Next(message);
         }
         if number < self.expected || self.early.contains_key(&number) {
-            self.acknowledge(&message);
+            self.acks.out_of_turn(&message);
             return Arrival::Duplicate;
         }
-        let bytes = self.early_bytes + message.payload.len();
-        if self.early.len() >= EARLY_MESSAGES || bytes > EARLY_BYTES {
+        let bytes = self.early_bytes + cost(&message);
+        if self.early.len() >= EARLY_MESSAGES || bytes > room.min(EARLY_BYTES) {
             return Arrival::Refused;
         }
         self.early_bytes = bytes;
-        self.acknowledge(&message);
-        self.early.insert(number, message);
+        self.acks.out_of_turn(&message);
+        self.early.insert(number, (message, now));
         Arrival::Early
     }
 
     /// The message whose turn it was is taken: acknowledge it and move on.
-    pub(crate) fn accept(&mut self, message: &Message) {
-        self.acknowledge(message);
+    pub(crate) fn accept(&mut self, message: &Message, now: Instant) {
+        self.acks.in_turn(message, now);
         self.expected += 1;
+        if let Some((_, (_, arrived_at))) = self.early.first_key_value() {
+            let waited = now - *arrived_at;
+            let successors = (self.expected..).zip(self.early.keys());
+            let another = successors.take_while(|(wanted, kept)| wanted == *kept).count() < self.early.len();
+            self.gaps.filled(waited, another, now);
+        }
     }
 
     /// The message whose turn it is now, if it came early. It was acknowledged on arrival.
@@ -79,49 +91,46 @@ impl Inbox {
         if self.early.is_empty() {
             return None;
         }
-        let message = self.early.remove(&self.expected)?;
-        self.early_bytes -= message.payload.len();
+        let (message, _) = self.early.remove(&self.expected)?;
+        self.early_bytes -= cost(&message);
         self.expected += 1;
         Some(message)
     }
 
-    /// The next acknowledgement to send.
-    pub(crate) fn pop_ack(&mut self) -> Option<AckDue> {
-        self.acks.pop_front()
+    /// Drops the messages that wait for their turn.
+    pub(crate) fn clear(&mut self) {
+        self.early.clear();
+        self.early_bytes = 0;
     }
 
-    /// Acknowledgements waiting.
-    pub(crate) fn acks_due(&self) -> usize {
-        self.acks.len()
+    /// Messages that wait for their turn, and their bytes, headers included.
+    pub(crate) fn early(&self) -> (usize, usize) {
+        (self.early.len(), self.early_bytes)
     }
 
-    /// Acknowledges the last message once more: something must be sent at once after a resume, because that is what
-    /// makes a paused agent publish again.
-    pub(crate) fn repeat_last_ack(&mut self) {
-        if let Some(last) = self.last
-            && !self.acks.contains(&last)
-        {
-            self.acks.push_back(last);
-        }
+    /// Messages that those wait for.
+    pub(crate) fn missing(&self) -> u64 {
+        let span = self.early.last_key_value().map_or(0, |(last, _)| last.abs_diff(self.expected) + 1);
+        span - self.early.len() as u64
     }
+}
 
-    fn acknowledge(&mut self, message: &Message) {
-        let ack = AckDue {
-            message_type: message.message_type,
-            id: message.message_id,
-            number: message.sequence_number,
-        };
-        self.last = Some(ack);
-        self.acks.push_back(ack);
-    }
+fn cost(message: &Message) -> usize {
+    PAYLOAD_OFFSET + message.payload.len()
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use uuid::Uuid;
 
     use super::*;
-    use crate::kind::PayloadType;
+    use crate::kind::{MessageType, PayloadType};
+
+    #[expect(clippy::disallowed_methods, reason = "any instant serves as the origin of a virtual clock")]
+    fn origin() -> Instant {
+        Instant::now()
+    }
 
     fn message(number: i64) -> Message {
         Message {
@@ -137,62 +146,68 @@ mod tests {
         }
     }
 
+    fn inbox() -> Inbox {
+        Inbox::new(true)
+    }
+
+    fn arrive(inbox: &mut Inbox, number: i64) -> Arrival {
+        inbox.arrive(message(number), usize::MAX, origin())
+    }
+
     fn acks(inbox: &mut Inbox) -> Vec<i64> {
-        std::iter::from_fn(|| inbox.pop_ack()).map(|ack| ack.number).collect()
+        std::iter::from_fn(|| inbox.acks.pop(origin())).map(|ack| ack.number).collect()
     }
 
     /// The official client ignores duplicates: a lost acknowledgement of its makes the agent resend for ever.
     #[test]
     fn official_bug_duplicates_are_acknowledged_every_time() {
-        let mut inbox = Inbox::default();
-        inbox.accept(&message(0));
+        let mut inbox = inbox();
+        inbox.accept(&message(0), origin());
         for _ in 0..3 {
-            assert!(matches!(inbox.arrive(message(0)), Arrival::Duplicate));
+            assert!(matches!(arrive(&mut inbox, 0), Arrival::Duplicate));
         }
         assert_eq!(acks(&mut inbox), [0, 0, 0, 0]);
     }
 
     #[test]
     fn early_messages_are_acknowledged_at_once_and_come_out_in_order() {
-        let mut inbox = Inbox::default();
+        let mut inbox = inbox();
         for number in [2, 1, 2] {
-            inbox.arrive(message(number));
+            arrive(&mut inbox, number);
         }
         assert_eq!(acks(&mut inbox), [2, 1, 2]);
         assert!(inbox.next_early().is_none(), "0 is missing");
-        inbox.accept(&message(0));
+        inbox.accept(&message(0), origin());
         let order: Vec<_> = std::iter::from_fn(|| inbox.next_early()).map(|m| m.sequence_number).collect();
         assert_eq!(order, [1, 2]);
     }
 
     #[test]
     fn a_message_left_alone_is_neither_acknowledged_nor_passed() {
-        let mut inbox = Inbox::default();
-        assert!(matches!(inbox.arrive(message(0)), Arrival::Next(_)));
-        assert!(matches!(inbox.arrive(message(0)), Arrival::Next(_)));
+        let mut inbox = inbox();
+        assert!(matches!(arrive(&mut inbox, 0), Arrival::Next(_)));
+        assert!(matches!(arrive(&mut inbox, 0), Arrival::Next(_)));
         assert_eq!(acks(&mut inbox), [0i64; 0]);
     }
 
     #[test]
     fn room_for_early_messages_is_bounded_and_refusal_is_silent() {
-        let mut inbox = Inbox::default();
+        let mut inbox = inbox();
         for number in 1..=EARLY_MESSAGES as i64 {
-            assert!(matches!(inbox.arrive(message(number)), Arrival::Early));
+            assert!(matches!(arrive(&mut inbox, number), Arrival::Early));
         }
         acks(&mut inbox);
-        assert!(matches!(inbox.arrive(message(EARLY_MESSAGES as i64 + 1)), Arrival::Refused));
+        assert!(matches!(arrive(&mut inbox, EARLY_MESSAGES as i64 + 1), Arrival::Refused));
         assert_eq!(acks(&mut inbox), [0i64; 0]);
     }
 
     #[test]
-    fn the_last_acknowledgement_can_be_repeated() {
-        let mut inbox = Inbox::default();
-        inbox.repeat_last_ack();
-        assert_eq!(inbox.acks_due(), 0, "nothing received yet");
-        inbox.accept(&message(0));
-        inbox.repeat_last_ack();
-        assert_eq!(acks(&mut inbox), [0]);
-        inbox.repeat_last_ack();
-        assert_eq!(acks(&mut inbox), [0]);
+    fn the_owner_can_leave_less_room_for_early_messages() {
+        let mut inbox = inbox();
+        let cost = cost(&message(0));
+        assert!(matches!(inbox.arrive(message(1), cost, origin()), Arrival::Early));
+        assert!(matches!(inbox.arrive(message(2), cost, origin()), Arrival::Refused));
+        assert_eq!((inbox.early(), inbox.missing()), ((1, cost), 1));
+        assert!(matches!(inbox.arrive(message(0), 0, origin()), Arrival::Next(_)), "what is awaited, never");
     }
 }

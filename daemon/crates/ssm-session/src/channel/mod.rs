@@ -3,7 +3,9 @@
 //! Both roles use it; they differ in the message type they send, in what they resend and in their limits. It outlives
 //! the WebSocket: numbers and unacknowledged messages stay, a reconnect only makes everything due again.
 
+mod acks;
 mod bucket;
+mod gaps;
 mod inbox;
 mod outbox;
 mod window;
@@ -45,14 +47,18 @@ pub(crate) struct Manners {
     pub(crate) resend: Resend,
     /// Limits data messages, resent ones included.
     pub(crate) bucket: Option<RateBucket>,
-    /// Whether the byte window applies.
+    /// Whether the window applies.
     pub(crate) windowed: bool,
+    /// Messages that it lets be unacknowledged.
+    pub(crate) most_unacknowledged: usize,
     /// Flags of message 0.
     pub(crate) first_flags: u64,
     /// Whether digests of received messages are checked.
     pub(crate) checks_digest: bool,
     /// Whether a pause ends by itself.
     pub(crate) pause_expires: bool,
+    /// Whether acknowledgements may wait for each other.
+    pub(crate) acks_may_wait: bool,
 }
 
 /// One direction pair of numbered messages.
@@ -72,9 +78,9 @@ pub(crate) struct Channel {
 impl Channel {
     pub(crate) fn new(manners: Manners, seed: [u8; 32], now: Instant) -> Self {
         Self {
-            outbox: Outbox::new(manners.resend, now),
+            outbox: Outbox::new(manners.resend, manners.most_unacknowledged, now),
+            inbox: Inbox::new(manners.acks_may_wait),
             manners,
-            inbox: Inbox::default(),
             ids: IdSource::new(seed),
             blocks: BytesMut::new(),
             ack_blocks: BytesMut::new(),
@@ -109,12 +115,12 @@ impl Channel {
         Ok(false)
     }
 
-    /// Sorts a data message in.
-    pub(crate) fn arrive(&mut self, message: Message) -> Arrival {
+    /// Sorts a data message in; see [`Inbox::arrive`].
+    pub(crate) fn arrive(&mut self, message: Message, room: usize, now: Instant) -> Arrival {
         self.paused_at = None;
         self.counters.messages_in += 1;
         self.counters.bytes_in += message.payload.len() as u64;
-        let arrival = self.inbox.arrive(message);
+        let arrival = self.inbox.arrive(message, room, now);
         match arrival {
             Arrival::Next(_) => {}
             Arrival::Early => self.counters.early += 1,
@@ -162,17 +168,39 @@ impl Channel {
     pub(crate) fn reconnected(&mut self, now: Instant) {
         self.paused_at = None;
         self.outbox.reconnected(now);
-        self.inbox.repeat_last_ack();
+        // Something must be sent at once: that is what makes a paused agent publish again.
+        self.inbox.acks.repeat_last();
+    }
+
+    /// Nothing is sent or awaited any more: messages that wait, in either direction, are dropped.
+    pub(crate) fn clear(&mut self) {
+        self.outbox.clear();
+        self.inbox.clear();
     }
 
     /// Room for the acknowledgements that more input would cause.
     pub(crate) fn wants_input(&self) -> bool {
-        self.inbox.acks_due() < ACKS_DUE
+        self.acks_due() < ACKS_DUE
+    }
+
+    /// Acknowledgements waiting.
+    pub(crate) fn acks_due(&self) -> usize {
+        self.inbox.acks.len()
+    }
+
+    /// Something leaves anyway: acknowledgements that wait for each other leave before it.
+    pub(crate) fn release_acks(&mut self) {
+        self.inbox.acks.release();
+    }
+
+    /// When acknowledgements that wait for each other leave.
+    pub(crate) fn acks_held_until(&self) -> Option<Instant> {
+        self.inbox.acks.held_until()
     }
 
     /// The next acknowledgement, ready to leave.
     pub(crate) fn next_ack(&mut self, now: Now) -> Option<Bytes> {
-        let ack = self.inbox.pop_ack()?;
+        let ack = self.inbox.acks.pop(now.mono)?;
         self.counters.acks_out += 1;
         let header = Header {
             message_type: MessageType::Acknowledge,
@@ -197,6 +225,21 @@ impl Channel {
         self.take_token(now);
         self.counters.retransmissions += 1;
         Some(frame)
+    }
+
+    /// Whether [`Channel::next_resend`] would answer something.
+    pub(crate) fn has_resend(&mut self, now: Instant) -> bool {
+        self.may_send(now) && self.outbox.has_overdue(now)
+    }
+
+    /// Whether the agent's way of sending again is what a download waits for.
+    pub(crate) fn waits_for_resends(&mut self, now: Instant) -> bool {
+        self.inbox.gaps.is_limited(now)
+    }
+
+    /// When that ends, if nothing happens before.
+    pub(crate) fn resends_awaited_until(&self) -> Option<Instant> {
+        self.inbox.gaps.ends_at()
     }
 
     /// Whether a new message may leave now: no pause, and inside the message rate.
@@ -252,6 +295,7 @@ impl Channel {
     pub(crate) fn statistics(&self, streams: (usize, usize), connections: u32) -> Statistics {
         let outbox = &self.outbox;
         let (outstanding_messages, outstanding_bytes) = outbox.outstanding();
+        let (early_messages, early_bytes) = self.inbox.early();
         Statistics {
             counters: self.counters,
             smoothed_rtt: outbox.rtt().smoothed(),
@@ -262,6 +306,9 @@ impl Channel {
             outstanding_bytes,
             last_ack: outbox.last_ack(),
             unread_bytes: streams.0,
+            early_messages,
+            early_bytes,
+            missing_messages: self.inbox.missing(),
             streams: streams.1,
             connections,
         }
@@ -283,7 +330,7 @@ impl Channel {
             return self.paused_at.filter(|_| self.manners.pause_expires).map(|at| at + LONGEST_PAUSE);
         }
         let overdue = self.outbox.has_overdue(now);
-        let resend = if overdue { None } else { self.outbox.next_deadline() };
+        let resend = if overdue { None } else { self.outbox.next_deadline(now) };
         earliest(resend, self.bucket_opens_at(now).filter(|_| overdue || wants_to_send))
     }
 

@@ -3,6 +3,10 @@
 //! One counter numbers everything sent as data. Nothing is ever evicted: a full window stops the sender, not the
 //! oldest message. All overdue messages are sent again, oldest first, each with its own exponential back-off; a
 //! message that was sent more than once gives no round-trip sample (Karn's rule).
+//!
+//! A peer that acknowledges nothing at all is another case: it is away, or its destination does not take what it has.
+//! Sending it everything again and again would only be in the way when it comes back. It gets the oldest message, at
+//! least once a second, until it answers; then the rest has one more timeout, and is sent again as usual.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -20,6 +24,11 @@ const QUICK: [Duration; 4] = [
     Duration::from_millis(40),
     Duration::from_millis(80),
 ];
+
+/// Timeouts without any acknowledgement after which the peer counts as silent.
+const SILENT_AFTER: u32 = 2;
+/// A silent peer is sent the oldest message at least that often: it is found within this time when it comes back.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// Which unacknowledged messages are sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +63,8 @@ pub(crate) struct Outbox {
     policy: Resend,
     next: i64,
     unacked: BTreeMap<i64, Sent>,
+    /// How many of them there may be.
+    most: usize,
     in_flight: usize,
     /// When to look at a message again; the true deadline may have moved since.
     timers: BTreeSet<(Instant, i64)>,
@@ -67,14 +78,18 @@ pub(crate) struct Outbox {
     last_ack: Option<Instant>,
     /// Since when an acknowledgement has been owed.
     waiting_since: Option<Instant>,
+    /// The same, whether or not it could have been seen.
+    unanswered_since: Option<Instant>,
 }
 
 impl Outbox {
-    pub(crate) fn new(policy: Resend, now: Instant) -> Self {
+    /// `most`: messages that may be unacknowledged, whatever their size.
+    pub(crate) fn new(policy: Resend, most: usize, now: Instant) -> Self {
         Self {
             policy,
             next: 0,
             unacked: BTreeMap::new(),
+            most,
             in_flight: 0,
             timers: BTreeSet::new(),
             overdue: BTreeSet::new(),
@@ -84,6 +99,7 @@ impl Outbox {
             window: SendWindow::new(now),
             last_ack: None,
             waiting_since: None,
+            unanswered_since: None,
         }
     }
 
@@ -94,7 +110,8 @@ impl Outbox {
 
     /// Whether the window takes a new message. One is always taken when nothing is on its way.
     pub(crate) fn has_room(&self) -> bool {
-        self.unacked.is_empty() || self.in_flight < self.window.limit()
+        let fits = self.in_flight < self.window.limit() && self.unacked.len() < self.most;
+        self.unacked.is_empty() || fits
     }
 
     /// Remembers a message that leaves now under [`Outbox::next_number`].
@@ -102,6 +119,7 @@ impl Outbox {
         let departure = self.window.departure(self.in_flight, now);
         self.in_flight += frame.len();
         self.waiting_since.get_or_insert(now);
+        self.unanswered_since.get_or_insert(now);
         let number = self.next;
         self.next += 1;
         self.unacked.insert(
@@ -127,6 +145,7 @@ impl Outbox {
 
     /// Takes an acknowledgement in; false if nothing was waiting for it.
     pub(crate) fn acknowledged(&mut self, number: i64, now: Instant) -> bool {
+        let was_silent = self.is_silent(now);
         let Some(sent) = self.unacked.remove(&number) else { return false };
         self.in_flight -= sent.frame.len();
         self.timers.remove(&(sent.timer, number));
@@ -139,6 +158,10 @@ impl Outbox {
         self.window.acknowledged(sent.frame.len(), &sent.departure, measured, now);
         self.last_ack = Some(now);
         self.waiting_since = (!self.unacked.is_empty()).then_some(now);
+        self.unanswered_since = self.waiting_since;
+        if was_silent {
+            self.break_silence(now);
+        }
         true
     }
 
@@ -156,6 +179,7 @@ impl Outbox {
             }
         };
         let sent = self.unacked.get_mut(&number)?;
+        self.timers.remove(&(sent.timer, number));
         sent.transmissions += 1;
         sent.resent = true;
         sent.last_sent = now;
@@ -179,8 +203,9 @@ impl Outbox {
     }
 
     /// When a message will be overdue, if none is now.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         match self.policy {
+            Resend::AllOverdue if self.is_silent(now) => self.next_probe().map(|(at, _)| at),
             Resend::AllOverdue => self.timers.first().map(|(at, _)| *at),
             Resend::HeadOnly { .. } => {
                 let (_, head) = self.unacked.first_key_value()?;
@@ -194,6 +219,7 @@ impl Outbox {
         self.window.restart(now);
         self.patience = Duration::ZERO;
         self.waiting_since = (!self.unacked.is_empty()).then_some(now);
+        self.unanswered_since = self.waiting_since;
         self.next_tick = now;
         if self.policy != Resend::AllOverdue {
             return;
@@ -205,6 +231,15 @@ impl Outbox {
             sent.resent = true;
             sent.quick = false;
         }
+    }
+
+    /// Drops everything unacknowledged.
+    pub(crate) fn clear(&mut self) {
+        self.unacked.clear();
+        self.timers.clear();
+        self.overdue.clear();
+        self.in_flight = 0;
+        (self.waiting_since, self.unanswered_since) = (None, None);
     }
 
     /// Exchanges the frame of an unacknowledged message; false if it is acknowledged already.
@@ -263,6 +298,15 @@ impl Outbox {
     /// Moves what is overdue from the timers to the overdue set. A timer is set when a message leaves; by now the
     /// estimated timeout may be longer.
     fn collect_overdue(&mut self, now: Instant) {
+        if self.is_silent(now) {
+            if self.overdue.is_empty()
+                && let Some((at, number)) = self.next_probe()
+                && at <= now
+            {
+                self.overdue.insert(number);
+            }
+            return;
+        }
         while let Some((at, number)) = self.timers.first().copied()
             && at <= now
         {
@@ -273,6 +317,31 @@ impl Outbox {
                 self.timers.insert((sent.timer, number));
             } else {
                 self.overdue.insert(number);
+            }
+        }
+    }
+
+    /// Whether the peer has left everything unacknowledged for so long that it must be away.
+    fn is_silent(&self, now: Instant) -> bool {
+        self.unanswered_since.is_some_and(|since| now >= since + self.rtt.rto() * SILENT_AFTER)
+    }
+
+    /// Which message a silent peer is sent next, and when.
+    fn next_probe(&self) -> Option<(Instant, i64)> {
+        let (number, head) = self.unacked.first_key_value()?;
+        let at = head.deadline(&self.rtt, Duration::ZERO).min(head.last_sent + PROBE.max(self.rtt.rto()));
+        Some((at, *number))
+    }
+
+    /// The peer is back. What it has got it is about to acknowledge; the rest is sent again after one timeout.
+    fn break_silence(&mut self, now: Instant) {
+        self.patience = Duration::ZERO;
+        self.timers.clear();
+        for (number, sent) in &mut self.unacked {
+            sent.transmissions = sent.transmissions.min(1);
+            if !self.overdue.contains(number) {
+                sent.timer = now + self.rtt.rto();
+                self.timers.insert((sent.timer, *number));
             }
         }
     }
@@ -313,7 +382,7 @@ mod tests {
     }
 
     fn outbox(now: Instant, messages: u8) -> Outbox {
-        let mut outbox = Outbox::new(Resend::AllOverdue, now);
+        let mut outbox = Outbox::new(Resend::AllOverdue, usize::MAX, now);
         for byte in 0..messages {
             outbox.sent(frame(byte), false, now);
         }
@@ -358,11 +427,39 @@ mod tests {
         let mut outbox = outbox(start, 1);
         let mut sent_at = Vec::new();
         for step in 0..20_000 {
-            if !due(&mut outbox, start + ms(step)).is_empty() {
+            let now = start + ms(step);
+            if due(&mut outbox, now).contains(&0) {
                 sent_at.push(step);
             }
+            // The peer is there, and takes other messages.
+            let other = outbox.next_number();
+            outbox.sent(frame(1), false, now);
+            outbox.acknowledged(other, now);
         }
         assert_eq!(sent_at, [200, 600, 1400, 3000, 6200, 12_600]);
+    }
+
+    #[test]
+    fn a_silent_peer_gets_the_oldest_message_each_second_and_the_rest_once_it_answers() {
+        let start = origin();
+        let mut outbox = outbox(start, 3);
+        let mut sent_at = Vec::new();
+        for step in 0..4_000 {
+            // It may be we who do not read; that is no reason to send more.
+            outbox.excuse_peer(start + ms(step));
+            sent_at.extend(due(&mut outbox, start + ms(step)).into_iter().map(|byte| (step, byte)));
+        }
+        let probes = [(600, 0), (1400, 0), (2400, 0), (3400, 0)];
+        assert_eq!(sent_at[..3], [(200, 0), (200, 1), (200, 2)]);
+        assert_eq!(sent_at[3..], probes);
+        let back = start + ms(4_000);
+        assert_eq!(outbox.next_deadline(back), Some(start + ms(4_400)));
+        outbox.acknowledged(0, back);
+        outbox.acknowledged(2, back);
+        outbox.sent(frame(3), false, back);
+        assert_eq!(due(&mut outbox, back + ms(199)), [0u8; 0], "it may have got them all");
+        assert_eq!(outbox.next_deadline(back + ms(199)), Some(back + ms(200)));
+        assert_eq!(due(&mut outbox, back + ms(200)), [1, 3], "nor is a new message any more patient");
     }
 
     /// The official client measures round trips of messages that it sent several times.
@@ -379,7 +476,7 @@ mod tests {
     #[test]
     fn official_bug_nothing_is_evicted_the_window_closes_instead() {
         let start = origin();
-        let mut outbox = Outbox::new(Resend::AllOverdue, start);
+        let mut outbox = Outbox::new(Resend::AllOverdue, usize::MAX, start);
         let mut sent = 0;
         while outbox.has_room() {
             outbox.sent(frame(1), false, start);
@@ -387,8 +484,20 @@ mod tests {
         }
         assert_eq!(outbox.outstanding(), (sent, sent * 100));
         assert!((256 << 10..300_000).contains(&(sent * 100)));
-        assert_eq!(due(&mut outbox, start + ms(500)).len(), sent);
-        outbox.acknowledged(0, start + ms(500));
+        assert_eq!(due(&mut outbox, start + ms(300)).len(), sent);
+        outbox.acknowledged(0, start + ms(300));
+        assert!(outbox.has_room());
+    }
+
+    #[test]
+    fn the_number_of_messages_is_bounded_too() {
+        let start = origin();
+        let mut outbox = Outbox::new(Resend::AllOverdue, 2, start);
+        outbox.sent(frame(0), false, start);
+        assert!(outbox.has_room());
+        outbox.sent(frame(1), false, start);
+        assert!(!outbox.has_room());
+        outbox.acknowledged(1, start);
         assert!(outbox.has_room());
     }
 
@@ -400,14 +509,14 @@ mod tests {
         outbox.acknowledged(1, start + ms(199));
         assert!(outbox.rtt().rto() > ms(200));
         assert_eq!(due(&mut outbox, start + ms(200)), [0u8; 0]);
-        let deadline = outbox.next_deadline().unwrap();
+        let deadline = outbox.next_deadline(start + ms(200)).unwrap();
         assert_eq!(due(&mut outbox, deadline), [2]);
     }
 
     #[test]
     fn the_first_message_is_resent_quickly_then_normally() {
         let start = origin();
-        let mut outbox = Outbox::new(Resend::AllOverdue, start);
+        let mut outbox = Outbox::new(Resend::AllOverdue, usize::MAX, start);
         outbox.sent(frame(0), true, start);
         let mut sent_at = Vec::new();
         for step in 0..1_000 {
@@ -426,13 +535,13 @@ mod tests {
         outbox.acknowledged(1, start + ms(300));
         outbox.reconnected(start + ms(5_000));
         assert_eq!(due(&mut outbox, start + ms(5_000)), [0, 2, 3]);
-        assert_eq!(outbox.next_deadline(), Some(start + ms(5_000) + outbox.rtt().rto()));
+        assert_eq!(outbox.next_deadline(start + ms(5_000)), Some(start + ms(5_000) + outbox.rtt().rto()));
     }
 
     #[test]
     fn head_only_sends_one_message_per_tick() {
         let start = origin();
-        let mut outbox = Outbox::new(Resend::HeadOnly { tick: ms(100) }, start);
+        let mut outbox = Outbox::new(Resend::HeadOnly { tick: ms(100) }, usize::MAX, start);
         for byte in 0..3 {
             outbox.sent(frame(byte), false, start);
         }
@@ -449,7 +558,7 @@ mod tests {
         assert_eq!(outbox.waiting_since(), Some(start + ms(5)));
         outbox.acknowledged(0, start + ms(9));
         assert_eq!(outbox.waiting_since(), None);
-        assert_eq!(outbox.next_deadline(), None, "an idle channel wakes nobody");
+        assert_eq!(outbox.next_deadline(start + ms(9)), None, "an idle channel wakes nobody");
         assert!(!outbox.acknowledged(0, start + ms(9)));
     }
 }

@@ -41,14 +41,29 @@ impl Dialling {
         self.waiting.front().map(|(_, since)| *since + self.grace)
     }
 
+    /// Whether the agent may still be connecting this stream, for all that is known.
+    pub(crate) fn is_open(&self, id: smux::StreamId) -> bool {
+        self.proven.is_none_or(|proven| id > proven)
+    }
+
+    /// The WebSocket is a new one: what was announced may leave only now.
+    pub(crate) fn reconnected(&mut self, now: Instant) {
+        self.waiting.iter_mut().for_each(|(_, since)| *since = now);
+    }
+
     /// A stream is announced.
     pub(crate) fn announced(&mut self, id: smux::StreamId, now: Instant) {
         self.waiting.push_back((id, now));
     }
 
+    /// A stream was given up before the agent heard of it.
+    pub(crate) fn retracted(&mut self, id: smux::StreamId) {
+        self.waiting.retain(|(waiting, _)| *waiting != id);
+    }
+
     /// The agent sent something on this stream.
     pub(crate) fn heard_of(&mut self, id: smux::StreamId) {
-        if self.proven.is_some_and(|proven| id <= proven) {
+        if !self.is_open(id) {
             return;
         }
         self.proven = Some(id);
@@ -70,8 +85,7 @@ impl Dialling {
         while self.failures.front().is_some_and(|at| *at + FLAG_LIFETIME <= now) {
             self.failures.pop_front();
         }
-        let unproven = self.proven.is_none_or(|proven| id > proven);
-        unproven && self.failures.pop_front().is_some()
+        self.is_open(id) && self.failures.pop_front().is_some()
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{Control, Phase, PortSession};
 use crate::event::{HandshakeStep, SessionEnd, SessionEvent};
 use crate::kind::{Flag, PayloadType};
+use crate::statistics::Statistics;
 use crate::time::{Now, earliest};
 
 impl PortSession {
@@ -45,9 +46,24 @@ impl PortSession {
         if self.step_deadline.is_some_and(|at| at <= now.mono) {
             return self.give_up_handshake();
         }
+        self.notice_resends(now);
         if self.connected {
             self.watch_connection(now);
         }
+    }
+
+    /// Tells when the agent's way of sending again begins to be what a download waits for, and when it ends.
+    pub(super) fn notice_resends(&mut self, now: Now) {
+        let slowly = self.channel.waits_for_resends(now.mono);
+        if std::mem::replace(&mut self.resends_slowly, slowly) == slowly || self.is_over() {
+            return;
+        }
+        self.events.push_back(if slowly {
+            let Statistics { missing_messages, early_bytes, .. } = self.statistics();
+            SessionEvent::AgentResendsSlowly { missing: missing_messages, waiting: early_bytes }
+        } else {
+            SessionEvent::AgentCaughtUp
+        });
     }
 
     pub(super) fn next_timeout(&mut self, now: Now) -> Option<Instant> {
@@ -64,11 +80,13 @@ impl PortSession {
             | Phase::Over => None,
         };
         let own = earliest(earliest(self.step_deadline, terminate), self.streams.next_timeout(&self.config));
+        let own = earliest(own, self.channel.resends_awaited_until());
         if !self.connected {
             return own;
         }
         let wants_to_send = self.wants_to_send();
         let channel = self.channel.next_timeout(wants_to_send, now.mono);
+        let channel = earliest(channel, self.channel.acks_held_until());
         let stall = self.stall_deadline();
         earliest(own, earliest(earliest(self.liveness.next_timeout(), stall), channel))
     }
@@ -82,6 +100,7 @@ impl PortSession {
     /// Stops everything; the streams' resets remain to be told.
     pub(super) fn close(&mut self) {
         self.streams.reset_all();
+        self.channel.clear();
         self.events.append(&mut self.streams.events);
         self.phase = Phase::Over;
         self.controls.clear();

@@ -5,6 +5,7 @@
 //! [`PortSession::poll_output`] while its WebSocket has room, so that new data is framed as late as possible and a
 //! new connection's first byte overtakes what a bulk upload has waiting.
 
+mod crowding;
 mod dialling;
 mod ends;
 mod liveness;
@@ -20,10 +21,11 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 pub(crate) use self::liveness::Liveness;
-use self::payload_size::{Consequence, NOP, PayloadSize};
+pub(crate) use self::payload_size::NOP;
+use self::payload_size::{Consequence, PayloadSize};
 use self::streams::Streams;
 use crate::channel::{Channel, Manners, RateBucket, Resend};
-use crate::config::{Config, SAFE_PAYLOAD};
+use crate::config::{Config, MessageRate, SAFE_PAYLOAD};
 use crate::error::{OpenError, WriteError};
 use crate::event::{SessionEnd, SessionEvent, StreamId};
 use crate::kind::{MessageType, PayloadType};
@@ -80,6 +82,8 @@ pub struct PortSession {
     step_deadline: Option<Instant>,
     /// The agent was reported as stalled.
     stalled: bool,
+    /// The agent was reported as what a download waits for.
+    resends_slowly: bool,
 }
 
 impl PortSession {
@@ -92,9 +96,11 @@ impl PortSession {
             resend: Resend::AllOverdue,
             bucket: config.message_rate.map(|rate| RateBucket::new(rate, now.mono)),
             windowed: true,
+            most_unacknowledged: config.message_rate.map_or(usize::MAX, MessageRate::most_unacknowledged),
             first_flags: 0,
             checks_digest: true,
             pause_expires: true,
+            acks_may_wait: true,
         };
         let mut channel = Channel::new(manners, seed, now.mono);
         Self {
@@ -112,6 +118,7 @@ impl PortSession {
             events: VecDeque::new(),
             step_deadline: None,
             stalled: false,
+            resends_slowly: false,
             config,
         }
     }
@@ -181,8 +188,8 @@ impl PortSession {
     ///
     /// # Errors
     /// The stream takes no data any more.
-    pub fn write(&mut self, stream: StreamId, data: &mut Bytes, _now: Now) -> Result<usize, WriteError> {
-        self.streams.write(stream, data, self.config.send_buffer)
+    pub fn write(&mut self, stream: StreamId, data: &mut Bytes, now: Now) -> Result<usize, WriteError> {
+        self.streams.write(stream, data, self.config.send_buffer, now.mono)
     }
 
     /// The next received bytes of a stream. `None`: nothing now, [`SessionEvent::Readable`] follows when there is.
@@ -201,11 +208,29 @@ impl PortSession {
         self.streams.abort(stream, now.mono);
     }
 
-    /// Whether the WebSocket should be read. False while a local reader, alone on the session, has enough unread: not
-    /// reading is what slows the agent down. Input handed in nevertheless is processed.
+    /// Whether the WebSocket should be read. False while enough received bytes are unread: not reading is what slows
+    /// the agent down. Input handed in nevertheless is processed.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.channel.wants_input() && self.streams.wants_input(&self.config)
+        self.channel.wants_input() && self.streams.wants_input()
+    }
+
+    /// Bounds what this session keeps unread further than [`Config::session_buffer`] does, until the next call: for an
+    /// owner whose sessions share memory. Below the bound nothing changes; at it, see `wants_input`.
+    pub fn limit_unread(&mut self, bytes: usize, now: Now) {
+        self.streams.limit_unread(bytes.min(self.config.session_buffer), now.mono);
+    }
+
+    /// Received bytes that no reader has taken yet: what [`PortSession::limit_unread`] bounds.
+    #[must_use]
+    pub fn unread_bytes(&self) -> usize {
+        self.streams.unread()
+    }
+
+    /// Bytes of messages that came before their turn, headers included.
+    #[must_use]
+    pub fn early_bytes(&self) -> usize {
+        self.channel.inbox.early().1
     }
 
     /// Up and not ending.

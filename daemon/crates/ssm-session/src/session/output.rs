@@ -1,4 +1,5 @@
-//! The way out: what leaves next. Acknowledgements first, then what must be sent again, then what is new.
+//! The way out: what leaves next. Acknowledgements first (those of a bulk download may wait a moment for each other, but
+//! not when anything else leaves), then what must be sent again, then what is new.
 
 use bytes::Bytes;
 
@@ -45,8 +46,7 @@ impl PortSession {
     }
 
     fn next_event(&mut self) -> Option<SessionEvent> {
-        self.events.append(&mut self.streams.events);
-        self.events.pop_front()
+        self.events.pop_front().or_else(|| self.streams.events.pop_front())
     }
 
     fn next_message(&mut self, now: Now) -> Option<WsMessage> {
@@ -55,6 +55,9 @@ impl PortSession {
         }
         if self.liveness.ping_due(now.mono) {
             return Some(WsMessage::Ping(Bytes::from_static(PING)));
+        }
+        if self.channel.has_resend(now.mono) || self.wants_to_send() && self.channel.may_send(now.mono) {
+            self.channel.release_acks();
         }
         if let Some(ack) = self.channel.next_ack(now) {
             return Some(WsMessage::Binary(ack));

@@ -36,7 +36,6 @@ impl PortSession {
         if result.is_err() {
             self.close();
         }
-        self.events.append(&mut self.streams.events);
         result
     }
 
@@ -68,12 +67,14 @@ impl PortSession {
         if !self.channel.check_digest(&message)? {
             return Ok(());
         }
-        let Arrival::Next(message) = self.channel.arrive(message) else { return Ok(()) };
-        self.channel.inbox.accept(&message);
+        let room = self.streams.early_room();
+        let Arrival::Next(message) = self.channel.arrive(message, room, now.mono) else { return Ok(()) };
+        self.channel.inbox.accept(&message, now.mono);
         self.process(message, now)?;
         while let Some(message) = self.channel.inbox.next_early() {
             self.process(message, now)?;
         }
+        self.notice_resends(now);
         Ok(())
     }
 

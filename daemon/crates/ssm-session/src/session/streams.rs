@@ -2,8 +2,7 @@
 //!
 //! Three rules are kept here. Streams are announced to the agent only once the session is up, and never more than it
 //! can take ([`Dialling`]). A local half-close is not told to the agent as long as answers may come, because its FIN
-//! closes both directions there. A reader that takes nothing may not starve its neighbours: the multiplexer has no
-//! window per stream.
+//! closes both directions there. A reader that takes nothing may not starve its neighbours (`crowding`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
@@ -11,6 +10,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use smux::Mux;
 
+use super::crowding::Room;
 use super::dialling::Dialling;
 use crate::config::Config;
 use crate::error::{OpenError, ProtocolError, WriteError};
@@ -18,23 +18,24 @@ use crate::event::{ResetReason, SessionEvent, StreamId};
 use crate::statistics::StreamStatistics;
 use crate::time::earliest;
 
-/// Received bytes that a session keeps unread over all its streams.
-const SESSION_UNREAD: usize = 64 << 20;
-/// Unread bytes that make a stream one of those who fill the session.
-const FULL_SHARE: usize = 1 << 20;
+/// Streams given up while the agent may still be dialling them that are remembered until their FIN: as many as the
+/// agent lets wait.
+const ABANDONED: usize = 1024;
 
 #[derive(Debug)]
-struct Entry {
+pub(super) struct Entry {
     /// `None` while held back.
-    mux: Option<smux::StreamId>,
+    pub(super) mux: Option<smux::StreamId>,
     /// Written while held back.
     held: Vec<Bytes>,
     held_bytes: usize,
     opened_at: Instant,
     /// Last byte from the remote.
-    heard_at: Instant,
-    /// Last `read` that took something.
-    read_at: Instant,
+    pub(super) heard_at: Instant,
+    /// Last `write` that took something.
+    pub(super) wrote_at: Instant,
+    /// Last `read` that took something, or when there was something to take again.
+    pub(super) read_at: Instant,
     /// The local side has finished.
     finished_at: Option<Instant>,
     bytes_in: u64,
@@ -44,21 +45,22 @@ struct Entry {
 /// All streams of one session.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    mux: Option<Mux>,
+    pub(super) mux: Option<Mux>,
     /// Whether streams may be announced.
     up: bool,
     /// Whether the agent can be heard.
     connected: bool,
-    entries: BTreeMap<StreamId, Entry>,
-    by_mux: HashMap<smux::StreamId, StreamId>,
+    pub(super) entries: BTreeMap<StreamId, Entry>,
+    pub(super) by_mux: HashMap<smux::StreamId, StreamId>,
     next: u32,
     /// Not announced yet, oldest first.
-    waiting: VecDeque<StreamId>,
+    waiting: BTreeSet<StreamId>,
     /// Finished locally, FIN not given to the multiplexer yet.
     half_closed: BTreeSet<StreamId>,
+    /// Given up locally before the agent was heard of on them.
+    abandoned: BTreeSet<smux::StreamId>,
     dialling: Dialling,
-    /// Since when the session's limit of unread bytes has been reached.
-    full_since: Option<Instant>,
+    pub(super) room: Room,
     mux_timeout: Option<Instant>,
     pub(crate) events: VecDeque<SessionEvent>,
 }
@@ -72,10 +74,11 @@ impl Streams {
             entries: BTreeMap::new(),
             by_mux: HashMap::new(),
             next: 1,
-            waiting: VecDeque::new(),
+            waiting: BTreeSet::new(),
             half_closed: BTreeSet::new(),
+            abandoned: BTreeSet::new(),
             dialling: Dialling::new(config.max_undialled, config.dial_grace),
-            full_since: None,
+            room: Room::new(config),
             mux_timeout: None,
             events: VecDeque::new(),
         }
@@ -93,6 +96,8 @@ impl Streams {
         for id in &self.half_closed {
             self.entries.entry(*id).and_modify(|entry| entry.heard_at = now);
         }
+        self.dialling.reconnected(now);
+        self.announce(now);
     }
 
     /// The agent cannot be heard.
@@ -116,13 +121,14 @@ impl Streams {
             held_bytes: 0,
             opened_at: now,
             heard_at: now,
+            wrote_at: now,
             read_at: now,
             finished_at: None,
             bytes_in: 0,
             bytes_out: 0,
         };
         self.entries.insert(id, entry);
-        self.waiting.push_back(id);
+        self.waiting.insert(id);
         self.pump(now);
         Ok(id)
     }
@@ -132,6 +138,7 @@ impl Streams {
         id: StreamId,
         data: &mut Bytes,
         capacity: usize,
+        now: Instant,
     ) -> Result<usize, WriteError> {
         let entry = self.entries.get_mut(&id).ok_or(WriteError::Closed)?;
         if entry.finished_at.is_some() {
@@ -148,7 +155,11 @@ impl Streams {
                 room
             }
         };
-        entry.bytes_out += accepted as u64;
+        if accepted > 0 {
+            entry.bytes_out += accepted as u64;
+            entry.wrote_at = now;
+            self.pump(now);
+        }
         Ok(accepted)
     }
 
@@ -176,11 +187,18 @@ impl Streams {
         self.pump(now);
     }
 
-    /// Ends every stream.
+    /// Ends every stream, and the multiplexer with them: there may be thousands, and nobody is left to be told.
     pub(crate) fn reset_all(&mut self) {
-        for id in self.entries.keys().copied().collect::<Vec<_>>() {
-            self.reset(id, ResetReason::SessionEnded);
-        }
+        let entries = std::mem::take(&mut self.entries);
+        self.events.retain(|event| event.stream().is_none_or(|id| !entries.contains_key(&id)));
+        let reset = |stream| SessionEvent::Reset { stream, reason: ResetReason::SessionEnded };
+        self.events.extend(entries.into_keys().map(reset));
+        self.mux = None;
+        self.mux_timeout = None;
+        self.by_mux.clear();
+        self.waiting.clear();
+        self.half_closed.clear();
+        self.abandoned.clear();
         self.up = false;
     }
 
@@ -216,12 +234,6 @@ impl Streams {
         self.pump(now);
     }
 
-    pub(crate) fn wants_input(&self, config: &Config) -> bool {
-        let Some(mux) = &self.mux else { return true };
-        let limit = if self.entries.len() > 1 { config.crowded_stream_buffer } else { config.stream_buffer };
-        mux.wants_input() && mux.over_limit_streams().all(|over| mux.unread(over.id) < limit)
-    }
-
     pub(crate) fn handle_timeout(&mut self, config: &Config, now: Instant) {
         if let Some(mux) = &mut self.mux {
             mux.handle_timeout(now);
@@ -233,19 +245,14 @@ impl Streams {
                 mux.finish(inner);
             }
         }
-        let stalled: Vec<_> =
-            self.stall_times(config).filter(|(_, at)| *at <= now).map(|(id, _)| id).collect();
-        for id in stalled {
-            self.reset(id, ResetReason::StalledReader);
-        }
         self.pump(now);
     }
 
     pub(crate) fn next_timeout(&self, config: &Config) -> Option<Instant> {
         let fin = self.fin_times(config).map(|(_, at)| at).min();
-        let stall = self.stall_times(config).map(|(_, at)| at).min();
-        let dial = self.dialling.next_timeout().filter(|_| self.up && !self.waiting.is_empty());
-        earliest(earliest(self.mux_timeout, fin), earliest(stall, dial))
+        let announces = self.up && self.connected && !self.waiting.is_empty();
+        let dial = self.dialling.next_timeout().filter(|_| announces);
+        earliest(earliest(self.mux_timeout, fin), earliest(self.next_relief(), dial))
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -278,38 +285,36 @@ impl Streams {
         })
     }
 
-    /// When each stream whose reader stands in the way of others is reset. A stream alone on its session never is: a
-    /// paused application is legitimate, and nobody else waits.
-    fn stall_times<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = (StreamId, Instant)> + 'a {
-        let crowded = self.mux.as_ref().filter(|_| self.entries.len() > 1);
-        let over = crowded.into_iter().flat_map(Mux::over_limit_streams).map(|over| (over.id, over.since));
-        let full = crowded.zip(self.full_since).into_iter().flat_map(|(mux, since)| {
-            mux.streams().filter(|id| mux.unread(*id) >= FULL_SHARE).map(move |id| (id, since))
-        });
-        over.chain(full).filter_map(|(inner, since)| {
-            let id = *self.by_mux.get(&inner)?;
-            let entry = self.entries.get(&id)?;
-            Some((id, since.max(entry.read_at) + config.stalled_reader_grace))
-        })
+    /// Takes in what the multiplexer has to say, announces waiting streams, and resets those whose time is over, which
+    /// gives the multiplexer something to say.
+    pub(super) fn pump(&mut self, now: Instant) {
+        loop {
+            self.absorb(now);
+            self.announce(now);
+            if !self.make_room(now) {
+                return;
+            }
+        }
     }
 
-    /// Takes in what the multiplexer has to say and announces waiting streams.
-    fn pump(&mut self, now: Instant) {
+    fn absorb(&mut self, now: Instant) {
         while let Some(mux) = &mut self.mux {
             match mux.poll_output() {
                 smux::Output::Event(event) => {
                     if let Some(id) = self.by_mux.get(&event.id()).copied() {
                         self.translate(id, event, now);
+                    } else if self.abandoned.remove(&event.id()) {
+                        // Its FIN: if a failed connect was reported, it was this one's.
+                        self.dialling.is_refusal(event.id(), now);
+                        self.dialling.heard_of(event.id());
                     }
                 }
                 smux::Output::Timeout(at) => {
                     self.mux_timeout = at;
-                    self.full_since = if mux.wants_input() { None } else { self.full_since.or(Some(now)) };
                     break;
                 }
             }
         }
-        self.announce(now);
     }
 
     fn translate(&mut self, id: StreamId, event: smux::Event, now: Instant) {
@@ -317,7 +322,7 @@ impl Streams {
             smux::Event::Readable(inner) => {
                 self.dialling.heard_of(inner);
                 if let Some(entry) = self.entries.get_mut(&id) {
-                    entry.heard_at = now;
+                    (entry.read_at, entry.heard_at) = (now, now);
                 }
                 self.events.push_back(SessionEvent::Readable(id));
             }
@@ -352,10 +357,11 @@ impl Streams {
 
     fn announce(&mut self, now: Instant) {
         while self.up
+            && self.connected
             && !self.waiting.is_empty()
             && self.dialling.has_room(now)
             && let Some(mux) = &mut self.mux
-            && let Some(id) = self.waiting.pop_front()
+            && let Some(id) = self.waiting.pop_first()
             && let Some(entry) = self.entries.get_mut(&id)
         {
             let Ok(inner) = mux.open() else {
@@ -372,7 +378,7 @@ impl Streams {
         }
     }
 
-    fn reset(&mut self, id: StreamId, reason: ResetReason) {
+    pub(super) fn reset(&mut self, id: StreamId, reason: ResetReason) {
         self.forget(id);
         self.events.push_back(SessionEvent::Reset { stream: id, reason });
     }
@@ -382,16 +388,29 @@ impl Streams {
         let Some(entry) = self.entries.remove(&id) else { return };
         self.half_closed.remove(&id);
         match entry.mux {
-            None => self.waiting.retain(|waiting| *waiting != id),
+            None => {
+                self.waiting.remove(&id);
+            }
             Some(inner) => {
                 self.by_mux.remove(&inner);
-                if let Some(mux) = &mut self.mux {
-                    mux.abort(inner);
-                }
+                self.give_up(inner);
             }
         }
         // Events already queued for it would confuse the owner: the id is gone.
         self.events.retain(|event| event.stream() != Some(id));
+    }
+
+    /// Ends a stream toward the agent. One that it may still be dialling is remembered until its FIN: a failed connect
+    /// that is reported meanwhile is this stream's, and must not be taken for that of another.
+    fn give_up(&mut self, inner: smux::StreamId) {
+        let Some(mux) = &mut self.mux else { return };
+        if !mux.is_announced(inner) {
+            self.dialling.retracted(inner);
+        } else if self.dialling.is_open(inner) && self.abandoned.len() < ABANDONED {
+            self.abandoned.insert(inner);
+            return mux.abandon(inner);
+        }
+        mux.abort(inner);
     }
 }
 
@@ -404,7 +423,8 @@ pub(crate) fn mux_config(config: &Config, keepalive: bool) -> smux::Config {
         keepalive: keepalive.then_some(smux::KEEPALIVE_INTERVAL),
         receive: smux::ReceiveLimits {
             stream: config.stream_buffer.max(usize::from(u16::MAX)),
-            session: SESSION_UNREAD.max(config.crowded_stream_buffer).max(config.stream_buffer),
+            // Bounds of the session are this crate's: see `crowding`.
+            session: usize::MAX,
         },
         ..smux::Config::default()
     }

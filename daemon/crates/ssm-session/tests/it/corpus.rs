@@ -25,3 +25,10 @@ fn session_corpus() {
     let now = Instant::now();
     replay("session", |data| ssm_session::fuzz::session(data, now));
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "any instant serves as the origin of a virtual clock")]
+fn handshake_corpus() {
+    let now = Instant::now();
+    replay("handshake", |data| ssm_session::fuzz::handshake(data, now));
+}

@@ -8,6 +8,14 @@ mod client;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod crowding;
+#[cfg(test)]
+mod download;
+#[cfg(test)]
+mod opening;
+#[cfg(test)]
 mod pair;
+#[cfg(test)]
+mod resume;
 #[cfg(test)]
 mod support;

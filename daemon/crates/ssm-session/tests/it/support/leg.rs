@@ -41,6 +41,8 @@ pub(crate) struct Leg {
 
 /// Socket buffer in front of a leg with a rate.
 const SOCKET: u64 = 32 << 10;
+/// Messages that the receiver's side holds for it before the sender has to wait.
+const UNREAD: usize = 64;
 
 impl Leg {
     pub(crate) fn new(faults: Faults, seed: u64, now: Instant) -> Self {
@@ -61,6 +63,11 @@ impl Leg {
         let buffered = Duration::from_secs_f64(SOCKET as f64 / self.faults.rate? as f64);
         let room_at = self.free_at.checked_sub(buffered)?;
         (room_at > now).then_some(room_at)
+    }
+
+    /// Whether the receiver does not read what arrives.
+    pub(crate) fn is_blocked(&self, now: Instant) -> bool {
+        self.flying.range(..=(now, u64::MAX)).nth(UNREAD).is_some()
     }
 
     pub(crate) fn send(&mut self, frame: &Bytes, now: Instant) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ssm_session::{
     AgentConfig, AgentEvent, AgentSession, Config, Message, MessageType, Now, Output, PayloadType,
-    PortSession, SessionEvent, StreamId, Token, WsMessage,
+    PortSession, ResetReason, SessionEvent, StreamId, Token, WsMessage,
 };
 
 use super::apps::{Apps, Job, LocalApp, RemoteApp};
@@ -28,6 +28,8 @@ pub(crate) struct Pair {
     pub(crate) agent_events: Vec<(Duration, AgentEvent)>,
     /// Everything the client put on its WebSocket, with the time.
     pub(crate) sent: Vec<(Duration, Message)>,
+    /// Numbers of the agent's messages, as the client got them, with the time.
+    pub(crate) received: Vec<(Duration, i64)>,
     pub(crate) pings: u32,
     /// Pongs withheld by the gateway.
     pub(crate) mute_pongs: bool,
@@ -67,6 +69,7 @@ impl Pair {
             events: Vec::new(),
             agent_events: Vec::new(),
             sent: Vec::new(),
+            received: Vec::new(),
             pings: 0,
             mute_pongs: false,
             dials: true,
@@ -185,6 +188,30 @@ impl Pair {
         self.events.iter().any(|(_, event)| wanted(event))
     }
 
+    /// Hands the client one message, without asking it what it makes of it; answers whether there was one.
+    pub(crate) fn next_message_to_client(&mut self) -> bool {
+        let Some(at) = self.down.next_arrival() else { return false };
+        self.now = self.now.after(at.saturating_duration_since(self.now.mono));
+        let Some(frame) = self.down.arrived(self.now.mono) else { return false };
+        self.client.handle_message(WsMessage::Binary(frame), self.now).expect("the agent keeps the rules");
+        true
+    }
+
+    /// Streams that the agent was asked to connect, by its own ids.
+    pub(crate) fn dialled(&self) -> Vec<StreamId> {
+        let dial =
+            |event: &AgentEvent| if let AgentEvent::Dial(stream) = event { Some(*stream) } else { None };
+        self.agent_events.iter().filter_map(|(_, event)| dial(event)).collect()
+    }
+
+    pub(crate) fn resets(&self) -> Vec<(StreamId, ResetReason)> {
+        let reset = |event: &SessionEvent| match event {
+            SessionEvent::Reset { stream, reason } => Some((*stream, *reason)),
+            _ => None,
+        };
+        self.events.iter().filter_map(|(_, event)| reset(event)).collect()
+    }
+
     pub(crate) fn describe(&self) -> String {
         let open: Vec<_> = self.local.values().filter(|app| !app.is_done()).collect();
         format!(
@@ -260,6 +287,10 @@ impl Pair {
             && self.client.wants_input()
             && let Some(frame) = self.down.arrived(now.mono)
         {
+            let message = Message::decode(frame.clone()).expect("the agent's messages are legal");
+            if message.message_type == MessageType::OutputStreamData {
+                self.received.push((self.elapsed(), message.sequence_number));
+            }
             self.client.handle_message(WsMessage::Binary(frame), now).expect("the agent keeps the rules");
             busy = true;
         }
@@ -276,7 +307,7 @@ impl Pair {
     fn drain_client(&mut self) -> bool {
         let mut busy = false;
         for _ in 0..LIVELOCK {
-            let full = self.up.full_until(self.now.mono).is_some();
+            let full = self.up.full_until(self.now.mono).is_some() || self.up.is_blocked(self.now.mono);
             let output =
                 if full { self.client.poll_event(self.now) } else { self.client.poll_output(self.now) };
             match output {
@@ -335,7 +366,7 @@ impl Pair {
     fn drain_agent(&mut self) -> bool {
         let mut busy = false;
         for _ in 0..LIVELOCK {
-            let full = self.down.full_until(self.now.mono).is_some();
+            let full = self.down.full_until(self.now.mono).is_some() || self.down.is_blocked(self.now.mono);
             let output =
                 if full { self.agent.poll_event(self.now) } else { self.agent.poll_output(self.now) };
             match output {
