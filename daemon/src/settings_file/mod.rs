@@ -4,6 +4,8 @@
 //! file that is no TOML, leaves the old values in force and shows as a problem.
 
 pub mod document;
+#[cfg(test)]
+pub mod fuzz;
 mod watch;
 
 use std::fs::File;
