@@ -90,10 +90,16 @@ pub fn open_file(path: &Path) -> Result<File, LoggingError> {
 
 /// Parses a filter; an empty one means the default.
 ///
+/// The values of fields are taken as they stand, not as regular expressions: one of a hundred characters could take
+/// gigabytes.
+///
 /// # Errors
 /// What is wrong with the first directive that cannot be read.
 pub fn parse_filter(text: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(text)
+    // The parser cuts a directive with a space in front in the wrong places, be it within a character.
+    let directives: Vec<&str> = text.split(',').map(str::trim).collect();
+    let builder = EnvFilter::builder().with_regex(false).with_default_directive(LevelFilter::INFO.into());
+    builder.parse(directives.join(","))
 }
 
 impl LogControl {
@@ -118,7 +124,9 @@ fn layer(
 ) -> (impl Layer<Registry> + Send + Sync + 'static, LogControl) {
     let filter = parse_filter(filter).unwrap_or_else(|_| EnvFilter::new(FIRST_FILTER));
     let (filter, handle) = reload::Layer::new(filter);
-    let filter = filter.and(filter_fn(is_allowed));
+    // Without a hint, every event and every record of the `log` crate would be built and asked about: several for each
+    // WebSocket frame. The filter itself says how far it goes.
+    let filter = filter.and(filter_fn(is_allowed).with_max_level_hint(LevelFilter::TRACE));
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let layer = match format {
         LogFormat::Text => boxed(layer.with_ansi(ansi)),
@@ -217,6 +225,14 @@ mod tests {
     }
 
     #[test]
+    fn what_the_filter_hides_is_not_even_built() {
+        for (filter, most) in [("info", LevelFilter::INFO), ("warn,stormtunneld=debug", LevelFilter::DEBUG)] {
+            let (layer, _control) = layer(LogFormat::Text, BoxMakeWriter::new(io::sink), false, filter);
+            assert_eq!(Layer::<Registry>::max_level_hint(&layer), Some(most), "{filter}");
+        }
+    }
+
+    #[test]
     fn the_filter_changes_while_the_process_runs() {
         let text = logged(LogFormat::Text, "info", |control| {
             tracing::debug!(target: "stormtunneld", "before");
@@ -235,6 +251,21 @@ mod tests {
             tracing::debug!(target: "stormtunneld", "still here");
         });
         assert!(text.contains("still here"), "{text}");
+    }
+
+    #[test]
+    fn spaces_around_directives_do_not_count() {
+        for text in ["warn, stormtunneld=debug", " stormtunneld=debug ,\twarn", "warn, ,stormtunneld=debug"] {
+            assert_eq!(parse_filter(text).unwrap().to_string(), "stormtunneld=debug,warn", "{text:?}");
+        }
+        assert!(parse_filter("info,\u{a0}t\u{fc}r=debug").is_ok(), "not cut within a character");
+    }
+
+    /// As a regular expression it would have a state for each of 2^40 pasts.
+    #[test]
+    fn a_field_is_no_regular_expression() {
+        let text = format!("[{{tunnel=(a|b)*a{}}}]=debug", "(a|b)".repeat(40));
+        assert!(parse_filter(&text).unwrap().to_string().contains("tunnel=(a|b)*a"));
     }
 
     #[test]
