@@ -27,6 +27,10 @@ proto:
 test:
     .ci/run test
 
+# The real daemon under every fault. In full, for most of an hour; the gate's five minutes are `just soak --short`.
+soak *ARGUMENTS:
+    cargo run -p stormtunnel-soak -- {{ARGUMENTS}}
+
 # Emulator, daemon and a tunnel that works, until Ctrl-C.
 demo:
     cargo run -p stormtunnel-demo
@@ -42,3 +46,11 @@ ci:
 # Runs the promises of docs/promises.toml (those whose id begins with one of the prefixes) and writes docs/testing.md.
 promises *PREFIXES:
     cargo run -q -p stormtunnel-promises -- {{PREFIXES}}
+
+# Measures the release builds beside plain TCP relays (docs/performance.md): all groups, or cpu, throughput, latency.
+bench *ARGUMENTS:
+    cargo run --release -q -p stormtunnel-bench -- {{ARGUMENTS}}
+
+# Fuzzes one target, or all in turn, for so many seconds of the processor; needs `cargo install cargo-fuzz --locked`.
+fuzz TARGET="all" SECONDS="60":
+    tests/fuzz/run {{TARGET}} {{SECONDS}}

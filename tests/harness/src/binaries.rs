@@ -2,7 +2,8 @@
 //!
 //! Cargo does not build the binaries of other packages for `cargo run -p stormtunnel-demo` or `cargo test`, and a
 //! build of the whole workspace would switch on features that the daemon must not have. So cargo is asked for just
-//! these two, as a user would: the second time that takes a second.
+//! these two, as a user would: the second time that takes a second. They are built as the caller was: with
+//! optimisation for a caller that was built with `--release`.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -49,6 +50,9 @@ async fn build() -> Result<Binaries> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut command = Command::new(cargo);
     command.args(["build", "-p", "stormtunneld", "-p", "stctl", "--message-format=json-render-diagnostics"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
     // What cargo sets for the program it runs is not meant for the cargo that we run.
     for (name, _) in std::env::vars_os() {
         let for_packages =

@@ -1,0 +1,44 @@
+//! The groups of figures.
+
+mod cpu;
+mod latency;
+mod throughput;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::Bench;
+use crate::report::Report;
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Group {
+    /// CPU seconds per 100 MB, wake-ups and acknowledgements
+    Cpu,
+    /// Bytes per second, up and down
+    Throughput,
+    /// Round trips of one byte, idle and beside bulk transfers
+    Latency,
+}
+
+impl Group {
+    /// In the order in which they are run.
+    pub(crate) const ALL: [Self; 3] = [Self::Cpu, Self::Throughput, Self::Latency];
+
+    /// The heading of its table.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPU",
+            Self::Throughput => "Throughput",
+            Self::Latency => "Latency",
+        }
+    }
+
+    pub(crate) async fn run(self, bench: &Bench, report: &mut Report) -> Result<()> {
+        match self {
+            Self::Cpu => cpu::run(bench, report).await,
+            Self::Throughput => throughput::run(bench, report).await,
+            Self::Latency => latency::run(bench, report).await,
+        }
+    }
+}
