@@ -99,7 +99,7 @@ async fn a_dropped_accept_loses_no_connection() {
 }
 
 #[tokio::test]
-async fn local_connections_have_no_delay_and_keepalive() {
+async fn local_connections_have_no_delay_keepalive_and_a_small_buffer() {
     let mut listener = TcpLocalListener::new(bind_all(LocalAddress::Localhost, 0).unwrap());
     let _client = TcpStream::connect(listener.addresses()[0]).await.unwrap();
     let stream = within(std::future::poll_fn(|cx| listener.poll_accept(cx))).await;
