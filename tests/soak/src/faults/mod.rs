@@ -25,8 +25,9 @@ use crate::say;
 
 /// How exactly the schedule is kept.
 const TICK: Duration = Duration::from_millis(20);
-/// A ping is answered within half a minute, or the connection is given up; then comes a new one.
-const NOTICED: Duration = Duration::from_secs(45);
+/// A ping leaves every 20 s, and its pong is awaited for 40 s even while the agent goes on sending; then comes a new
+/// connection.
+const NOTICED: Duration = Duration::from_secs(75);
 /// What the daemon may keep of the run beside what it kept of its beginning: the allocator's business.
 const MEMORY_SLACK: u64 = 24 << 20;
 /// How often it is looked whether a connection was replaced.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::SinkExt as _;
@@ -81,6 +81,8 @@ pub(crate) struct Driver {
     due: Option<Instant>,
     /// The WebSocket was left unread, because local readers are behind.
     held_back: bool,
+    /// Until then the WebSocket is left alone, because a batch is cheaper than its messages one by one.
+    rests_until: Option<Instant>,
     remote: RemoteHealth,
     /// The agent was named as what holds downloads up.
     limited: bool,
@@ -119,6 +121,7 @@ impl Driver {
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             due: None,
             held_back: false,
+            rests_until: None,
             remote: RemoteHealth::Unknown,
             limited: false,
             steps: VecDeque::new(),
@@ -173,18 +176,24 @@ impl Driver {
             }
             inner.session.handle_connected(&Token::from(token), now.for_session());
             self.link = Some(Link { channel, attempt, dirty: false, proven: false });
+            self.rests_until = None;
         }
     }
 
     /// Takes what arrived; answers whether more may be there.
     fn poll_receive(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
-        self.held_back = self.link.is_some() && !self.wants_input(cx, now);
+        if self.rests_until.is_some_and(|until| until > now.mono) {
+            return false;
+        }
+        self.rests_until = None;
+        self.held_back = self.is_full(cx, now);
         for _ in 0..RECEIVE_BATCH {
-            let Some(link) = self.link.as_mut().filter(|_| !self.held_back) else { return false };
-            match link.channel.as_mut().poll_next(cx) {
+            if self.held_back {
+                return false;
+            }
+            match self.poll_link(cx, now) {
                 Poll::Pending => return false,
                 Poll::Ready(Some(Ok(message))) => {
-                    link.proven |= matches!(message, WsMessage::Binary(_));
                     let mut inner = self.shared.lock();
                     let handled = inner.session.handle_message(message, now.for_session());
                     self.held_back = !inner.session.wants_input();
@@ -198,6 +207,27 @@ impl Driver {
             }
         }
         true
+    }
+
+    /// Reads one message. When there is none, a rest may begin: nobody needs to be woken for what comes during it.
+    fn poll_link(&mut self, cx: &mut Context<'_>, now: Now) -> Poll<Option<Result<WsMessage, Fault>>> {
+        let Some(link) = &mut self.link else { return Poll::Pending };
+        let mut item = link.channel.as_mut().poll_next(&mut Context::from_waker(Waker::noop()));
+        if item.is_pending() {
+            self.rests_until = self.shared.lock().session.rest(now.for_session());
+            if self.rests_until.is_none() {
+                item = link.channel.as_mut().poll_next(cx);
+            }
+        }
+        link.proven |= matches!(item, Poll::Ready(Some(Ok(WsMessage::Binary(_)))));
+        item
+    }
+
+    /// Whether the WebSocket must be left unread.
+    fn is_full(&self, cx: &Context<'_>, now: Now) -> bool {
+        let mut inner = self.shared.lock();
+        inner.bound(now.for_session(), cx.waker());
+        !inner.session.wants_input()
     }
 
     /// Hands out everything that is due, as far as the WebSocket takes it.
@@ -229,7 +259,7 @@ impl Driver {
                 Output::Send(message) => self.send(message, now),
                 Output::Event(event) => self.on_event(event, now),
                 Output::Timeout(due) => {
-                    self.set_timer(due, now);
+                    self.set_timer(due.into_iter().chain(self.rests_until).min(), now);
                     if self.poll_flush(cx, now) {
                         return;
                     }
@@ -357,14 +387,14 @@ impl Driver {
         self.due = due;
     }
 
-    /// Whether a reader made room after the WebSocket was left unread, and before the driver left its waker: nobody
-    /// else would come back to the WebSocket.
+    /// Whether somebody made room after the WebSocket was left unread, and before the driver left its waker: nobody else
+    /// would come back to the WebSocket. Another bound counts as well, because the timer was set without it.
     fn is_freed(&self, cx: &Context<'_>, now: Now) -> bool {
-        self.held_back && self.link.is_some() && self.wants_input(cx, now)
-    }
-
-    fn wants_input(&self, cx: &Context<'_>, now: Now) -> bool {
-        self.shared.lock().wants_input(now.for_session(), cx.waker())
+        if !self.held_back || self.link.is_none() {
+            return false;
+        }
+        let mut inner = self.shared.lock();
+        inner.bound(now.for_session(), cx.waker()) || inner.session.wants_input()
     }
 
     /// Lets the session do what is due; answers whether it did.

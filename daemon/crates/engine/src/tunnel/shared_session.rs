@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     /// Bytes that the pumps have taken out and not written yet.
     ahead: usize,
     share: Share,
+    /// The session's bound of unread bytes, as far as the budget goes.
+    bound: usize,
     /// Of the driver, while it has nothing to do.
     driver: Option<Waker>,
     /// Nothing comes of this session any more.
@@ -93,7 +95,8 @@ impl fmt::Debug for SharedSession {
 
 impl SharedSession {
     pub(crate) fn new(session: PortSession, share: Share) -> Self {
-        let inner = Inner { session, streams: HashMap::new(), ahead: 0, share, driver: None, over: false };
+        let streams = HashMap::new();
+        let inner = Inner { session, streams, ahead: 0, share, bound: 0, driver: None, over: false };
         Self { inner: Mutex::new(inner) }
     }
 
@@ -168,12 +171,13 @@ impl Inner {
         self.settle(false)
     }
 
-    /// Whether the WebSocket is to be read, as far as this session and all others together go; if the others are the
-    /// reason why not, `driver` is woken when that changes.
-    pub(crate) fn wants_input(&mut self, now: ssm_session::Now, driver: &Waker) -> bool {
+    /// Bounds the session by what all the others leave; answers whether that is another bound than before. If they are
+    /// the reason why it does not want input, `driver` is woken when that changes.
+    pub(crate) fn bound(&mut self, now: ssm_session::Now, driver: &Waker) -> bool {
         let limit = self.share.limit(self.session.unread_bytes() + self.ahead, driver);
-        self.session.limit_unread(limit.saturating_sub(self.ahead), now);
-        self.session.wants_input()
+        let bound = limit.saturating_sub(self.ahead);
+        self.session.limit_unread(bound, now);
+        std::mem::replace(&mut self.bound, bound) != bound
     }
 
     /// Settles the account with the budget, and takes the driver's waker along if there is something to do for it.

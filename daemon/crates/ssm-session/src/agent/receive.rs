@@ -22,11 +22,15 @@ impl AgentSession {
         if self.is_over() || !self.connected {
             return Ok(());
         }
-        self.liveness.heard();
+        self.liveness.heard(now.mono);
         let frame = match message {
             WsMessage::Binary(frame) => frame,
             WsMessage::Text(text) => text.into_bytes(),
-            WsMessage::Ping(_) | WsMessage::Pong(_) => return Ok(()),
+            WsMessage::Ping(_) => return Ok(()),
+            WsMessage::Pong(_) => {
+                self.liveness.answered();
+                return Ok(());
+            }
         };
         let result = self.handle_frame(frame, now);
         if result.is_err() {

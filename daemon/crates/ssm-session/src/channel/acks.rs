@@ -19,8 +19,10 @@ use crate::message::Message;
 const HOLD: Duration = Duration::from_millis(6);
 /// So many that wait leave together.
 const BATCH: usize = 16;
-/// So many messages in order, each at most [`HOLD`] after the one before it, are the beginning of a bulk download.
+/// So many messages in order, each at most [`FLOW`] after the one before it, are the beginning of a bulk download.
 const BULK: u32 = 16;
+/// Reading rests for some milliseconds at a time, see `session::rest`: that is no pause of the agent's.
+const FLOW: Duration = Duration::from_millis(20);
 
 /// An acknowledgement to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ impl AckDue {
 
 /// The acknowledgements of one receiver, oldest first.
 #[derive(Debug)]
-pub(super) struct Acks {
+pub(crate) struct Acks {
     /// Whether they may wait at all.
     may_wait: bool,
     due: VecDeque<AckDue>,
@@ -57,15 +59,20 @@ impl Acks {
 
     /// A message came in its turn.
     pub(super) fn in_turn(&mut self, message: &Message, now: Instant) {
-        let flows = self.arrived_at.is_some_and(|at| now - at <= HOLD);
+        let flows = self.arrived_at.is_some_and(|at| now - at <= FLOW);
         self.run = if flows { self.run.saturating_add(1) } else { 0 };
         self.arrived_at = Some(now);
-        if self.due.is_empty() && self.may_wait && self.run >= BULK {
+        if self.due.is_empty() && self.may_wait && self.in_bulk() {
             self.held_until = Some(now + HOLD);
-        } else if self.run < BULK || self.due.len() + 1 >= BATCH {
+        } else if !self.in_bulk() || self.due.len() + 1 >= BATCH {
             self.release();
         }
         self.push(AckDue::of(message));
+    }
+
+    /// A bulk download is under way.
+    pub(crate) fn in_bulk(&self) -> bool {
+        self.run >= BULK
     }
 
     /// A message came again, or before its turn.
@@ -194,7 +201,7 @@ mod tests {
     fn a_pause_ends_the_bulk() {
         let start = origin();
         let (mut acks, next) = bulk(start);
-        let now = start + HOLD + ms(1);
+        let now = start + FLOW + ms(1);
         acks.in_turn(&message(next), now);
         assert_eq!(leaving(&mut acks, now), [next]);
     }

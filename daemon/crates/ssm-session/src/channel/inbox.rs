@@ -38,7 +38,7 @@ pub(crate) struct Inbox {
     /// With the time of arrival.
     early: BTreeMap<i64, (Message, Instant)>,
     early_bytes: usize,
-    pub(super) acks: Acks,
+    pub(crate) acks: Acks,
     pub(super) gaps: GapWatch,
 }
 

@@ -15,6 +15,10 @@
 //!
 //! A reader that takes something at least once in that time is never reset, however slow it is: at the bound the
 //! others move at its pace.
+//!
+//! Who stands in the way can only be told by a look at every stream, each byte may change it, and there may be
+//! thousands. So looks are rare: at the bound only, not before the first stream's time can be over, and not for some
+//! milliseconds after one in vain.
 
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
@@ -31,6 +35,10 @@ use crate::time::earliest;
 /// connection idles and misses nothing.
 const RECENT: Duration = Duration::from_secs(10);
 
+/// How much later than a look in vain the next one may come, for each stream: some hundred times what it costs. What
+/// changes meanwhile is noticed that late, with a thousand streams 10 ms.
+const LOOK_AGAIN: Duration = Duration::from_micros(10);
+
 /// The bounds of one session, and how long it has been at them.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -41,6 +49,10 @@ pub(super) struct Room {
     /// Since when the session has been at its bound, but for a little room now and then: it ends when an eighth is
     /// free. Otherwise each stream that gives way would buy its neighbours the next wait.
     full_since: Option<Instant>,
+    /// When to look who stands in the way. `None` below the bound, and when nobody will unless something happens.
+    look_at: Option<Instant>,
+    /// Never before then.
+    look_after: Option<Instant>,
 }
 
 impl Room {
@@ -51,6 +63,8 @@ impl Room {
             stalled_reader_grace: config.stalled_reader_grace,
             give_way_after: config.give_way_after,
             full_since: None,
+            look_at: None,
+            look_after: None,
         }
     }
 }
@@ -83,6 +97,36 @@ impl Streams {
         while let Some((id, _)) = self.stalled().filter(|(_, at)| *at <= now).min_by_key(|(_, at)| *at) {
             self.reset(id, ResetReason::StalledReader(self.backlog(id, now)));
         }
+        if self.room.look_at.is_some_and(|at| at <= now) {
+            self.look_for_obstacles(now);
+        }
+        self.entries.len() < before
+    }
+
+    /// When the next stream's time is over, or may be.
+    pub(super) fn next_relief(&self) -> Option<Instant> {
+        let stalled = self.stalled().map(|(_, at)| at).min();
+        earliest(stalled, self.room.look_at)
+    }
+
+    /// Notes whether the session is at its bound. If it is, whatever happened may have put a stream in the way.
+    fn notice_bound(&mut self, now: Instant) {
+        let bound = self.bound();
+        if self.is_full() {
+            let since = *self.room.full_since.get_or_insert(now);
+            let look_at = Some(since + self.room.give_way_after).max(self.room.look_after);
+            self.room.look_at = earliest(self.room.look_at, look_at);
+            return;
+        }
+        self.room.look_at = None;
+        if self.unread() <= bound - bound / 8 {
+            self.room.full_since = None;
+        }
+    }
+
+    /// Resets the streams that stand in the way, and notes when the next one's time is over.
+    fn look_for_obstacles(&mut self, now: Instant) {
+        let before = self.entries.len();
         while let Some((id, _)) = self
             .obstacles()
             .filter(|(_, at)| *at <= now)
@@ -90,22 +134,10 @@ impl Streams {
         {
             self.reset(id, ResetReason::GaveWay(self.backlog(id, now)));
         }
-        self.entries.len() < before
-    }
-
-    /// When the next stream's time is over.
-    pub(super) fn next_relief(&self) -> Option<Instant> {
-        let stalled = self.stalled().map(|(_, at)| at).min();
-        let obstacle = self.obstacles().map(|(_, at)| at).min();
-        earliest(stalled, obstacle)
-    }
-
-    fn notice_bound(&mut self, now: Instant) {
-        let bound = self.bound();
-        if self.is_full() {
-            self.room.full_since.get_or_insert(now);
-        } else if self.unread() <= bound - bound / 8 {
-            self.room.full_since = None;
+        self.room.look_at = self.obstacles().map(|(_, at)| at).min();
+        if self.entries.len() == before {
+            let streams = u32::try_from(before).unwrap_or(u32::MAX);
+            self.room.look_after = Some(now + LOOK_AGAIN * streams);
         }
     }
 

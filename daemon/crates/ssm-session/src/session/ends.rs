@@ -37,7 +37,7 @@ impl PortSession {
         if self.is_over() {
             return;
         }
-        self.streams.handle_timeout(&self.config, now.mono);
+        self.streams.handle_timeout(now.mono);
         if let Phase::Terminating { deadline, .. } = self.phase
             && deadline <= now.mono
         {
@@ -79,7 +79,7 @@ impl PortSession {
             | Phase::Up
             | Phase::Over => None,
         };
-        let own = earliest(earliest(self.step_deadline, terminate), self.streams.next_timeout(&self.config));
+        let own = earliest(earliest(self.step_deadline, terminate), self.streams.next_timeout());
         let own = earliest(own, self.channel.resends_awaited_until());
         if !self.connected {
             return own;

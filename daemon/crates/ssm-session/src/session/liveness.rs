@@ -1,9 +1,17 @@
-//! Whether the WebSocket still works: a ping right after the open message and every 20 s, and any sign of life within
-//! 10 s of one. It watches our own leg only; pongs come from the service, not from the agent.
+//! Whether the WebSocket still works: a ping right after the open message and every 20 s. It watches our own leg only;
+//! pongs come from the service, not from the agent.
+//!
+//! Silence for 10 s after a ping is death. What else arrives proves that the service reaches us, but not that we reach
+//! it: an agent that hears no acknowledgement sends all the more. So a ping wants its pong as well, though with patience:
+//! a pong stands behind everything that the service has buffered for us.
 
 use std::time::{Duration, Instant};
 
 use crate::time::earliest;
+
+/// How much longer than silence a missing pong is borne while other things arrive, as a multiple of the timeout: with 10 s
+/// a path of 100 kB/s may be as much as 4 MB behind, which is what a system's socket buffers hold.
+const PATIENCE: u32 = 4;
 
 /// Ping schedule of one connection at a time.
 #[derive(Debug)]
@@ -11,30 +19,41 @@ pub(crate) struct Liveness {
     interval: Duration,
     timeout: Duration,
     next_ping: Option<Instant>,
-    deadline: Option<Instant>,
+    /// When silence becomes death. Only while a ping waits for its pong.
+    silent_until: Option<Instant>,
+    /// When the pong of the first ping without one must have come, whatever else arrives.
+    unanswered_until: Option<Instant>,
     /// A ping is to leave as soon as the socket takes one.
     owed: bool,
 }
 
 impl Liveness {
     pub(crate) fn new(interval: Duration, timeout: Duration) -> Self {
-        Self { interval, timeout, next_ping: None, deadline: None, owed: false }
+        Self { interval, timeout, next_ping: None, silent_until: None, unanswered_until: None, owed: false }
     }
 
     /// A connection begins; its first ping leaves at that time.
     pub(crate) fn connected(&mut self, first_ping: Instant) {
+        self.disconnected();
         self.next_ping = Some(first_ping);
-        (self.deadline, self.owed) = (None, false);
     }
 
     /// It is gone.
     pub(crate) fn disconnected(&mut self) {
-        (self.next_ping, self.deadline, self.owed) = (None, None, false);
+        self.answered();
+        (self.next_ping, self.owed) = (None, false);
     }
 
-    /// Something arrived: data proves as much as a pong.
-    pub(crate) fn heard(&mut self) {
-        self.deadline = None;
+    /// Something arrived.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        if let Some(until) = &mut self.silent_until {
+            *until = now + self.timeout;
+        }
+    }
+
+    /// A pong arrived.
+    pub(crate) fn answered(&mut self) {
+        (self.silent_until, self.unanswered_until) = (None, None);
     }
 
     /// Whether a ping is to leave now; the answer counts as sent.
@@ -47,7 +66,8 @@ impl Liveness {
     fn tick(&mut self, now: Instant) {
         if self.next_ping.is_some_and(|at| at <= now) {
             self.next_ping = Some(now + self.interval);
-            self.deadline.get_or_insert(now + self.timeout);
+            self.silent_until.get_or_insert(now + self.timeout);
+            self.unanswered_until.get_or_insert(now + self.timeout * PATIENCE);
             self.owed = true;
         }
     }
@@ -56,20 +76,26 @@ impl Liveness {
     /// proves nothing.
     pub(crate) fn is_dead(&mut self, reading: bool, now: Instant) -> bool {
         self.tick(now);
-        if self.deadline.is_none_or(|at| at > now) {
+        let Some(until) = self.deadline() else { return false };
+        if until > now {
             return false;
         }
         if !reading {
-            self.deadline = Some(now + self.timeout);
+            self.silent_until = Some(now + self.timeout);
+            self.unanswered_until = Some(now + self.timeout * PATIENCE);
             return false;
         }
         self.disconnected();
         true
     }
 
+    fn deadline(&self) -> Option<Instant> {
+        earliest(self.silent_until, self.unanswered_until)
+    }
+
     /// When to look again.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        earliest(self.next_ping, self.deadline)
+        earliest(self.next_ping, self.deadline())
     }
 }
 
@@ -116,20 +142,50 @@ mod tests {
         let mut liveness = Liveness::new(s(20), s(10));
         liveness.connected(start);
         liveness.ping_due(start);
-        liveness.heard();
+        liveness.answered();
         assert!(!liveness.is_dead(true, start + s(20)));
         assert_eq!(liveness.next_timeout(), Some(start + s(30)));
         assert!(liveness.is_dead(true, start + s(30)));
     }
 
+    /// A pong stands behind all that the service has buffered for us.
     #[test]
-    fn any_arrival_is_a_sign_of_life() {
+    fn a_pong_may_be_late_while_other_things_arrive() {
+        let start = origin();
+        let mut liveness = Liveness::new(s(20), s(10));
+        liveness.connected(start);
+        for second in 0..40 {
+            liveness.ping_due(start + s(second));
+            liveness.heard(start + s(second));
+            assert!(!liveness.is_dead(true, start + s(second)));
+        }
+        liveness.answered();
+        assert!(!liveness.is_dead(true, start + s(40)));
+    }
+
+    /// An agent to which nothing comes through sends the same messages again and again: that is no sign of life.
+    #[test]
+    fn arrivals_without_any_pong_do_not_hide_that_nothing_comes_through() {
+        let start = origin();
+        let mut liveness = Liveness::new(s(20), s(10));
+        liveness.connected(start);
+        let mut dies_at = |second: u64| {
+            liveness.ping_due(start + s(second));
+            liveness.heard(start + s(second));
+            liveness.is_dead(true, start + s(second))
+        };
+        assert_eq!((0..100).find(|second| dies_at(*second)), Some(40));
+    }
+
+    #[test]
+    fn silence_counts_from_the_last_arrival() {
         let start = origin();
         let mut liveness = Liveness::new(s(20), s(10));
         liveness.connected(start);
         liveness.ping_due(start);
-        liveness.heard();
-        assert!(!liveness.is_dead(true, start + s(15)));
+        liveness.heard(start + s(4));
+        assert!(!liveness.is_dead(true, start + s(13)));
+        assert!(liveness.is_dead(true, start + s(14)));
     }
 
     #[test]

@@ -8,10 +8,12 @@
 mod crowding;
 mod dialling;
 mod ends;
+mod half_closed;
 mod liveness;
 mod output;
 mod payload_size;
 mod receive;
+mod rest;
 mod streams;
 
 use std::collections::VecDeque;
@@ -23,6 +25,7 @@ use uuid::Uuid;
 pub(crate) use self::liveness::Liveness;
 pub(crate) use self::payload_size::NOP;
 use self::payload_size::{Consequence, PayloadSize};
+use self::rest::Rest;
 use self::streams::Streams;
 use crate::channel::{Channel, Manners, RateBucket, Resend};
 use crate::config::{Config, MessageRate, SAFE_PAYLOAD};
@@ -73,6 +76,7 @@ pub struct PortSession {
     streams: Streams,
     payload: PayloadSize,
     liveness: Liveness,
+    rest: Rest,
     agent_version: Option<Version>,
     /// To be sent before anything else on this connection.
     greeting: Option<SecretText>,
@@ -112,6 +116,7 @@ impl PortSession {
             streams: Streams::new(&config),
             payload: PayloadSize::new(config.target_payload()),
             liveness: Liveness::new(config.ping_interval, config.pong_timeout),
+            rest: Rest::default(),
             agent_version: None,
             greeting: None,
             controls: VecDeque::new(),
@@ -180,6 +185,7 @@ impl PortSession {
         if matches!(self.phase, Phase::Over | Phase::Terminating { .. } | Phase::Refusing(_)) {
             return Err(OpenError::SessionOver);
         }
+        self.rest.spoke(now.mono);
         self.streams.open(now.mono)
     }
 
@@ -189,6 +195,7 @@ impl PortSession {
     /// # Errors
     /// The stream takes no data any more.
     pub fn write(&mut self, stream: StreamId, data: &mut Bytes, now: Now) -> Result<usize, WriteError> {
+        self.rest.spoke(now.mono);
         self.streams.write(stream, data, self.config.send_buffer, now.mono)
     }
 
@@ -213,6 +220,15 @@ impl PortSession {
     #[must_use]
     pub fn wants_input(&self) -> bool {
         self.channel.wants_input() && self.streams.wants_input()
+    }
+
+    /// All input that there was has been handed in: until when the WebSocket may be left alone, if there is something to
+    /// be gained by that. In a bulk download from an agent that pauses after each message, a few of them are cheaper to
+    /// take together. What came so far is acknowledged at once, not any later for this.
+    pub fn rest(&mut self, now: Now) -> Option<Instant> {
+        let until = self.rest.begin(self.channel.inbox.acks.in_bulk(), now.mono)?;
+        self.channel.release_acks();
+        Some(until)
     }
 
     /// Bounds what this session keeps unread further than [`Config::session_buffer`] does, until the next call: for an

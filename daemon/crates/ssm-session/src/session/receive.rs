@@ -25,12 +25,16 @@ impl PortSession {
         if self.is_over() || !self.connected {
             return Ok(());
         }
-        self.liveness.heard();
+        self.liveness.heard(now.mono);
         let frame = match message {
             WsMessage::Binary(frame) => frame,
             // The official client takes text and binary alike.
             WsMessage::Text(text) => text.into_bytes(),
-            WsMessage::Ping(_) | WsMessage::Pong(_) => return Ok(()),
+            WsMessage::Ping(_) => return Ok(()),
+            WsMessage::Pong(_) => {
+                self.liveness.answered();
+                return Ok(());
+            }
         };
         let result = self.handle_frame(frame, now);
         if result.is_err() {
@@ -159,7 +163,10 @@ impl PortSession {
 
     fn handle_output(&mut self, payload: Bytes, now: Now) -> Result<(), ProtocolError> {
         match self.phase {
-            Phase::AwaitReady { .. } | Phase::Up => self.streams.handle_input(payload, now.mono),
+            Phase::AwaitReady { .. } | Phase::Up => {
+                self.rest.heard(payload.len(), now.mono);
+                self.streams.handle_input(payload, now.mono)
+            }
             // A session without handshake begins with output: that is how shells look.
             Phase::AwaitRequest => {
                 let reason =

@@ -12,6 +12,7 @@ use smux::Mux;
 
 use super::crowding::Room;
 use super::dialling::Dialling;
+use super::half_closed::HalfClosed;
 use crate::config::Config;
 use crate::error::{OpenError, ProtocolError, WriteError};
 use crate::event::{ResetReason, SessionEvent, StreamId};
@@ -56,7 +57,7 @@ pub(crate) struct Streams {
     /// Not announced yet, oldest first.
     waiting: BTreeSet<StreamId>,
     /// Finished locally, FIN not given to the multiplexer yet.
-    half_closed: BTreeSet<StreamId>,
+    half_closed: HalfClosed,
     /// Given up locally before the agent was heard of on them.
     abandoned: BTreeSet<smux::StreamId>,
     dialling: Dialling,
@@ -75,7 +76,7 @@ impl Streams {
             by_mux: HashMap::new(),
             next: 1,
             waiting: BTreeSet::new(),
-            half_closed: BTreeSet::new(),
+            half_closed: HalfClosed::new(config.half_close_grace),
             abandoned: BTreeSet::new(),
             dialling: Dialling::new(config.max_undialled, config.dial_grace),
             room: Room::new(config),
@@ -93,11 +94,12 @@ impl Streams {
     /// The agent can be heard, or heard again: its silence counts from now on.
     pub(crate) fn connected(&mut self, now: Instant) {
         self.connected = true;
-        for id in &self.half_closed {
-            self.entries.entry(*id).and_modify(|entry| entry.heard_at = now);
+        for id in self.half_closed.ids() {
+            self.entries.entry(id).and_modify(|entry| entry.heard_at = now);
+            self.half_closed.watch(id, self.silent_since(id));
         }
         self.dialling.reconnected(now);
-        self.announce(now);
+        self.pump(now);
     }
 
     /// The agent cannot be heard.
@@ -169,6 +171,7 @@ impl Streams {
         if let Some(data) = &data {
             entry.bytes_in += data.len() as u64;
             (entry.read_at, entry.heard_at) = (now, now);
+            self.may_fall_silent(id);
         }
         self.pump(now);
         data
@@ -178,7 +181,7 @@ impl Streams {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         if entry.finished_at.is_none() {
             entry.finished_at = Some(now);
-            self.half_closed.insert(id);
+            self.half_closed.watch(id, self.silent_since(id));
         }
     }
 
@@ -234,22 +237,18 @@ impl Streams {
         self.pump(now);
     }
 
-    pub(crate) fn handle_timeout(&mut self, config: &Config, now: Instant) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if let Some(mux) = &mut self.mux {
             mux.handle_timeout(now);
         }
-        let due: Vec<_> = self.fin_times(config).filter(|(_, at)| *at <= now).map(|(id, _)| id).collect();
-        for id in due {
-            self.half_closed.remove(&id);
-            if let (Some(mux), Some(inner)) = (&mut self.mux, self.entries.get(&id).and_then(|e| e.mux)) {
-                mux.finish(inner);
-            }
+        if self.connected {
+            self.give_up_silent(now);
         }
         self.pump(now);
     }
 
-    pub(crate) fn next_timeout(&self, config: &Config) -> Option<Instant> {
-        let fin = self.fin_times(config).map(|(_, at)| at).min();
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let fin = self.half_closed.next_timeout().filter(|_| self.connected);
         let announces = self.up && self.connected && !self.waiting.is_empty();
         let dial = self.dialling.next_timeout().filter(|_| announces);
         earliest(earliest(self.mux_timeout, fin), earliest(self.next_relief(), dial))
@@ -274,15 +273,33 @@ impl Streams {
         })
     }
 
-    /// When the FIN of each locally finished stream leaves. The remote end is not silent while the connection is
-    /// down, nor while its bytes wait for a slow reader.
-    fn fin_times<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = (StreamId, Instant)> + 'a {
-        self.half_closed.iter().filter(|_| self.connected).filter_map(|id| {
-            let entry = self.entries.get(id)?;
-            let unread = self.mux.as_ref()?.unread(entry.mux?);
-            (unread == 0).then_some(())?;
-            Some((*id, entry.finished_at?.max(entry.heard_at) + config.half_close_grace))
-        })
+    /// Lets the FIN of locally finished streams leave whose remote end has been silent for the grace.
+    fn give_up_silent(&mut self, now: Instant) {
+        for id in self.half_closed.expired(now) {
+            self.half_closed.watch(id, self.silent_since(id));
+        }
+        for id in self.half_closed.expired(now) {
+            self.half_closed.remove(id);
+            if let (Some(mux), Some(inner)) = (&mut self.mux, self.entries.get(&id).and_then(|e| e.mux)) {
+                mux.finish(inner);
+            }
+        }
+    }
+
+    /// A stream was read, or announced: if it is locally finished and had no timer, it may get one.
+    fn may_fall_silent(&mut self, id: StreamId) {
+        if self.half_closed.is_untimed(id) {
+            self.half_closed.watch(id, self.silent_since(id));
+        }
+    }
+
+    /// Since when the remote end of a locally finished stream is silent. It is not before it knows of the stream, nor
+    /// while its bytes wait for a slow reader.
+    fn silent_since(&self, id: StreamId) -> Option<Instant> {
+        let entry = self.entries.get(&id)?;
+        let finished_at = entry.finished_at?;
+        let unread = self.mux.as_ref()?.unread(entry.mux?);
+        (unread == 0).then(|| finished_at.max(entry.heard_at))
     }
 
     /// Takes in what the multiplexer has to say, announces waiting streams, and resets those whose time is over, which
@@ -330,7 +347,7 @@ impl Streams {
             smux::Event::RemoteFinished(inner) => self.remote_finished(id, inner, now),
             smux::Event::Closed(inner) => {
                 self.by_mux.remove(&inner);
-                self.half_closed.remove(&id);
+                self.half_closed.remove(id);
                 self.entries.remove(&id);
                 self.events.push_back(SessionEvent::Closed(id));
             }
@@ -348,7 +365,7 @@ impl Streams {
             return;
         }
         self.events.push_back(SessionEvent::RemoteFinished(id));
-        self.half_closed.remove(&id);
+        self.half_closed.remove(id);
         if let Some(mux) = &mut self.mux {
             // The agent has forgotten the stream; nothing that we could still send would arrive.
             mux.finish(inner);
@@ -375,6 +392,7 @@ impl Streams {
             }
             self.by_mux.insert(inner, id);
             self.dialling.announced(inner, now);
+            self.may_fall_silent(id);
         }
     }
 
@@ -386,7 +404,7 @@ impl Streams {
     /// Removes a stream; the multiplexer's farewell event finds no one.
     fn forget(&mut self, id: StreamId) {
         let Some(entry) = self.entries.remove(&id) else { return };
-        self.half_closed.remove(&id);
+        self.half_closed.remove(id);
         match entry.mux {
             None => {
                 self.waiting.remove(&id);

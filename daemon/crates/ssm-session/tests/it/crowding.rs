@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ssm_session::{Config, ResetReason, SessionEvent, StreamId};
+use ssm_session::{Config, Output, ResetReason, SessionEvent, StreamId};
 
 use crate::pair::{fast_agent, without_rate_limit};
 use crate::support::apps::Job;
@@ -184,6 +184,39 @@ fn a_connection_that_idles_is_no_reason_until_it_asks_for_something() {
     pair.agent.write(remote, &mut Bytes::from_static(b"answer"), pair.now).unwrap();
     pair.run_for(ms(10));
     assert_eq!(pair.client.read(idle, pair.now).as_deref(), Some(&b"answer"[..]));
+}
+
+/// A look at all streams is not repeated at once, but within what nobody notices.
+#[test]
+fn among_hundreds_of_streams_too_one_that_asks_gets_room_within_ten_milliseconds() {
+    let mut pair = small();
+    let (idle, _) = idle(&mut pair);
+    for number in 0..500 {
+        stuck(&mut pair, number, 100);
+    }
+    let paused = stuck(&mut pair, 500, ENDLESS);
+    pair.run_for(Duration::from_secs(20));
+    assert!(!pair.client.wants_input());
+    let asked = pair.elapsed();
+    pair.client.write(idle, &mut Bytes::from_static(b"ask"), pair.now).unwrap();
+    pair.run_for(SECOND);
+    assert_eq!(gave_way(&pair), [paused]);
+    let reset = |event: &SessionEvent| matches!(event, SessionEvent::Reset { .. });
+    let (at, _) = pair.events.iter().find(|(_, event)| reset(event)).unwrap();
+    assert!(*at - asked < ms(10), "{:?}", *at - asked);
+}
+
+#[test]
+fn a_session_that_stays_at_its_bound_wakes_only_for_its_pings() {
+    let mut pair = small();
+    let stream = stuck(&mut pair, 0, ENDLESS);
+    stuck(&mut pair, 1, ENDLESS);
+    pair.run_for(Duration::from_secs(25));
+    assert!(pair.client.read(stream, pair.now).is_some());
+    pair.run_for(SECOND);
+    assert!(!pair.client.wants_input());
+    let Output::Timeout(Some(at)) = pair.client.poll_event(pair.now) else { panic!("settled") };
+    assert!(at - pair.now.mono > SECOND, "{:?}", at - pair.now.mono);
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod crowding;
 #[cfg(test)]
 mod download;
 #[cfg(test)]
+mod half_closed;
+#[cfg(test)]
 mod opening;
 #[cfg(test)]
 mod pair;

@@ -1,0 +1,182 @@
+//! When the FIN of a locally finished stream leaves: exactly one grace after the last sign of its remote end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ssm_session::{AgentEvent, Config, StreamId};
+
+use crate::pair::{fast_agent, without_rate_limit};
+use crate::support::leg::Faults;
+use crate::support::ms;
+use crate::support::pair::Pair;
+
+const SECOND: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(30);
+
+/// A pair without any delay, that dials nothing by itself.
+fn up(config: Config) -> Pair {
+    let faults = Faults { delay: Duration::ZERO, ..Faults::NONE };
+    let mut pair = Pair::new(config, fast_agent(), faults, 1);
+    pair.run_until_up();
+    pair.dials = false;
+    pair
+}
+
+/// Opens a stream that is dialled at once; answers both ends.
+fn connect(pair: &mut Pair) -> (StreamId, StreamId) {
+    let stream = pair.client.open(pair.now).unwrap();
+    pair.run_for(ms(0));
+    let remote = *pair.dialled().last().unwrap();
+    pair.agent.dial_succeeded(remote, pair.now);
+    (stream, remote)
+}
+
+/// The same, and its local side finishes.
+fn half_close(pair: &mut Pair) -> (StreamId, StreamId) {
+    let (stream, remote) = connect(pair);
+    pair.client.finish(stream, pair.now);
+    (stream, remote)
+}
+
+/// The remote end says something.
+fn answer(pair: &mut Pair, remote: StreamId) {
+    pair.agent.write(remote, &mut Bytes::from_static(b"answer"), pair.now).unwrap();
+    pair.run_for(ms(0));
+}
+
+fn read(pair: &mut Pair, stream: StreamId) {
+    assert_eq!(pair.client.read(stream, pair.now).as_deref(), Some(&b"answer"[..]));
+    pair.run_for(ms(0));
+}
+
+/// When the FIN of that stream came, if it did.
+fn fin(pair: &Pair, remote: StreamId) -> Option<Duration> {
+    let mut fins = pair.agent_events.iter().filter(|(_, event)| *event == AgentEvent::PeerFinished(remote));
+    let at = fins.next().map(|(at, _)| *at);
+    assert_eq!(fins.next(), None, "a FIN comes once");
+    at
+}
+
+#[test]
+fn each_answer_puts_the_fin_off() {
+    let mut pair = up(Config::default());
+    let (stream, remote) = half_close(&mut pair);
+    for _ in 0..5 {
+        pair.run_for(GRACE - ms(1));
+        answer(&mut pair, remote);
+        read(&mut pair, stream);
+        assert_eq!(pair.client.read(stream, pair.now), None);
+    }
+    let heard = pair.elapsed();
+    pair.run_for(3 * GRACE);
+    assert_eq!(fin(&pair, remote), Some(heard + GRACE));
+    assert_eq!(pair.client.stream_count(), 0);
+}
+
+#[test]
+fn what_was_heard_before_the_local_side_finished_counts_for_nothing() {
+    let mut pair = up(Config::default());
+    let (stream, remote) = connect(&mut pair);
+    answer(&mut pair, remote);
+    read(&mut pair, stream);
+    pair.run_for(10 * SECOND);
+    let finished = pair.elapsed();
+    pair.client.finish(stream, pair.now);
+    pair.client.finish(stream, pair.now);
+    pair.run_for(2 * GRACE);
+    assert_eq!(fin(&pair, remote), Some(finished + GRACE));
+}
+
+#[test]
+fn while_bytes_are_unread_there_is_no_fin_and_their_reader_starts_the_grace() {
+    let mut pair = up(Config::default());
+    let (stream, remote) = half_close(&mut pair);
+    for _ in 0..2 {
+        answer(&mut pair, remote);
+        pair.run_for(3 * GRACE);
+        // A reader that has not yet been told that this was all: of what comes next there is no new event.
+        read(&mut pair, stream);
+        pair.run_for(GRACE - ms(1));
+    }
+    answer(&mut pair, remote);
+    pair.run_for(3 * GRACE);
+    assert_eq!(fin(&pair, remote), None);
+    read(&mut pair, stream);
+    let heard = pair.elapsed();
+    pair.run_for(3 * GRACE);
+    assert_eq!(fin(&pair, remote), Some(heard + GRACE));
+}
+
+#[test]
+fn a_reconnect_starts_the_grace_anew_whatever_was_due_meanwhile() {
+    let mut pair = up(Config::default());
+    let (_, silent) = half_close(&mut pair);
+    let (late, finished_late) = connect(&mut pair);
+    let (unread, heard) = half_close(&mut pair);
+    answer(&mut pair, heard);
+    pair.run_for(29 * SECOND);
+    pair.drop_client(GRACE * 2);
+    pair.run_for(SECOND);
+    pair.client.finish(late, pair.now);
+    pair.run_for(GRACE * 2 - SECOND);
+    let back = pair.elapsed();
+    pair.run_for(GRACE + SECOND);
+    assert_eq!([silent, finished_late, heard].map(|remote| fin(&pair, remote)), {
+        [Some(back + GRACE), Some(back + GRACE), None]
+    });
+    read(&mut pair, unread);
+    pair.run_for(GRACE + SECOND);
+    assert_eq!(fin(&pair, heard), Some(back + 2 * GRACE + SECOND));
+}
+
+#[test]
+fn an_aborted_stream_leaves_no_timer_and_its_neighbours_theirs() {
+    let mut pair = up(Config::default());
+    let (gone, aborted) = half_close(&mut pair);
+    let (_, neighbour) = half_close(&mut pair);
+    let (closing, closed) = half_close(&mut pair);
+    let finished = pair.elapsed();
+    pair.run_for(10 * SECOND);
+    pair.client.abort(gone, pair.now);
+    pair.agent.finish(closed, pair.now);
+    pair.run_for(ms(0));
+    assert_eq!(fin(&pair, aborted), Some(finished + 10 * SECOND));
+    assert_eq!(pair.client.stream_statistics(closing), None);
+    pair.run_for(2 * GRACE);
+    assert_eq!(fin(&pair, neighbour), Some(finished + GRACE));
+    assert_eq!(fin(&pair, aborted), Some(finished + 10 * SECOND));
+}
+
+#[test]
+fn of_many_streams_finished_at_once_each_has_its_own_end() {
+    let mut pair = up(Config { max_undialled: 200, ..without_rate_limit() });
+    let streams: Vec<_> = (0..200).map(|_| connect(&mut pair)).collect();
+    let finished = pair.elapsed();
+    streams.iter().for_each(|(stream, _)| pair.client.finish(*stream, pair.now));
+    let (quiet, answered) = streams.split_at(100);
+    pair.run_for(10 * SECOND);
+    answered.iter().for_each(|(_, remote)| answer(&mut pair, *remote));
+    pair.run_for(SECOND);
+    answered.iter().for_each(|(stream, _)| read(&mut pair, *stream));
+    let heard = pair.elapsed();
+    pair.run_for(2 * GRACE);
+    assert!(quiet.iter().all(|(_, remote)| fin(&pair, *remote) == Some(finished + GRACE)));
+    assert!(answered.iter().all(|(_, remote)| fin(&pair, *remote) == Some(heard + GRACE)));
+    assert_eq!(pair.client.stream_count(), 0);
+}
+
+/// It has no timer before the agent has heard of it.
+#[test]
+fn a_stream_that_was_held_back_when_it_was_finished_is_given_up_too() {
+    let mut pair = up(Config { max_undialled: 1, ..Config::default() });
+    let (first, _) = connect(&mut pair);
+    let held_back = pair.client.open(pair.now).unwrap();
+    let finished = pair.elapsed();
+    pair.client.finish(held_back, pair.now);
+    pair.run_for(20 * SECOND);
+    let [_, remote] = pair.dialled()[..] else { panic!("{:?}", pair.dialled()) };
+    pair.agent.dial_succeeded(remote, pair.now);
+    pair.run_for(GRACE);
+    assert_eq!(fin(&pair, remote), Some(finished + GRACE));
+    assert!(pair.client.stream_statistics(first).is_some());
+}
