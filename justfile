@@ -51,6 +51,10 @@ promises *PREFIXES:
 bench *ARGUMENTS:
     cargo run --release -q -p stormtunnel-bench -- {{ARGUMENTS}}
 
+# Micro-benchmarks of the protocol cores, in time and in allocations: all, or those whose path holds the argument.
+bench-cores *ARGUMENTS:
+    cargo bench -q -p stormtunnel-bench --bench cores -- {{ARGUMENTS}}
+
 # Fuzzes one target, or all in turn, for so many seconds of the processor; needs `cargo install cargo-fuzz --locked`.
 fuzz TARGET="all" SECONDS="60":
     tests/fuzz/run {{TARGET}} {{SECONDS}}

@@ -6,29 +6,42 @@ use std::task::{Context, Poll, ready};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use ssm_session::WsMessage;
 use stormtunnel_aws::quote;
+use stormtunnel_engine::ports::Channel;
 use stormtunnel_model::{Fault, FaultKind};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use super::socket::Socket;
 
 /// Messages of one WebSocket. Anything that breaks it, a close frame included, is the last item of the stream and a
 /// [`FaultKind::Network`]; the engine decides whether to resume.
 ///
 /// Pings are answered as they are read. The sink collects what fits its buffer and writes it
 /// with the flush.
-pub(super) struct WsChannel<S> {
-    socket: WebSocketStream<S>,
+pub(super) struct WsChannel {
+    socket: WebSocketStream<MaybeTlsStream<Socket>>,
     is_over: bool,
 }
 
-impl<S> WsChannel<S> {
-    pub(super) fn new(socket: WebSocketStream<S>) -> Self {
+impl WsChannel {
+    pub(super) fn new(socket: WebSocketStream<MaybeTlsStream<Socket>>) -> Self {
         Self { socket, is_over: false }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WsChannel<S> {
+impl Channel for WsChannel {
+    fn set_watched(mut self: Pin<&mut Self>, watched: bool) {
+        match self.socket.get_mut() {
+            MaybeTlsStream::Plain(socket) => socket.set_watched(watched),
+            MaybeTlsStream::Rustls(tls) => tls.get_mut().0.set_watched(watched),
+            // No other kind is compiled in; a socket that stays watched only costs more.
+            _ => {}
+        }
+    }
+}
+
+impl Stream for WsChannel {
     type Item = Result<WsMessage, Fault>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -59,7 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WsChannel<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Sink<WsMessage> for WsChannel<S> {
+impl Sink<WsMessage> for WsChannel {
     type Error = Fault;
 
     fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {

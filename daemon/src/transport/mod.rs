@@ -5,6 +5,7 @@
 
 mod channel;
 mod connect;
+mod socket;
 mod tls;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use channel::WsChannel;
+use socket::Socket;
 use tls::TlsConfigs;
 
 /// DNS and TCP. Beyond it something is down; the engine's own limit for the whole attempt is longer.
@@ -106,7 +108,7 @@ async fn upgrade(
     signed: HeaderMap,
     socket: TcpStream,
     connector: Connector,
-) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, Error> {
+) -> Result<WebSocketStream<MaybeTlsStream<Socket>>, Error> {
     let mut request = Request::builder().uri(address.url()).body(()).map_err(Error::HttpFormat)?;
     let headers = request.headers_mut();
     headers.extend(signed);
@@ -121,7 +123,8 @@ async fn upgrade(
         .max_write_buffer_size(MAX_WRITE_BUFFER)
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
-    let (socket, _) = client_async_tls_with_config(request, socket, Some(config), Some(connector)).await?;
+    let (socket, _) =
+        client_async_tls_with_config(request, Socket::new(socket), Some(config), Some(connector)).await?;
     Ok(socket)
 }
 

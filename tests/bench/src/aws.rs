@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aws_emulator::{Config, Counter, Emulator, Injection};
@@ -13,6 +14,9 @@ use tokio::net::TcpStream;
 use crate::http;
 use crate::part::{Part, Role};
 use crate::process::Process;
+
+/// Longest wait for something that must happen.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// An emulated AWS. Dropped, it is gone.
 pub(crate) struct Aws {
@@ -59,8 +63,30 @@ impl Aws {
 
     /// The present value of a counter.
     pub(crate) async fn count(&self, counter: Counter) -> Result<u64> {
+        self.counts([counter]).await.map(|[count]| count)
+    }
+
+    /// The values of some counters at one moment.
+    pub(crate) async fn counts<const N: usize>(&self, counters: [Counter; N]) -> Result<[u64; N]> {
+        let values = self.call("GET /counters", &Value::Null).await?;
         // Counters that are 0 are left out.
-        Ok(self.call("GET /counters", &Value::Null).await?[counter.name()].as_u64().unwrap_or_default())
+        Ok(counters.map(|counter| values[counter.name()].as_u64().unwrap_or_default()))
+    }
+
+    /// Waits until a counter has that value, or a greater one.
+    pub(crate) async fn wait(&self, counter: Counter, at_least: u64) -> Result<()> {
+        let (name, deadline) = (counter.name(), DEADLINE.as_millis());
+        let start = format!("GET /counters/wait?counter={name}&at_least={at_least}&timeout_ms={deadline}");
+        let waited = self.call(&start, &Value::Null).await;
+        waited.map(drop).with_context(|| format!("{name} does not reach {at_least}"))
+    }
+
+    /// A field of the one session that is open.
+    pub(crate) async fn of_session(&self, field: &str) -> Result<u64> {
+        let sessions = self.call("GET /sessions", &Value::Null).await?;
+        let mut open = sessions.as_array().into_iter().flatten().filter(|session| session["open"] == true);
+        let number = open.next().and_then(|session| session[field].as_u64());
+        number.with_context(|| format!("no session has {field}: {sessions}"))
     }
 
     /// The process.

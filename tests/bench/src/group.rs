@@ -2,6 +2,9 @@
 
 mod cpu;
 mod latency;
+mod memory;
+mod resume;
+mod start;
 mod throughput;
 
 use anyhow::Result;
@@ -19,11 +22,18 @@ pub(crate) enum Group {
     Throughput,
     /// Round trips of one byte, idle and beside bulk transfers
     Latency,
+    /// Commands and new connections, from their beginning to their first answer
+    Start,
+    /// How soon everything flows after a loss of the data channel or of messages
+    Resume,
+    /// What up to a thousand idle tunnels hold and use; takes nine minutes
+    Memory,
 }
 
 impl Group {
     /// In the order in which they are run.
-    pub(crate) const ALL: [Self; 3] = [Self::Cpu, Self::Throughput, Self::Latency];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Cpu, Self::Throughput, Self::Latency, Self::Start, Self::Resume, Self::Memory];
 
     /// The heading of its table.
     pub(crate) fn title(self) -> &'static str {
@@ -31,6 +41,9 @@ impl Group {
             Self::Cpu => "CPU",
             Self::Throughput => "Throughput",
             Self::Latency => "Latency",
+            Self::Start => "Start",
+            Self::Resume => "Resume",
+            Self::Memory => "Memory",
         }
     }
 
@@ -39,6 +52,9 @@ impl Group {
             Self::Cpu => cpu::run(bench, report).await,
             Self::Throughput => throughput::run(bench, report).await,
             Self::Latency => latency::run(bench, report).await,
+            Self::Start => start::run(bench, report).await,
+            Self::Resume => resume::run(bench, report).await,
+            Self::Memory => memory::run(bench, report).await,
         }
     }
 }

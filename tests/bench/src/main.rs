@@ -6,6 +6,9 @@
 //! bytes and counts are compared with what `docs/performance.md` promises.
 
 mod aws;
+mod clock;
+mod descriptors;
+mod fleet;
 mod group;
 mod http;
 mod load;
@@ -60,6 +63,7 @@ struct Bench {
 #[tokio::main]
 async fn main() -> Result<()> {
     let Arguments { groups, json, check, part } = Arguments::parse();
+    descriptors::raise_limit()?;
     if part {
         return part::serve().await;
     }

@@ -39,6 +39,12 @@ impl Process {
         Ok(Usage { cpu, wake_ups })
     }
 
+    /// The bytes of its memory that are resident.
+    pub(crate) fn resident(self) -> Result<u64> {
+        let kibibytes = field(&self.read("status")?, "VmRSS:").context("/proc has no resident memory")?;
+        Ok(kibibytes << 10)
+    }
+
     fn read(self, file: &str) -> Result<String> {
         let path = format!("/proc/{}/{file}", self.id);
         std::fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))
@@ -88,6 +94,12 @@ mod tests {
         assert_eq!(field(status, "VmRSS:"), Some(1234));
         assert_eq!(field(status, "voluntary_ctxt_switches:"), Some(42));
         assert_eq!(field(status, "VmSwap:"), None);
+    }
+
+    #[test]
+    fn this_process_resides_somewhere() {
+        let resident = Process::new(std::process::id()).resident().unwrap();
+        assert!((1 << 20..1 << 36).contains(&resident), "{resident}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! round trip is what the product adds.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -27,7 +27,7 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async
 
 use crate::aws::Aws;
 use crate::traffic::echo_request;
-use crate::{http, scene, tls};
+use crate::{clock, http, scene, tls};
 
 /// Longest wait for a message.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -179,7 +179,7 @@ fn signature(
         .identity(&identity)
         .region(aws.variable("AWS_REGION")?)
         .name(service)
-        .time(wall())
+        .time(clock::wall())
         .settings(SigningSettings::default())
         .build()?;
     let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -189,14 +189,9 @@ fn signature(
     Ok(added.into_iter().map(|header| (header.name().to_owned(), header.value().to_owned())).collect())
 }
 
-#[expect(clippy::disallowed_methods, reason = "a program at the edge reads the clock itself")]
-fn wall() -> SystemTime {
-    SystemTime::now()
-}
-
 fn now() -> Now {
-    let wall = wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Now::new(Instant::now().into_std(), u64::try_from(wall.as_millis()).unwrap_or_default())
+    let wall = u64::try_from(clock::since_epoch().as_millis()).unwrap_or_default();
+    Now::new(Instant::now().into_std(), wall)
 }
 
 fn to_socket(message: WsMessage) -> Result<Message> {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
 use aws_emulator::{AgentHabits, Injection};
+use serde_json::Value;
 use stormtunnel_harness::Place;
 
 use crate::aws::Aws;
@@ -18,7 +19,7 @@ pub(crate) const PORT: u16 = 7000;
 /// The emulator's instance.
 pub(crate) const INSTANCE: &str = "i-0123456789abcdef0";
 /// The tunnel.
-const TUNNEL: &str = "bench";
+pub(crate) const TUNNEL: &str = "bench";
 
 /// Settings without the message rate that the service wants, with the largest payloads.
 pub(crate) const LIFTED: &[(&str, &str)] =
@@ -49,11 +50,19 @@ impl Scene {
         let remote = format!("{HOST}:{PORT}");
         let add = ["tunnel", "add", TUNNEL, "--target", INSTANCE, "--remote", &remote, "--up"];
         place.stctl_ok(&add).await?;
-        let shown = place.stctl_ok(&["tunnel", "show", TUNNEL, "-o", "json"]).await?;
-        let shown: serde_json::Value = serde_json::from_str(&shown)?;
-        let address = shown.pointer("/status/listening/0").and_then(serde_json::Value::as_str);
-        let address = address.context("the tunnel listens nowhere")?.parse()?;
+        let shown = show(&place).await?;
+        let address = listening(&shown)?;
         Ok(Self { place, aws, address })
+    }
+
+    /// The tunnel, as `stctl tunnel show` has it.
+    pub(crate) async fn show(&self) -> Result<Value> {
+        show(&self.place).await
+    }
+
+    /// Where the daemon runs.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Where the tunnel listens.
@@ -77,6 +86,16 @@ impl Scene {
     pub(crate) fn daemon(&self) -> Result<Process> {
         Ok(Process::new(self.place.daemon_pid().context("the daemon is gone")?))
     }
+}
+
+async fn show(place: &Place) -> Result<Value> {
+    Ok(serde_json::from_str(&place.stctl_ok(&["tunnel", "show", TUNNEL, "-o", "json"]).await?)?)
+}
+
+/// Where a tunnel that `stctl` shows listens.
+pub(crate) fn listening(tunnel: &Value) -> Result<SocketAddr> {
+    let address = tunnel.pointer("/status/listening/0").and_then(Value::as_str);
+    Ok(address.context("the tunnel listens nowhere")?.parse()?)
 }
 
 /// AWS's agent, without the sleep of a millisecond after each message and with every overdue message resent.

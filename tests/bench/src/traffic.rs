@@ -193,6 +193,20 @@ impl Connection {
         Ok(Self { stream })
     }
 
+    /// Connects, has one byte echoed, and tells how long both took together.
+    pub(crate) async fn first_echo(address: SocketAddr) -> Result<(Self, Duration)> {
+        const FIRST: u8 = b'1';
+        let start = Instant::now();
+        let mut connection = Self::open(address).await?;
+        let mut first = echo_request(1);
+        first.push(FIRST);
+        connection.stream.write_all(&first).await?;
+        let echo = connection.stream.read_u8().await?;
+        let took = start.elapsed();
+        ensure!(echo == FIRST, "another byte came back");
+        Ok((connection, took))
+    }
+
     /// Carries that many bytes; all of them have arrived when it answers.
     pub(crate) async fn carry(&mut self, direction: Direction, bytes: u64, pace: Pace) -> Result<()> {
         match direction {
@@ -240,7 +254,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_carries_one_request_after_the_other() {
         let server = Server::start().await.unwrap();
-        let mut connection = Connection::open(server.address()).await.unwrap();
+        let (mut connection, _) = Connection::first_echo(server.address()).await.unwrap();
         connection.carry(Direction::Down, 3_000_000, Pace::FULL).await.unwrap();
         connection.carry(Direction::Up, 3_000_000, Pace::FULL).await.unwrap();
         assert_eq!(connection.echoes(3).await.unwrap().len(), 3);

@@ -110,8 +110,11 @@ pub trait SsmApi: Send + Sync {
 }
 
 /// A data channel: one WebSocket. Messages come out of the stream and go into the sink; the sink pushes back.
-pub trait Channel: Stream<Item = Result<WsMessage, Fault>> + Sink<WsMessage, Error = Fault> + Send {}
-impl<T: Stream<Item = Result<WsMessage, Fault>> + Sink<WsMessage, Error = Fault> + Send> Channel for T {}
+pub trait Channel: Stream<Item = Result<WsMessage, Fault>> + Sink<WsMessage, Error = Fault> + Send {
+    /// Whether an arrival wakes who waits for one; it does at first. For a reader that comes by the clock, being woken for
+    /// each message is what costs most. What arrived before a watch begins is not told of by it: a read must follow.
+    fn set_watched(self: Pin<&mut Self>, watched: bool);
+}
 
 /// A data channel behind a pointer.
 pub type BoxChannel = Pin<Box<dyn Channel>>;

@@ -195,7 +195,7 @@ impl Runner {
     fn enter(&mut self, mut frame: Bytes) {
         let message = Message::decode(frame.clone()).ok();
         let kind = frames::kind(message.as_ref());
-        self.count(kind, message.as_ref());
+        let repeated = self.count(kind, message.as_ref());
         if message.as_ref().is_some_and(|message| message.message_type == MessageType::AgentSessionState) {
             // For the service alone.
             return;
@@ -203,6 +203,13 @@ impl Runner {
         let faults = *self.faults.borrow();
         if self.world.plan().loses(self.direction, kind) || self.chance(faults.loss) {
             return self.world.counters.increment(Counter::InjectedLost);
+        }
+        if let Some(message) = &message {
+            match self.direction {
+                Direction::ToClient if repeated => self.session.repeated(message.sequence_number),
+                Direction::ToAgent if kind == FrameKind::Ack => self.session.acknowledged(&message.payload),
+                Direction::ToClient | Direction::ToAgent => {}
+            }
         }
         if let (FrameKind::Data, Direction::ToClient, Some(message)) = (kind, self.direction, message) {
             frame = self.corrupted(frame, message);
@@ -254,13 +261,16 @@ impl Runner {
         }
     }
 
-    fn count(&mut self, kind: FrameKind, message: Option<&Message>) {
+    /// Answers whether it is a message that was sent before.
+    fn count(&mut self, kind: FrameKind, message: Option<&Message>) -> bool {
         let names = CounterNames::of(self.direction);
         let counters = &self.world.counters;
         counters.increment(names.of_kind(kind));
-        let Some(message) = message else { return };
+        let Some(message) = message else { return false };
+        let mut repeated = false;
         if matches!(message.message_type, MessageType::InputStreamData | MessageType::OutputStreamData) {
-            if message.sequence_number < self.next_number {
+            repeated = message.sequence_number < self.next_number;
+            if repeated {
                 counters.increment(names.repeated);
             }
             if message.created_date.abs_diff(clock::now().wall_ms) > MISDATED_MS {
@@ -275,6 +285,7 @@ impl Runner {
                 counters.increment(Counter::InjectedClientDrops);
             }
         }
+        repeated
     }
 
     fn chance(&mut self, probability: f64) -> bool {

@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod frames;
 pub(crate) mod hole;
 pub(crate) mod line;
+pub(crate) mod repeats;
 pub(crate) mod session;
 pub(crate) mod upgrade;
 

@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use base64::Engine as _;
 use bytes::Bytes;
 use serde::Serialize;
+use ssm_session::payload::Acknowledge;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::config::AgentHabits;
 use crate::counters::{Counter, Held};
 use crate::credentials::{fill_random, random_text};
@@ -19,6 +22,7 @@ use crate::gateway::client::Order;
 use crate::gateway::frames;
 use crate::gateway::hole::Holes;
 use crate::gateway::line::{Line, LineEnd};
+use crate::gateway::repeats::Repeats;
 use crate::inject::Direction;
 use crate::world::World;
 
@@ -61,6 +65,8 @@ struct State {
     client_id: Option<String>,
     generation: u64,
     clients_attached: u64,
+    attached_at_ms: Option<u64>,
+    repeats: Repeats,
     drops: Drops,
     open: Option<Held>,
 }
@@ -130,6 +136,12 @@ pub struct SessionInfo {
     pub agent_connected: bool,
     /// Clients attached so far: one more than reconnects.
     pub clients_attached: u64,
+    /// When the last of them was, in milliseconds since 1970.
+    pub attached_at_ms: Option<u64>,
+    /// Acknowledgements of messages that the agent had to send again.
+    pub repeats_acknowledged: u64,
+    /// The longest time that one of those took, from the message to its acknowledgement, in microseconds.
+    pub slowest_repeat_us: u64,
 }
 
 impl Session {
@@ -153,6 +165,8 @@ impl Session {
                 client_id: None,
                 generation: 0,
                 clients_attached: 0,
+                attached_at_ms: None,
+                repeats: Repeats::default(),
                 drops: Drops::default(),
                 open: Some(world.counters.hold(Counter::SessionsOpen)),
             }),
@@ -209,6 +223,7 @@ impl Session {
             state.grant.used = true;
             state.client_id = Some(client_id.to_owned());
             state.clients_attached += 1;
+            state.attached_at_ms = Some(clock::now().wall_ms);
             state.next_side(holes)
         };
         world.counters.increment(Counter::ClientsAttached);
@@ -332,7 +347,25 @@ impl Session {
         dropped
     }
 
+    /// A message that the agent sent before passes on its way to the client.
+    pub(crate) fn repeated(&self, number: i64) {
+        self.state().repeats.passed(number, Instant::now());
+    }
+
+    /// The client acknowledges a message.
+    pub(crate) fn acknowledged(&self, payload: &[u8]) {
+        let repeats = &mut self.state().repeats;
+        // Nearly always nobody waits, and then it is not read.
+        if repeats.any_waits()
+            && let Ok(acknowledge) = serde_json::from_slice::<Acknowledge>(payload)
+        {
+            repeats.acknowledged(acknowledge.acknowledged_message_sequence_number, Instant::now());
+        }
+    }
+
     pub(crate) fn info(&self) -> SessionInfo {
+        let state = self.state();
+        let (repeats_acknowledged, slowest) = state.repeats.summary();
         SessionInfo {
             id: self.id.clone(),
             target: self.target.clone(),
@@ -340,7 +373,10 @@ impl Session {
             open: !self.is_over(),
             client_connected: self.client.borrow().is_some(),
             agent_connected: self.agent.borrow().is_some(),
-            clients_attached: self.state().clients_attached,
+            clients_attached: state.clients_attached,
+            attached_at_ms: state.attached_at_ms,
+            repeats_acknowledged,
+            slowest_repeat_us: u64::try_from(slowest.as_micros()).unwrap_or(u64::MAX),
         }
     }
 

@@ -65,6 +65,35 @@ async fn a_lost_acknowledgement_is_made_up_for() {
 }
 
 #[tokio::test]
+async fn the_acknowledgement_of_what_was_sent_again_is_timed() {
+    let emulator = with_echo(AgentHabits::default()).await;
+    let mut client = up(&emulator).await;
+    let before = emulator.sessions().remove(0);
+    assert_eq!((before.repeats_acknowledged, before.slowest_repeat_us), (0, 0));
+    emulator.inject(Injection::LoseNext { direction: Direction::ToClient, frame: FrameKind::Data, count: 3 });
+    let data = Bytes::from(vec![9; 5_000]);
+    let start = now();
+    assert_eq!(client.echo(&emulator, &data).await, data);
+    // Whatever the client sends now is behind its acknowledgements.
+    assert_eq!(client.echo(&emulator, &DATA).await, DATA);
+    let after = emulator.sessions().remove(0);
+    assert!(after.repeats_acknowledged >= 3, "{after:?}");
+    assert!(u128::from(after.slowest_repeat_us) <= (now().mono - start.mono).as_micros(), "{after:?}");
+}
+
+#[tokio::test]
+async fn a_session_tells_when_its_client_came_back() {
+    let emulator = with_echo(AgentHabits::default()).await;
+    let mut client = up(&emulator).await;
+    let first = emulator.sessions().remove(0).attached_at_ms.unwrap();
+    let left = now().wall_ms;
+    drop(client.resume(&emulator).await);
+    assert_eq!(client.echo(&emulator, &DATA).await, DATA);
+    let again = emulator.sessions().remove(0).attached_at_ms.unwrap();
+    assert!((first <= left) && (left..=now().wall_ms).contains(&again), "{first}, {left}, {again}");
+}
+
+#[tokio::test]
 async fn a_black_hole_swallows_pings_and_gives_everything_back() {
     let emulator = with_echo(AgentHabits::unpaced()).await;
     let mut client = Client::start_with(&emulator, None, PORT, |config| {

@@ -1,7 +1,7 @@
 //! A data channel without a network.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use futures_util::{Sink, Stream};
 use ssm_session::WsMessage;
@@ -9,11 +9,14 @@ use stormtunnel_model::{Fault, FaultKind};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
+use crate::ports::Channel;
+
 /// The engine's end. It pushes back after `capacity` messages that the far end has not taken.
 #[derive(Debug)]
 pub struct MemoryChannel {
     incoming: mpsc::Receiver<WsMessage>,
     outgoing: PollSender<WsMessage>,
+    is_watched: bool,
 }
 
 /// The gateway's end. Dropping it breaks the channel.
@@ -29,7 +32,8 @@ pub struct FarEnd {
 pub fn memory_channel(capacity: usize) -> (MemoryChannel, FarEnd) {
     let (to_gateway, from_engine) = mpsc::channel(capacity);
     let (to_engine, from_gateway) = mpsc::channel(capacity);
-    let channel = MemoryChannel { incoming: from_gateway, outgoing: PollSender::new(to_gateway) };
+    let channel =
+        MemoryChannel { incoming: from_gateway, outgoing: PollSender::new(to_gateway), is_watched: true };
     (channel, FarEnd { incoming: from_engine, outgoing: to_engine })
 }
 
@@ -37,10 +41,18 @@ fn broken() -> Fault {
     Fault::new(FaultKind::Network, "connection reset by peer")
 }
 
+impl Channel for MemoryChannel {
+    fn set_watched(mut self: Pin<&mut Self>, watched: bool) {
+        self.is_watched = watched;
+    }
+}
+
 impl Stream for MemoryChannel {
     type Item = Result<WsMessage, Fault>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut nobody = Context::from_waker(Waker::noop());
+        let cx = if self.is_watched { cx } else { &mut nobody };
         self.incoming.poll_recv(cx).map(|message| message.map(Ok))
     }
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::SinkExt as _;
@@ -97,6 +97,24 @@ struct Link {
     dirty: bool,
     /// Something came.
     proven: bool,
+    /// What comes wakes the driver.
+    watched: bool,
+}
+
+impl Link {
+    fn new(channel: BoxChannel, attempt: Attempt) -> Self {
+        Self { channel, attempt, dirty: false, proven: false, watched: true }
+    }
+
+    /// Lets arrivals wake the driver or not. Answers whether they do from now on: then it must look once more.
+    fn watch(&mut self, watched: bool) -> bool {
+        if self.watched == watched {
+            return false;
+        }
+        self.watched = watched;
+        self.channel.as_mut().set_watched(watched);
+        watched
+    }
 }
 
 impl Driver {
@@ -136,6 +154,7 @@ impl Driver {
     /// Says goodbye on the WebSocket.
     pub(crate) async fn close(&mut self) {
         if let Some(mut link) = self.link.take() {
+            link.watch(true);
             // The session is over either way; the goodbye is for the gateway's logs.
             let _closed_or_late = tokio::time::timeout(CLOSE_WAIT, link.channel.close()).await;
         }
@@ -175,7 +194,7 @@ impl Driver {
                 inner.session.handle_disconnected(now.for_session());
             }
             inner.session.handle_connected(&Token::from(token), now.for_session());
-            self.link = Some(Link { channel, attempt, dirty: false, proven: false });
+            self.link = Some(Link::new(channel, attempt));
             self.rests_until = None;
         }
     }
@@ -209,13 +228,13 @@ impl Driver {
         true
     }
 
-    /// Reads one message. When there is none, a rest may begin: nobody needs to be woken for what comes during it.
+    /// Reads one message. When there is none, a rest may begin, or be over.
     fn poll_link(&mut self, cx: &mut Context<'_>, now: Now) -> Poll<Option<Result<WsMessage, Fault>>> {
         let Some(link) = &mut self.link else { return Poll::Pending };
-        let mut item = link.channel.as_mut().poll_next(&mut Context::from_waker(Waker::noop()));
+        let mut item = link.channel.as_mut().poll_next(cx);
         if item.is_pending() {
             self.rests_until = self.shared.lock().session.rest(now.for_session());
-            if self.rests_until.is_none() {
+            if link.watch(self.rests_until.is_none()) {
                 item = link.channel.as_mut().poll_next(cx);
             }
         }

@@ -386,6 +386,8 @@ impl Streams {
                 continue;
             };
             entry.mux = Some(inner);
+            // Only now can the remote end begin to be silent.
+            entry.heard_at = now;
             for mut data in std::mem::take(&mut entry.held) {
                 // The multiplexer's buffer is at least as large as the one for held streams.
                 let _ = mux.write(inner, &mut data);
