@@ -3,6 +3,7 @@
 //! Third-party code is capped at INFO whatever the filter says. Below that level HTTP and WebSocket libraries write
 //! requests and frames, and these hold tokens. `aws_config` is capped at WARN: at INFO it names access keys.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -97,7 +98,15 @@ pub fn open_file(path: &Path) -> Result<File, LoggingError> {
 /// What is wrong with the first directive that cannot be read.
 pub fn parse_filter(text: &str) -> Result<EnvFilter, ParseError> {
     // The parser cuts a directive with a space in front in the wrong places, be it within a character.
-    let directives: Vec<&str> = text.split(',').map(str::trim).collect();
+    // Of two for the same span and fields the last one counts. The library means that, too, but takes two such for
+    // different ones, and panics about it in a debug build.
+    let (mut directives, mut scopes) = (Vec::new(), HashSet::new());
+    for directive in text.split(',').map(str::trim).rev() {
+        if directive.rfind(']').is_none_or(|end| scopes.insert(&directive[..=end])) {
+            directives.push(directive);
+        }
+    }
+    directives.reverse();
     let builder = EnvFilter::builder().with_regex(false).with_default_directive(LevelFilter::INFO.into());
     builder.parse(directives.join(","))
 }
@@ -259,6 +268,13 @@ mod tests {
             assert_eq!(parse_filter(text).unwrap().to_string(), "stormtunneld=debug,warn", "{text:?}");
         }
         assert!(parse_filter("info,\u{a0}t\u{fc}r=debug").is_ok(), "not cut within a character");
+    }
+
+    #[test]
+    fn the_last_directive_of_a_span_and_its_fields_counts() {
+        let text = r#"t[s{f="v"}]=info,warn,t[s{f="w"}]=info,t[s{f="v"}]=debug"#;
+        let filter = parse_filter(text).unwrap().to_string();
+        assert!(filter.contains("debug") && filter.matches("t[s{f=").count() == 2, "{filter}");
     }
 
     /// As a regular expression it would have a state for each of 2^40 pasts.
