@@ -126,20 +126,24 @@ fn read_section(text: &str, section: &str, table: &dyn TableLike, before: &Readi
     }
 }
 
-/// Changes the text, all of `changes` or none, leaving everything else as it is written.
+/// Changes the text, all of `changes` or none, leaving everything else as it is written. Of several changes to one setting
+/// the last one counts.
 pub fn edit(text: &str, changes: &[Change]) -> Result<String, EditError> {
     let mut checked = Settings::default();
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
         let line = error.span().map(|span| line(text, &span));
         EditError::Unreadable(Problem { line, message: error.message().trim_end().to_owned() })
     })?;
-    for Change { key, value } in changes {
+    for (index, Change { key, value }) in changes.iter().enumerate() {
         let setting = Setting::by_key(key)?;
+        if let Some(value) = value {
+            assign(setting, &mut checked, value)?;
+        }
+        if changes[index + 1..].iter().any(|later| later.key == *key) {
+            continue;
+        }
         match value {
-            Some(value) => {
-                assign(setting, &mut checked, value)?;
-                set(&mut document, setting, value)?;
-            }
+            Some(value) => set(&mut document, setting, value)?,
             None => unset(&mut document, setting),
         }
     }
