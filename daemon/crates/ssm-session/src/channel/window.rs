@@ -1,7 +1,8 @@
 //! The send window: how many bytes may be on their way.
 //!
 //! Twice the product of delivered rate and minimum round trip: enough to keep the path busy, little enough that a new
-//! connection's first byte does not queue behind a bulk upload. The measurement follows BBR: each message remembers
+//! connection's first byte does not queue behind a bulk upload. On a short path it is the wake-ups of the programs along
+//! it that count, and not its length: some milliseconds' worth in any case. The measurement follows BBR: each message remembers
 //! how much had been delivered when it left, its acknowledgement gives one sample of the rate, and the best sample of
 //! the last rounds counts. Samples taken while the application had nothing to send say nothing about the path.
 
@@ -14,6 +15,9 @@ const INITIAL: usize = 256 << 10;
 const MAX: usize = 4 << 20;
 /// Lower bound: four payloads of the usual size, so that acknowledgements always have something to clock.
 const MIN: usize = 64 << 10;
+/// What the programs along the path may sleep: without it a path of 0.1 ms would be given what fills 0.2 ms, and stand idle
+/// whenever one of them wakes up late.
+const WAKE_UPS: Duration = Duration::from_millis(4);
 /// Rounds (one window's worth of acknowledgements each) that a rate sample counts.
 const ROUNDS: usize = 8;
 /// A minimum round trip older than this is measured again.
@@ -145,8 +149,9 @@ impl SendWindow {
         if let Some(min_rtt) = self.min_rtt
             && self.drain_until.is_none()
         {
-            let product = u128::from(best) * min_rtt.as_micros() / 1_000_000;
-            let target = usize::try_from(product * 2).unwrap_or(MAX).clamp(MIN, MAX);
+            let filled = min_rtt + min_rtt.max(WAKE_UPS);
+            let product = u128::from(best) * filled.as_micros() / 1_000_000;
+            let target = usize::try_from(product).unwrap_or(MAX).clamp(MIN, MAX);
             // A starved round proves nothing too small, so it may only widen.
             self.limit = if starved { self.limit.max(target) } else { target };
         }
@@ -205,6 +210,16 @@ mod tests {
         run(&mut window, start, 1_000_000, Duration::from_millis(20), Duration::from_secs(5));
         // 1 MB/s x 36 ms: the lower bound is more.
         assert!(window.limit() < 100_000, "{}", window.limit());
+    }
+
+    /// As on one machine, where a message's way is short and a sleeping program's is not.
+    #[test]
+    fn a_short_path_is_not_starved_by_late_wake_ups() {
+        let start = origin();
+        let mut window = SendWindow::new(start);
+        run(&mut window, start, 200_000_000, Duration::from_micros(100), Duration::from_secs(2));
+        // 200 MB/s x 4.3 ms.
+        assert!((700_000..=1_000_000).contains(&window.limit()), "{}", window.limit());
     }
 
     #[test]
