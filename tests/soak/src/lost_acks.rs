@@ -49,10 +49,11 @@ pub(crate) async fn run(plan: Plan) -> Result<String> {
             let job = timeout(DEADLINE, Job::new(number, BYTES, BYTES).run(port, &remote)).await;
             job.with_context(|| format!("stalled after {losses:?} was lost: {:?}", counters.snapshot()))??;
             slowest = slowest.max(start.elapsed());
-            let now_lost = counters.value(Counter::InjectedLost) - before;
             let ordered = u64::from(count) * losses.len() as u64;
-            ensure!(now_lost == ordered, "{now_lost} of {ordered} losses happened in a round of {losses:?}");
-            lost += now_lost;
+            // The last acknowledgement leaves after the last byte has arrived.
+            let all_lost = counters.wait_at_least(Counter::InjectedLost, before + ordered, DEADLINE).await;
+            all_lost.with_context(|| format!("not all losses happened in a round of {losses:?}"))?;
+            lost += ordered;
         }
         ensure!(counters.value(Counter::SessionsStarted) == 1, "a session was lost");
     }

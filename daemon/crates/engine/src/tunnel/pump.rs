@@ -23,8 +23,9 @@ use crate::publish::{Connected, Meter};
 use crate::tunnel::byte_queue::ByteQueue;
 use crate::tunnel::shared_session::{Exchange, Fate, SharedSession};
 
-/// Bytes asked for in one read of the local socket: the multiplexer's sending quantum.
-const READ_SIZE: usize = 16 << 10;
+/// Bytes asked for in one read of the local socket: a few of the multiplexer's sending quanta, because a read costs more than
+/// its bytes.
+const READ_SIZE: usize = 64 << 10;
 /// With less room than this in the buffer, a new one is taken.
 const READ_MINIMUM: usize = 4 << 10;
 /// How long a local application may go on sending after the remote end closed. Closing at once would reset the
