@@ -26,6 +26,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use clap::Parser;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::group::Group;
@@ -60,13 +61,13 @@ struct Bench {
     relays: Relays,
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    let Arguments { groups, json, check, part } = Arguments::parse();
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
     descriptors::raise_limit()?;
-    if part {
-        return part::serve().await;
-    }
+    if arguments.part { part::serve() } else { Runtime::new()?.block_on(run(arguments)) }
+}
+
+async fn run(Arguments { groups, json, check, .. }: Arguments) -> Result<()> {
     ensure!(!cfg!(debug_assertions), "only release builds are worth measuring: cargo run --release ...");
     let groups = if groups.is_empty() { Group::ALL.to_vec() } else { groups };
     // A daemon is in a session of its own: it would outlive a run that just died.

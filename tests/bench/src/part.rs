@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::aws;
 use crate::process::Process;
@@ -65,22 +66,25 @@ impl Part {
 }
 
 /// Is a part until standard input ends.
-pub(crate) async fn serve() -> Result<()> {
+pub(crate) fn serve() -> Result<()> {
     let mut order = String::new();
     std::io::stdin().lock().read_line(&mut order)?;
     match serde_json::from_str(&order).context("no role on standard input")? {
-        Role::Emulator { authority } => {
+        // Its gateway, its lines and its agent would wake each other on other processors for each message: that belongs
+        // to the emulation, and takes time from what is measured.
+        Role::Emulator { authority } => Builder::new_current_thread().enable_all().build()?.block_on(async {
             let (emulator, address) = aws::serve(authority).await?;
             stay(address).await?;
             emulator.shutdown().await;
-        }
-        Role::Relay(role) => {
+            Ok(())
+        }),
+        Role::Relay(role) => Runtime::new()?.block_on(async {
             let (relay, address) = relay::serve(role).await?;
             stay(address).await?;
             drop(relay);
-        }
+            Ok(())
+        }),
     }
-    Ok(())
 }
 
 async fn stay(address: SocketAddr) -> Result<()> {
