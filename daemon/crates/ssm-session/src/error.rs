@@ -9,10 +9,10 @@ pub enum ProtocolError {
     #[error("the peer sent a malformed message")]
     Malformed(#[from] DecodeError),
     /// More messages with a wrong digest than chance explains.
-    #[error("{count} messages did not match their digest")]
+    #[error("{count} messages within a minute did not match their digest")]
     Digest {
         /// How many.
-        count: u32,
+        count: usize,
     },
     /// A JSON body could not be read.
     #[error("the body of a {body} is malformed")]

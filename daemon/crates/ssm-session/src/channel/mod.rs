@@ -10,6 +10,7 @@ mod inbox;
 mod outbox;
 mod window;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -30,8 +31,10 @@ use crate::time::{Now, earliest};
 /// A pause without a word from anybody ends by itself: the official client ignores pauses altogether, and two sides
 /// that both wait for the other would wait for ever.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Messages with a wrong digest before the peer counts as broken.
-const DIGEST_ERRORS: u32 = 16;
+/// So many messages with a wrong digest within [`DIGEST_ERRORS_WITHIN`], and the peer counts as broken: it sends one again
+/// at least once in two seconds. A session may live for days: what happens now and then on the way must not add up.
+const DIGEST_ERRORS: usize = 16;
+const DIGEST_ERRORS_WITHIN: Duration = Duration::from_secs(60);
 /// Acknowledgements waiting before the channel asks for a break in input.
 const ACKS_DUE: usize = 4096;
 /// Size of the memory blocks that messages are built in: two of the default payload, or many small ones.
@@ -71,7 +74,8 @@ pub(crate) struct Channel {
     blocks: BytesMut,
     ack_blocks: BytesMut,
     paused_at: Option<Instant>,
-    digest_errors: u32,
+    /// When the last messages with a wrong digest came, oldest first.
+    digest_errors: VecDeque<Instant>,
     pub(crate) counters: Counters,
 }
 
@@ -85,7 +89,7 @@ impl Channel {
             blocks: BytesMut::new(),
             ack_blocks: BytesMut::new(),
             paused_at: None,
-            digest_errors: 0,
+            digest_errors: VecDeque::new(),
             counters: Counters::default(),
         }
     }
@@ -103,14 +107,15 @@ impl Channel {
     ///
     /// # Errors
     /// Too many of them: this is no accident on the way.
-    pub(crate) fn check_digest(&mut self, message: &Message) -> Result<bool, ProtocolError> {
+    pub(crate) fn check_digest(&mut self, message: &Message, now: Instant) -> Result<bool, ProtocolError> {
         if !self.manners.checks_digest || message.digest_matches() {
             return Ok(true);
         }
         self.counters.digest_errors += 1;
-        self.digest_errors += 1;
-        if self.digest_errors >= DIGEST_ERRORS {
-            return Err(ProtocolError::Digest { count: self.digest_errors });
+        self.digest_errors.push_back(now);
+        self.digest_errors.retain(|at| now - *at < DIGEST_ERRORS_WITHIN);
+        if self.digest_errors.len() >= DIGEST_ERRORS {
+            return Err(ProtocolError::Digest { count: self.digest_errors.len() });
         }
         Ok(false)
     }

@@ -68,7 +68,7 @@ impl PortSession {
     }
 
     fn handle_data(&mut self, message: Message, now: Now) -> Result<(), ProtocolError> {
-        if !self.channel.check_digest(&message)? {
+        if !self.channel.check_digest(&message, now.mono)? {
             return Ok(());
         }
         let room = self.streams.early_room();
@@ -83,7 +83,7 @@ impl PortSession {
     }
 
     fn handle_ack(&mut self, message: &Message, now: Now) -> Result<(), ProtocolError> {
-        if !self.channel.check_digest(message)? {
+        if !self.channel.check_digest(message, now.mono)? {
             return Ok(());
         }
         let Some(number) = self.channel.acknowledged(&message.payload, now.mono)? else { return Ok(()) };

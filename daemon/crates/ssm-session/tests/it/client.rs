@@ -298,6 +298,18 @@ fn a_wrong_digest_is_dropped_without_acknowledgement_and_repetition_is_fatal() {
 }
 
 #[test]
+fn a_wrong_digest_now_and_then_costs_a_long_session_nothing() {
+    let mut script = Script::up();
+    let mut broken = script.message(2, PayloadType::Output, &[1, 3, 0, 0, 0, 0, 0, 0]);
+    broken.digest[0] ^= 1;
+    for _ in 0..100 {
+        script.now.mono += Duration::from_secs(5);
+        script.input(broken.encode()).unwrap();
+    }
+    assert!(!script.client.is_over());
+}
+
+#[test]
 fn garbage_is_a_typed_violation_and_resets_the_streams() {
     let mut script = Script::up();
     script.client.open(script.now).unwrap();
