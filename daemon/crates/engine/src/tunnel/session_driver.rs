@@ -81,8 +81,6 @@ pub(crate) struct Driver {
     due: Option<Instant>,
     /// The WebSocket was left unread, because local readers are behind.
     held_back: bool,
-    /// Until then the WebSocket is left alone, because a batch is cheaper than its messages one by one.
-    rests_until: Option<Instant>,
     remote: RemoteHealth,
     /// The agent was named as what holds downloads up.
     limited: bool,
@@ -139,7 +137,6 @@ impl Driver {
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             due: None,
             held_back: false,
-            rests_until: None,
             remote: RemoteHealth::Unknown,
             limited: false,
             steps: VecDeque::new(),
@@ -195,16 +192,14 @@ impl Driver {
             }
             inner.session.handle_connected(&Token::from(token), now.for_session());
             self.link = Some(Link::new(channel, attempt));
-            self.rests_until = None;
         }
     }
 
     /// Takes what arrived; answers whether more may be there.
     fn poll_receive(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
-        if self.rests_until.is_some_and(|until| until > now.mono) {
+        if self.shared.lock().session.rests_until().is_some_and(|until| until > now.mono) {
             return false;
         }
-        self.rests_until = None;
         self.held_back = self.is_full(cx, now);
         for _ in 0..RECEIVE_BATCH {
             if self.held_back {
@@ -233,8 +228,8 @@ impl Driver {
         let Some(link) = &mut self.link else { return Poll::Pending };
         let mut item = link.channel.as_mut().poll_next(cx);
         if item.is_pending() {
-            self.rests_until = self.shared.lock().session.rest(now.for_session());
-            if link.watch(self.rests_until.is_none()) {
+            let rests = self.shared.lock().session.rest(now.for_session());
+            if link.watch(!rests) {
                 item = link.channel.as_mut().poll_next(cx);
             }
         }
@@ -278,7 +273,7 @@ impl Driver {
                 Output::Send(message) => self.send(message, now),
                 Output::Event(event) => self.on_event(event, now),
                 Output::Timeout(due) => {
-                    self.set_timer(due.into_iter().chain(self.rests_until).min(), now);
+                    self.set_timer(due, now);
                     if self.poll_flush(cx, now) {
                         return;
                     }

@@ -22,7 +22,7 @@ const BATCH: usize = 16;
 /// So many messages in order, each at most [`FLOW`] after the one before it, are the beginning of a bulk download.
 const BULK: u32 = 16;
 /// Reading rests for some milliseconds at a time, see `session::rest`: that is no pause of the agent's.
-const FLOW: Duration = Duration::from_millis(20);
+const FLOW: Duration = Duration::from_millis(30);
 
 /// An acknowledgement to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,6 +38,7 @@ impl PortSession {
             return;
         }
         self.streams.handle_timeout(now.mono);
+        self.rest.handle_timeout(now.mono);
         if let Phase::Terminating { deadline, .. } = self.phase
             && deadline <= now.mono
         {
@@ -81,6 +82,7 @@ impl PortSession {
         };
         let own = earliest(earliest(self.step_deadline, terminate), self.streams.next_timeout());
         let own = earliest(own, self.channel.resends_awaited_until());
+        let own = earliest(own, self.rest.until());
         if !self.connected {
             return own;
         }

@@ -159,6 +159,7 @@ impl PortSession {
             return;
         }
         self.connected = false;
+        self.rest = Rest::default();
         self.greeting = None;
         self.step_deadline = None;
         self.liveness.disconnected();
@@ -222,13 +223,21 @@ impl PortSession {
         self.channel.wants_input() && self.streams.wants_input()
     }
 
-    /// All input that there was has been handed in: until when the WebSocket may be left alone, if there is something to
-    /// be gained by that. In a bulk download from an agent that pauses after each message, a few of them are cheaper to
-    /// take together. What came so far is acknowledged at once, not any later for this.
-    pub fn rest(&mut self, now: Now) -> Option<Instant> {
-        let until = self.rest.begin(self.channel.inbox.acks.in_bulk(), now.mono)?;
-        self.channel.release_acks();
-        Some(until)
+    /// All input that there was has been handed in: whether the WebSocket may be left alone until
+    /// [`PortSession::rests_until`], because there is something to be gained by that. In a bulk download from an agent that
+    /// pauses after each message, a few of them are cheaper to take together. What came so far is acknowledged at once.
+    pub fn rest(&mut self, now: Now) -> bool {
+        let rests = self.rest.begin(self.channel.inbox.acks.in_bulk(), now.mono);
+        if rests {
+            self.channel.release_acks();
+        }
+        rests
+    }
+
+    /// When a rest that [`PortSession::rest`] began is over. Whatever a local application says ends it before.
+    #[must_use]
+    pub fn rests_until(&self) -> Option<Instant> {
+        self.rest.until()
     }
 
     /// Bounds what this session keeps unread further than [`Config::session_buffer`] does, until the next call: for an

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use crate::config::SAFE_PAYLOAD;
 
-/// How long: four or five messages of an agent that pauses for a millisecond after each, as they come in practice. What
-/// rests is acknowledged right afterwards, so that this and a timer that is late stay below 10 ms, before which an agent
-/// sends nothing again.
-const REST: Duration = Duration::from_millis(8);
+/// How long: eight messages of an agent that pauses for a millisecond after each, as they come in practice. What rests is
+/// acknowledged right afterwards. That is late enough to count in the agent's estimate of the round trip, and early enough
+/// that it sends nothing again: it waits for 10 ms more than it has learnt to expect, and looks once in 100 ms.
+const REST: Duration = Duration::from_millis(15);
 /// Nobody waits for a reply to what was sent so long ago: it has come, or it is the bulk itself.
 const ONE_WAY: Duration = Duration::from_millis(200);
 /// More messages than this at once are a batch already.
-const FEW: u64 = 16;
+const FEW: u64 = 32;
 
 /// What reading has seen of the traffic.
 #[derive(Debug, Default)]
@@ -31,12 +31,25 @@ pub(super) struct Rest {
     full: bool,
     /// Messages since the last break.
     heard: u64,
+    /// When the present rest is over.
+    until: Option<Instant>,
 }
 
 impl Rest {
-    /// A local application opened a stream or sent something.
+    /// A local application opened a stream or sent something. That ends a rest: a reply may come.
     pub(super) fn spoke(&mut self, now: Instant) {
         self.spoke_at = Some(now);
+        self.until = None;
+    }
+
+    /// Time has passed.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.until = self.until.filter(|until| *until > now);
+    }
+
+    /// When the present rest is over, if there is one.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
     }
 
     /// Stream data came, in its turn.
@@ -47,11 +60,13 @@ impl Rest {
         self.heard += 1;
     }
 
-    /// All that had arrived was taken in. Answers until when reading may rest, if it may; `bulk`: a download is under way.
-    pub(super) fn begin(&mut self, bulk: bool, now: Instant) -> Option<Instant> {
+    /// All that had arrived was taken in. Answers whether reading may rest now; `bulk`: a download is under way.
+    pub(super) fn begin(&mut self, bulk: bool, now: Instant) -> bool {
         let few = (1..=FEW).contains(&std::mem::take(&mut self.heard));
         let one_way = self.spoke_at.is_none_or(|at| now - at >= ONE_WAY);
-        (bulk && few && one_way && self.full && self.gap <= REST).then(|| now + REST)
+        let rests = bulk && few && one_way && self.full && self.gap <= REST;
+        self.until = rests.then(|| now + REST);
+        rests
     }
 }
 
@@ -80,31 +95,34 @@ mod tests {
     fn a_paced_download_in_bulk_is_taken_in_batches() {
         let start = origin() + ms(1);
         let mut rest = download(start);
-        assert_eq!(rest.begin(true, start), Some(start + REST));
-        for _ in 0..3 {
+        assert!(rest.begin(true, start));
+        assert_eq!(rest.until(), Some(start + REST));
+        for _ in 0..8 {
             rest.heard(1024, start + REST);
         }
-        assert_eq!(rest.begin(true, start + REST), Some(start + REST * 2));
+        assert!(rest.begin(true, start + REST));
+        assert_eq!(rest.until(), Some(start + REST * 2));
     }
 
     #[test]
     fn nothing_but_bulk_waits() {
         let now = origin() + ms(1);
-        assert_eq!(download(now).begin(false, now), None);
+        assert!(!download(now).begin(false, now));
         let mut ended = download(now);
         ended.heard(1023, now);
-        assert_eq!(ended.begin(true, now), None, "the agent had no more to send");
+        assert!(!ended.begin(true, now), "the agent had no more to send");
         let mut slow = download(now);
         slow.heard(1024, now + REST + ms(1));
-        assert_eq!(slow.begin(true, now + REST + ms(1)), None, "there would be nothing to take together");
+        assert!(!slow.begin(true, now + REST + ms(1)), "there would be nothing to take together");
     }
 
     #[test]
     fn an_agent_that_fell_silent_is_heard_at_once() {
         let now = origin() + ms(1);
         let mut rest = download(now);
-        assert!(rest.begin(true, now).is_some());
-        assert_eq!(rest.begin(true, now + REST), None, "nothing came meanwhile");
+        assert!(rest.begin(true, now));
+        assert!(!rest.begin(true, now + REST), "nothing came meanwhile");
+        assert_eq!(rest.until(), None);
     }
 
     #[test]
@@ -112,7 +130,7 @@ mod tests {
         let now = origin() + ms(1);
         let mut rest = download(now);
         (0..FEW).for_each(|_| rest.heard(1024, now));
-        assert_eq!(rest.begin(true, now), None);
+        assert!(!rest.begin(true, now));
     }
 
     #[test]
@@ -121,7 +139,27 @@ mod tests {
         for (since, rests) in [(ms(0), false), (ONE_WAY - ms(1), false), (ONE_WAY, true)] {
             let mut rest = download(now);
             rest.spoke(now - since);
-            assert_eq!(rest.begin(true, now).is_some(), rests, "{since:?}");
+            assert_eq!(rest.begin(true, now), rests, "{since:?}");
         }
+    }
+
+    #[test]
+    fn who_speaks_ends_a_rest() {
+        let now = origin() + ms(1);
+        let mut rest = download(now);
+        assert!(rest.begin(true, now));
+        rest.handle_timeout(now + ms(1));
+        assert!(rest.until().is_some());
+        rest.spoke(now + ms(1));
+        assert_eq!(rest.until(), None);
+    }
+
+    #[test]
+    fn a_rest_that_is_over_is_no_deadline_any_more() {
+        let now = origin() + ms(1);
+        let mut rest = download(now);
+        assert!(rest.begin(true, now));
+        rest.handle_timeout(now + REST);
+        assert_eq!(rest.until(), None);
     }
 }
