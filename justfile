@@ -47,7 +47,7 @@ ci:
 promises *PREFIXES:
     cargo run -q -p stormtunnel-promises -- {{PREFIXES}}
 
-# Measures the release builds beside plain TCP relays (docs/performance.md): all groups, or cpu, throughput, latency.
+# Measures the release builds beside plain TCP relays (docs/performance.md): all groups, or some of cpu, throughput, latency, start, resume, memory.
 bench *ARGUMENTS:
     cargo run --release -q -p stormtunnel-bench -- {{ARGUMENTS}}
 

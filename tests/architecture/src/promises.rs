@@ -13,7 +13,9 @@ pub fn reported(files: &[File]) -> Vec<Violation> {
     let unreported = promises.filter(|promise| {
         let id = promise["id"].as_str().expect("a promise has an id");
         let command = promise["command"].as_str().expect("a promise has a command");
-        let mut programs = files.iter().filter(|file| file.is_rust() || file.path.ends_with(".py"));
+        let is_program =
+            |file: &&File| file.is_rust() || file.path.ends_with(".py") || file.text.starts_with("#!");
+        let mut programs = files.iter().filter(is_program);
         !command.contains(id) && !programs.any(|file| file.text.contains(id))
     });
     unreported

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use crate::Bench;
 use crate::fleet::Fleet;
@@ -95,9 +95,9 @@ pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
 async fn watch(fleet: Fleet) -> Result<(Fleet, Idle)> {
     let daemon = fleet.scene().daemon()?;
     let watching = async {
-        sleep(SETTLING).await;
+        sleep_until(Instant::now() + SETTLING).await;
         let (before, start) = (daemon.usage()?, Instant::now());
-        sleep(WATCHED).await;
+        sleep_until(start + WATCHED).await;
         let (after, elapsed) = (daemon.usage()?, start.elapsed());
         let resident = daemon.resident()?;
         fleet.check_undisturbed().await?;
