@@ -6,9 +6,10 @@ use std::{env, fs};
 
 use prost::Message;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "stormtunnel/v1/common.proto",
     "stormtunnel/v1/daemon.proto",
+    "stormtunnel/v1/events.proto",
     "stormtunnel/v1/settings.proto",
     "stormtunnel/v1/tunnels.proto",
 ];

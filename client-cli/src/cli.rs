@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use stormtunnel_model::{LocalEndpoint, Profile, Region, RemoteEndpoint, Target, TunnelName};
+use stormtunnel_model::{Label, LocalEndpoint, Profile, Region, RemoteEndpoint, Target, TunnelName};
 
 /// Keeps AWS Session Manager tunnels up.
 #[derive(Debug, Parser)]
@@ -118,6 +118,20 @@ pub enum Verb {
     /// Print each change of tunnels as it happens
     #[command(after_help = "Examples:\n  stctl watch db\n  stctl watch -o json | jq .tunnel.status.state")]
     Watch(WatchArgs),
+    /// Show what happened to tunnels, oldest first
+    ///
+    /// The daemon keeps the newest 10000 events of the last 30 days, also of tunnels that are gone. A name means the
+    /// tunnel that has it now; an earlier one is found by its id.
+    #[command(
+        after_help = "Examples:\n  stctl events db --since 1h\n  stctl events --follow\n  stctl events -o json --limit 500"
+    )]
+    Events(EventsArgs),
+    /// Tell in words how a tunnel is: what happened, why, and what comes next
+    #[command(after_help = "Example:\n  stctl explain db")]
+    Explain(ExplainArgs),
+    /// Show what tunnels carried and went through, since they were made and since the daemon started
+    #[command(after_help = "Examples:\n  stctl stats\n  stctl stats db -o json")]
+    Stats(StatsArgs),
     /// Wait until tunnels are up: 0 up, 3 blocked or stopped, 4 login needed, 124 timeout
     #[command(after_help = "Example:\n  stctl wait db --timeout 30s && psql -h localhost -p 15432")]
     Wait(WaitArgs),
@@ -141,6 +155,9 @@ impl Verb {
             | Self::Ls
             | Self::Status(_)
             | Self::Watch(_)
+            | Self::Events(_)
+            | Self::Explain(_)
+            | Self::Stats(_)
             | Self::Wait(_)
             | Self::Settings(_)
             | Self::Daemon(_) => false,
@@ -184,6 +201,9 @@ pub struct AddArgs {
     /// Let other machines connect to a local address that is not loopback
     #[arg(long)]
     pub allow_non_loopback: bool,
+    /// A label to tell it apart by; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<Label>,
     /// Start it and wait until it is up
     #[arg(long)]
     pub up: bool,
@@ -216,6 +236,12 @@ pub struct EditArgs {
     /// Whether other machines may connect
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub allow_non_loopback: Option<bool>,
+    /// New label, in place of all that there are; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<Label>,
+    /// Take all labels away
+    #[arg(long, conflicts_with = "labels")]
+    pub no_labels: bool,
     /// Only tell what the change would do
     #[arg(long)]
     pub dry_run: bool,
@@ -296,6 +322,39 @@ pub struct WatchArgs {
     pub tunnels: Vec<String>,
 }
 
+/// `events`
+#[derive(Args, Debug)]
+pub struct EventsArgs {
+    /// Names or ids, also of tunnels that are gone; without any, all. The daemon's own events are always shown
+    #[arg(value_name = "NAME")]
+    pub tunnels: Vec<String>,
+    /// Go on with each event as it happens
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only events of the last time span, such as 90s, 1h or 7d
+    #[arg(long, value_name = "TIME", value_parser = parse_age)]
+    pub since: Option<Duration>,
+    /// At most this many, the newest
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+}
+
+/// `explain`
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// Name or id of the tunnel
+    #[arg(value_name = "NAME")]
+    pub tunnel: String,
+}
+
+/// `stats`
+#[derive(Args, Debug)]
+pub struct StatsArgs {
+    /// Names or ids; without any, all tunnels
+    #[arg(value_name = "NAME")]
+    pub tunnels: Vec<String>,
+}
+
 /// `wait`
 #[derive(Args, Debug)]
 pub struct WaitArgs {
@@ -355,10 +414,21 @@ pub enum DaemonVerb {
     },
 }
 
+/// Units of time and their seconds.
+const UNITS: [(&str, f64); 5] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)];
+
 /// Parses a time such as `30`, `1.5`, `30s`, `2m`, `1h` or `500ms`.
 fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let rule = || format!("\"{text}\" is not a time; write seconds, or a number with ms, s, m or h");
-    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    parse_time(text, &UNITS[..4], "ms, s, m or h")
+}
+
+/// The same with days, such as `7d`: history is longer than any wait.
+fn parse_age(text: &str) -> Result<Duration, String> {
+    parse_time(text, &UNITS, "ms, s, m, h or d")
+}
+
+fn parse_time(text: &str, units: &[(&str, f64)], known: &str) -> Result<Duration, String> {
+    let rule = || format!("\"{text}\" is not a time; write seconds, or a number with {known}");
     let with_unit = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
     let (number, seconds) = with_unit.unwrap_or((text, 1.0));
     let number: f64 = number.parse().map_err(|_| rule())?;
@@ -366,108 +436,4 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(line.split_whitespace())
-    }
-
-    #[test]
-    fn the_grammar_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn every_command_has_an_example() {
-        fn walk(command: &clap::Command, path: &str) {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Example"), "`{path} --help` has no example");
-            assert!(help.contains("stctl "), "the example of `{path}` is no command line");
-            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-                walk(sub, &format!("{path} {}", sub.get_name()));
-            }
-        }
-        walk(&Cli::command(), "stctl");
-    }
-
-    /// An example that cannot be parsed would teach a mistake.
-    #[test]
-    fn every_example_can_be_parsed() {
-        fn lines(command: &clap::Command, found: &mut Vec<String>) {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let examples = help.lines().map(str::trim).filter(|line| line.starts_with("stctl "));
-            found.extend(
-                examples.map(|line| line.split([';', '&', '|']).next().unwrap_or_default().to_owned()),
-            );
-            command.get_subcommands().for_each(|sub| lines(sub, found));
-        }
-        let mut found = Vec::new();
-        lines(&Cli::command(), &mut found);
-        assert!(found.len() > 15, "{found:?}");
-        for line in found {
-            assert!(parse(&line).is_ok(), "{line}: {}", parse(&line).unwrap_err());
-        }
-    }
-
-    #[test]
-    fn add_takes_the_documented_grammar() {
-        let line = "stctl tunnel add db --target i-0abcdef1234567890 --remote [fd00::1]:5432 --local 127.0.0.2:auto \
-                    --profile prod --region eu-west-1 --up";
-        let cli = parse(line).unwrap();
-        let Verb::Tunnel(TunnelVerb::Add(add)) = cli.verb else { panic!("{line}") };
-        assert_eq!(add.remote.to_string(), "[fd00::1]:5432");
-        assert_eq!(add.local.to_string(), "127.0.0.2:auto");
-        assert!(add.up && !add.allow_non_loopback);
-        assert_eq!(cli.globals.profile.unwrap().as_str(), "prod");
-    }
-
-    #[test]
-    fn a_flag_with_an_optional_value_takes_no_name_for_it() {
-        for (line, expected) in [
-            ("stctl tunnel edit --allow-non-loopback db", Some(true)),
-            ("stctl tunnel edit db --allow-non-loopback", Some(true)),
-            ("stctl tunnel edit --allow-non-loopback=false db", Some(false)),
-            ("stctl tunnel edit db", None),
-        ] {
-            let Verb::Tunnel(TunnelVerb::Edit(edit)) = parse(line).unwrap().verb else { panic!("{line}") };
-            assert_eq!((edit.tunnel.as_str(), edit.allow_non_loopback), ("db", expected), "{line}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_right_is_refused_with_its_rule() {
-        for (line, rule) in [
-            ("stctl tunnel add DB --target i-12345678 --remote 1", "a to z"),
-            ("stctl tunnel add db --target web --remote 1", "instance id"),
-            ("stctl tunnel add db --target i-12345678 --remote 0", "1 to 65535"),
-            ("stctl tunnel add db --target i-12345678 --remote 1 --local x", "auto"),
-            ("stctl tunnel add db --target i-12345678 --remote 1 --region moon", "eu-west-1"),
-            ("stctl up db --all", "--all"),
-            ("stctl up", "NAME"),
-            ("stctl up db --timeout soon", "ms, s, m or h"),
-            ("stctl up db --timeout=-1", "TIME"),
-            ("stctl up db --no-wait --timeout 3", "--timeout"),
-            ("stctl ls -o xml", "table"),
-            ("stctl tunnel edit db --profile p --no-profile", "--no-profile"),
-        ] {
-            let error = parse(line).expect_err(line);
-            assert_eq!(error.exit_code(), 2, "{line}");
-            assert!(error.to_string().contains(rule), "{line}: {error}");
-        }
-    }
-
-    #[test]
-    fn times_have_units() {
-        for (text, millis) in
-            [("30", 30_000), ("1.5", 1500), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("0", 0)]
-        {
-            assert_eq!(parse_timeout(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "s", "-1", "1d", "nan", "inf"] {
-            assert!(parse_timeout(text).is_err(), "{text}");
-        }
-    }
-}
+mod tests;

@@ -417,6 +417,7 @@ mod tests {
                 remote: "5432".parse().unwrap(),
                 local: "15432".parse().unwrap(),
                 allow_non_loopback: false,
+                labels: Default::default(),
             },
             intent: Intent::Run,
             status: TunnelStatus {

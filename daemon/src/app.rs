@@ -197,7 +197,8 @@ fn aws_ports(surroundings: Surroundings) -> Result<Ports, AppError> {
         ssm: Arc::new(AwsSsm::new(Arc::clone(&access))),
         dialer: Arc::new(WsDialer::new(access)),
         network: Arc::new(TcpNetwork),
-        store: Arc::new(surroundings.store),
+        store: Arc::new(surroundings.store.clone()),
+        history: Arc::new(surroundings.store),
         clock,
         entropy: Arc::new(SystemEntropy::new()?),
     })
@@ -247,7 +248,7 @@ impl Daemon {
         let (engine, handle) = Engine::start(ports, settings.subscribe()).await.map_err(AppError::Engine)?;
         let process = Process {
             started_at,
-            epoch: handle.epoch(),
+            engine: handle.clone(),
             log_path,
             state_dir: paths.state_dir,
             warnings,

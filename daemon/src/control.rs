@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use stormtunnel_api::{DaemonControl, SettingsControl};
+use stormtunnel_engine::EngineHandle;
 use stormtunnel_engine::ports::PortFuture;
 use stormtunnel_model::settings::SettingError;
-use stormtunnel_model::{Epoch, Fault, FaultKind, Timestamp};
+use stormtunnel_model::{Fault, FaultKind, Timestamp};
 use stormtunnel_proto::API_LEVEL;
 use stormtunnel_proto::calls::{DaemonInfo, SettingChange, SettingState, SettingsState};
 use tokio_util::sync::CancellationToken;
@@ -97,7 +98,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 /// The daemon over the API.
 pub(crate) struct Process {
     pub(crate) started_at: Timestamp,
-    pub(crate) epoch: Epoch,
+    pub(crate) engine: EngineHandle,
     pub(crate) log_path: Option<PathBuf>,
     pub(crate) state_dir: PathBuf,
     /// Troubles of the start, which do not go away.
@@ -107,17 +108,24 @@ pub(crate) struct Process {
     pub(crate) stop: CancellationToken,
 }
 
+impl Process {
+    fn warnings(&self) -> Vec<String> {
+        let present = self.settings.problems().into_iter().chain(self.engine.warnings());
+        self.warnings.iter().cloned().chain(present).collect()
+    }
+}
+
 impl DaemonControl for Process {
     fn info(&self) -> DaemonInfo {
         DaemonInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             api_level: API_LEVEL,
             started_at: self.started_at,
-            epoch: self.epoch,
+            epoch: self.engine.epoch(),
             pid: std::process::id(),
             log_path: self.log_path.as_ref().map(|path| path.display().to_string()),
             state_directory: self.state_dir.display().to_string(),
-            warnings: self.warnings.iter().cloned().chain(self.settings.problems()).collect(),
+            warnings: self.warnings(),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use stormtunnel_model::{
-    Epoch, Etag, Fault, RequestId, Revision, Timestamp, Tunnel, TunnelId, TunnelName, TunnelSpec,
-    TunnelSpecPatch,
+    Epoch, Etag, Event, EventId, Fault, RequestId, Revision, Timestamp, Tunnel, TunnelId, TunnelName,
+    TunnelSpec, TunnelSpecPatch,
 };
 
 /// Makes a tunnel.
@@ -93,6 +93,52 @@ pub enum WatchEvent {
         name: TunnelName,
     },
     /// The watch goes on where it was: changes follow.
+    Resumed,
+}
+
+/// Which events to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListEvents {
+    /// Names or ids, also of tunnels that are gone; empty means all. The daemon's own events are always among them.
+    pub tunnels: Vec<String>,
+    /// No older ones.
+    pub since: Option<Timestamp>,
+    /// At most this many, the newest; 0 leaves it to the daemon.
+    pub limit: u32,
+    /// Only events with smaller ids.
+    pub before: Option<EventId>,
+}
+
+/// Which events to watch, and from where on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WatchEvents {
+    /// Names or ids, also of tunnels that are gone; empty means all. The daemon's own events are always among them.
+    pub tunnels: Vec<String>,
+    /// What comes after this event is wanted; absent asks for a snapshot.
+    pub after: Option<EventId>,
+    /// Of the snapshot: no older events.
+    pub since: Option<Timestamp>,
+    /// Of the snapshot: at most this many; 0 leaves it to the daemon.
+    pub limit: u32,
+}
+
+/// One message of a watch of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventWatchUpdate {
+    /// Everything up to this event has been told: what to resume after.
+    pub last: EventId,
+    /// What it brings.
+    pub update: EventUpdate,
+}
+
+/// What a watch of events tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventUpdate {
+    /// Replaces all that the watcher knows: the newest events, oldest first.
+    Snapshot(Vec<Event>),
+    /// Something happened.
+    Recorded(Box<Event>),
+    /// The watch goes on where it was: events follow.
     Resumed,
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use stormtunnel_model::{Fault, Tunnel};
+use stormtunnel_model::{Event, Fault, Tunnel, TunnelStatistics};
 use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio_stream::Stream;
@@ -18,12 +18,13 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tower::service_fn;
 
 use crate::calls::{
-    CreateTunnel, DaemonInfo, SettingChange, SettingState, SettingsState, TunnelOutcome, TunnelPage,
-    UpdateTunnel, UpdatedTunnel, WatchTunnels, WatchUpdate,
+    CreateTunnel, DaemonInfo, EventWatchUpdate, ListEvents, SettingChange, SettingState, SettingsState,
+    TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvents, WatchTunnels, WatchUpdate,
 };
-use crate::conversions::ConversionError;
+use crate::conversions::{ConversionError, parse_events};
 use crate::status;
 use crate::v1::daemon_service_client::DaemonServiceClient;
+use crate::v1::event_service_client::EventServiceClient;
 use crate::v1::settings_service_client::SettingsServiceClient;
 use crate::v1::tunnel_service_client::TunnelServiceClient;
 use crate::v1::{self, TunnelResult};
@@ -227,6 +228,35 @@ impl Client {
         Ok(TunnelWatch { messages: answer(self.tunnels().watch_tunnels(request)).await? })
     }
 
+    /// The newest events that are asked for, oldest first; at most 1000.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn list_events(&self, list: ListEvents) -> Result<Vec<Event>, CallError> {
+        let request = self.request(v1::ListEventsRequest::from(list));
+        Ok(parse_events(answer(self.events().list_events(request)).await?.events)?)
+    }
+
+    /// The newest events, then each one as it happens. Answers when the daemon has accepted the watch: what happens
+    /// afterwards is seen.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn watch_events(&self, watch: WatchEvents) -> Result<EventWatch, CallError> {
+        let request = Request::new(v1::WatchEventsRequest::from(watch));
+        Ok(EventWatch { messages: answer(self.events().watch_events(request)).await? })
+    }
+
+    /// The figures of these tunnels (names or ids), or of all when there are none.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn statistics(&self, tunnels: &[String]) -> Result<Vec<TunnelStatistics>, CallError> {
+        let request = self.request(v1::GetStatisticsRequest { tunnels: tunnels.to_vec() });
+        let response = answer(self.events().get_statistics(request)).await?;
+        Ok(response.statistics.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+    }
+
     /// The settings with these keys, or all when there are none.
     ///
     /// # Errors
@@ -278,6 +308,10 @@ impl Client {
         TunnelServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
+    fn events(&self) -> EventServiceClient<Channel> {
+        EventServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
     fn settings_service(&self) -> SettingsServiceClient<Channel> {
         SettingsServiceClient::new(self.channel.clone())
     }
@@ -322,6 +356,23 @@ impl Stream for TunnelWatch {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let parse = |message: Result<_, Status>| Ok(WatchUpdate::try_from(message?)?);
         Pin::new(&mut self.messages).poll_next(cx).map(|message| message.map(parse))
+    }
+}
+
+/// The newest events, then each one as it happens.
+#[derive(Debug)]
+pub struct EventWatch {
+    messages: Streaming<v1::WatchEventsResponse>,
+}
+
+impl EventWatch {
+    /// The next message; nothing when the daemon ended the watch.
+    ///
+    /// # Errors
+    /// [`CallError`] when the connection was lost or a message cannot be read.
+    pub async fn next(&mut self) -> Result<Option<EventWatchUpdate>, CallError> {
+        let message = self.messages.message().await?;
+        Ok(message.map(EventWatchUpdate::try_from).transpose()?)
     }
 }
 

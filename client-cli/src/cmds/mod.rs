@@ -1,8 +1,11 @@
 //! One file per verb.
 
 mod daemon;
+mod events;
+mod explain;
 mod ls;
 mod settings;
+mod stats;
 mod status;
 mod tunnel;
 mod up;
@@ -33,6 +36,9 @@ pub(crate) async fn run(context: &mut Context<'_>, verb: &Verb) -> Ending {
         Verb::Ls => ls::run(context).await,
         Verb::Status(args) => status::run(context, args).await,
         Verb::Watch(args) => watch::run(context, args).await,
+        Verb::Events(args) => events::run(context, args).await,
+        Verb::Explain(args) => explain::run(context, args).await,
+        Verb::Stats(args) => stats::run(context, args).await,
         Verb::Wait(args) => wait::run(context, args).await,
         Verb::Settings(verb) => settings::run(context, verb).await,
         Verb::Daemon(verb) => daemon::run(context, verb).await,

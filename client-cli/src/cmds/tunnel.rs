@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stormtunnel_model::{
-    ExitCode, InvalidName, Profile, Region, RequestId, Tunnel, TunnelSpec, TunnelSpecPatch,
+    ExitCode, InvalidName, Label, Labels, Profile, Region, RequestId, Tunnel, TunnelSpec, TunnelSpecPatch,
 };
 use stormtunnel_proto::calls::{CreateTunnel, TunnelOutcome, UpdateTunnel};
 use stormtunnel_proto::{CallError, Client};
@@ -81,6 +81,7 @@ fn spec(context: &Context<'_>, args: &AddArgs) -> Result<TunnelSpec, Failure> {
         remote: args.remote.clone(),
         local: args.local,
         allow_non_loopback: args.allow_non_loopback,
+        labels: labels(&args.labels),
     })
 }
 
@@ -124,7 +125,13 @@ fn patch(context: &Context<'_>, args: &EditArgs) -> TunnelSpecPatch {
         remote: args.remote.clone(),
         local: args.local,
         allow_non_loopback: args.allow_non_loopback,
+        labels: (args.no_labels || !args.labels.is_empty()).then(|| labels(&args.labels)),
     }
+}
+
+/// Of two labels with the same key the last one counts.
+fn labels(labels: &[Label]) -> Labels {
+    labels.iter().cloned().map(Into::into).collect()
 }
 
 async fn show(context: &mut Context<'_>, args: &ShowArgs) -> Ending {

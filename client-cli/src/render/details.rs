@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use stormtunnel_model::{ConnectStep, Intent, RemoteHealth, Timestamp, Tunnel, TunnelLimit, TunnelState};
+use stormtunnel_model::{
+    ConnectStep, Intent, LabelKey, LabelValue, RemoteHealth, Timestamp, Tunnel, TunnelLimit, TunnelState,
+};
 use stormtunnel_proto::calls::DaemonInfo;
 
 use super::views::DaemonView;
@@ -42,6 +44,10 @@ pub fn tunnel(tunnel: &Tunnel, now: Timestamp, style: Style) -> String {
     if spec.allow_non_loopback {
         row(&mut text, "open to", "other machines (--allow-non-loopback)");
     }
+    if !spec.labels.is_empty() {
+        let label = |(key, value): (&LabelKey, &LabelValue)| format!("{key}={value}");
+        row(&mut text, "labels", &spec.labels.iter().map(label).collect::<Vec<_>>().join(" "));
+    }
     row(&mut text, "id", &tunnel.id.to_string());
     row(&mut text, "created", &times::rfc3339(tunnel.created_at));
     text
@@ -67,21 +73,26 @@ fn headline(tunnel: &Tunnel, now: Timestamp, style: Style) -> String {
     let state = &tunnel.status.state;
     let label = style.paint(state.label(), Tone::of(state));
     let step = match state {
-        TunnelState::Connecting { step } => match step {
-            ConnectStep::Listener => " (opening the local port)",
-            ConnectStep::Session => " (asking Session Manager for a session)",
-            ConnectStep::Channel => " (opening the data channel)",
-            ConnectStep::Resume => " (resuming the session)",
-        },
+        TunnelState::Connecting { step } => format!(" ({})", step_words(*step)),
         TunnelState::Stopped
         | TunnelState::Up
         | TunnelState::Idle
         | TunnelState::Retrying { .. }
         | TunnelState::Blocked { .. }
-        | TunnelState::Stopping => "",
+        | TunnelState::Stopping => String::new(),
     };
     let since = times::span(now.since(tunnel.status.since));
     format!("{}: {label}{step} for {since}\n", tunnel.spec.name)
+}
+
+/// What is being done on the way up.
+pub(super) fn step_words(step: ConnectStep) -> &'static str {
+    match step {
+        ConnectStep::Listener => "opening the local port",
+        ConnectStep::Session => "asking Session Manager for a session",
+        ConnectStep::Channel => "opening the data channel",
+        ConnectStep::Resume => "resuming the session",
+    }
 }
 
 fn state_rows(text: &mut String, tunnel: &Tunnel, now: Timestamp) {
@@ -122,7 +133,8 @@ fn state_rows(text: &mut String, tunnel: &Tunnel, now: Timestamp) {
     }
 }
 
-fn limit_sentence(limit: TunnelLimit) -> String {
+/// What holds transfers up.
+pub(super) fn limit_sentence(limit: TunnelLimit) -> String {
     match limit {
         TunnelLimit::AgentResend { waiting_bytes } => format!(
             "messages were lost, and the SSM agent resends one per 100 ms; {} wait behind them",

@@ -1,6 +1,9 @@
 //! Tunnels, settings and failures as text or as data for programs. Pure: everything is an argument.
 
 pub mod details;
+pub mod events;
+pub mod explain;
+pub mod history_views;
 pub mod lines;
 pub mod problems;
 pub mod sentences;

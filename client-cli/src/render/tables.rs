@@ -1,7 +1,7 @@
 //! Tables that fit the terminal.
 
 use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
-use stormtunnel_model::{Timestamp, Tunnel};
+use stormtunnel_model::{Statistics, Timestamp, Tunnel, TunnelStatistics};
 use stormtunnel_proto::calls::SettingState;
 
 use super::{Style, Tone, address, times};
@@ -114,6 +114,28 @@ pub fn settings(settings: &[SettingState], wide: bool, width: Option<u16>) -> St
         table.add_row(row);
     }
     finished(&mut table, 1)
+}
+
+/// Figures of tunnels: two lines each, one per span of time.
+pub fn statistics(tunnels: &[TunnelStatistics], style: Style) -> String {
+    let header = ["NAME", "SINCE", "UP", "SENT", "RECEIVED", "CONNECTIONS", "SESSIONS", "RECONNECTS"];
+    let mut table = table(&header, style, None);
+    for TunnelStatistics { name, since_created, since_started, .. } in tunnels {
+        for (since, figures) in [("created", since_created), ("daemon", since_started)] {
+            let Statistics { traffic, connections, sessions, reconnects, uptime } = figures;
+            table.add_row(vec![
+                Cell::new(name),
+                Cell::new(since),
+                Cell::new(times::span(*uptime)),
+                Cell::new(times::bytes(traffic.sent)),
+                Cell::new(times::bytes(traffic.received)),
+                Cell::new(connections),
+                Cell::new(sessions),
+                Cell::new(reconnects),
+            ]);
+        }
+    }
+    finished(&mut table, 0)
 }
 
 fn common_cells(tunnel: &Tunnel, style: Style, longest_remote: usize) -> Vec<Cell> {

@@ -20,6 +20,13 @@ pub fn clock(time: Timestamp) -> String {
     formatted.unwrap_or_else(|| time.as_millis().to_string())
 }
 
+/// Date and time of day in UTC.
+pub fn stamp(time: Timestamp) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
+    let formatted = date_time(time).and_then(|time| time.format(format).ok());
+    formatted.unwrap_or_else(|| time.as_millis().to_string())
+}
+
 /// A span in its greatest unit that fits: `9s`, `5m`, `3h`, `12d`.
 pub fn span(duration: Duration) -> String {
     match duration.as_secs() {
@@ -72,6 +79,7 @@ mod tests {
     fn every_time_has_a_text() {
         assert_eq!(rfc3339(Timestamp::from_millis(1_700_000_000_123)), "2023-11-14T22:13:20.123Z");
         assert_eq!(clock(Timestamp::from_millis(1_700_000_000_123)), "22:13:20Z");
+        assert_eq!(stamp(Timestamp::from_millis(1_700_000_000_123)), "2023-11-14 22:13:20Z");
         assert_eq!(rfc3339(Timestamp::from_millis(u64::MAX)), u64::MAX.to_string());
     }
 }

@@ -1,5 +1,7 @@
 //! What programs get with `-o json` and `-o yaml`. Field names are those of the API; stable, only added to.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use stormtunnel_model::{
     ConnectStep, Fault, Intent, LocalPort, Recovery, RemoteHealth, Revision, Tunnel, TunnelLimit, TunnelSpec,
@@ -31,6 +33,7 @@ struct SpecView {
     remote: RemoteView,
     local: LocalView,
     allow_non_loopback: bool,
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -193,6 +196,7 @@ impl SpecView {
             remote: RemoteView { host: spec.remote.host.clone(), port: spec.remote.port.get() },
             local: LocalView { address: spec.local.address.to_string(), port },
             allow_non_loopback: spec.allow_non_loopback,
+            labels: spec.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A daemon with the API and without tunnels: what it is told to say, it says.
 
+mod events;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -7,14 +9,16 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use stormtunnel_model::{
-    Attempt, ConnectStep, Epoch, Fault, FaultKind, Intent, Revision, Timestamp, Tunnel, TunnelState,
+    Attempt, ConnectStep, Epoch, Event, Fault, FaultKind, Intent, Revision, Timestamp, Tunnel, TunnelState,
+    TunnelStatistics,
 };
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, SettingState, SettingsState, TunnelOutcome, TunnelPage, UpdateTunnel,
-    UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
+    CreateTunnel, DaemonInfo, EventWatchUpdate, SettingState, SettingsState, TunnelOutcome, TunnelPage,
+    UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
 };
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1::daemon_service_server::{DaemonService, DaemonServiceServer};
+use stormtunnel_proto::v1::event_service_server::EventServiceServer;
 use stormtunnel_proto::v1::settings_service_server::{SettingsService, SettingsServiceServer};
 use stormtunnel_proto::v1::tunnel_service_server::{TunnelService, TunnelServiceServer};
 use stormtunnel_proto::{API_LEVEL, v1};
@@ -32,11 +36,14 @@ use crate::support::{now, running, stopped};
 pub(crate) struct Fake {
     state: Arc<Mutex<State>>,
     changes: broadcast::Sender<WatchUpdate>,
+    news: broadcast::Sender<EventWatchUpdate>,
     socket: PathBuf,
 }
 
 struct State {
     tunnels: BTreeMap<String, Tunnel>,
+    events: Vec<Event>,
+    statistics: Vec<TunnelStatistics>,
     /// What becomes of a tunnel after its next start or stop.
     plots: BTreeMap<String, Vec<TunnelState>>,
     /// What was asked.
@@ -68,6 +75,8 @@ impl Fake {
         let tunnels = tunnels.into_iter().map(|tunnel| (tunnel.spec.name.to_string(), tunnel)).collect();
         let state = State {
             tunnels,
+            events: Vec::new(),
+            statistics: Vec::new(),
             plots: BTreeMap::new(),
             asked: Vec::new(),
             refusal: None,
@@ -76,8 +85,8 @@ impl Fake {
             counter: 0,
         };
         // More than any test publishes.
-        let (changes, _) = broadcast::channel(64);
-        let fake = Self { state: Arc::new(Mutex::new(state)), changes, socket: socket.to_owned() };
+        let ((changes, _), (news, _)) = (broadcast::channel(64), broadcast::channel(64));
+        let fake = Self { state: Arc::new(Mutex::new(state)), changes, news, socket: socket.to_owned() };
         let server = fake.serve(bound);
         tokio::select! {
             () = server => panic!("the server ended"),
@@ -89,6 +98,7 @@ impl Fake {
         let incoming = UnixListenerStream::new(UnixListener::bind(bound).unwrap());
         let router = Server::builder()
             .add_service(TunnelServiceServer::new(self.clone()))
+            .add_service(EventServiceServer::new(self.clone()))
             .add_service(SettingsServiceServer::new(self.clone()))
             .add_service(DaemonServiceServer::new(self.clone()));
         async move { router.serve_with_incoming(incoming).await.unwrap() }
@@ -116,6 +126,12 @@ impl Fake {
     /// When this daemon stops, the next one listens before anybody looks.
     pub(crate) fn has_a_successor(&self) {
         self.lock().successor = true;
+    }
+
+    /// What the history holds.
+    pub(crate) fn remember(&self, events: Vec<Event>, statistics: Vec<TunnelStatistics>) {
+        let mut state = self.lock();
+        (state.events, state.statistics) = (events, statistics);
     }
 
     /// What was asked so far.

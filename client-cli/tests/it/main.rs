@@ -4,6 +4,8 @@
 
 mod commands;
 mod fake;
+mod history;
+mod labels;
 mod rendering;
 mod starting;
 mod support;

@@ -86,6 +86,7 @@ pub(crate) fn stopped(name: &str, remote: &str, local: &str) -> Tunnel {
             remote: remote.parse().unwrap(),
             local: local.parse().unwrap(),
             allow_non_loopback: false,
+            labels: Default::default(),
         },
         intent: Intent::Stop,
         status: TunnelStatus::stopped(beginning()),

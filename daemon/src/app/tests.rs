@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use stormtunnel_engine::testing::{TestEntropy, World, spec};
-use stormtunnel_model::Intent;
-use stormtunnel_proto::calls::{CreateTunnel, SettingChange, WatchTunnels};
+use stormtunnel_model::{EventKind, Intent};
+use stormtunnel_proto::calls::{CreateTunnel, EventUpdate, SettingChange, WatchEvents, WatchTunnels};
 use stormtunnel_proto::{CallError, Client};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -68,6 +68,39 @@ async fn a_damaged_database_is_a_warning_and_no_end() {
     let daemon = Running::start(home.path()).await;
     let warnings = daemon.client().await.daemon_info().await.unwrap().warnings;
     assert!(warnings.len() == 1 && warnings[0].contains(".broken-"), "{warnings:?}");
+    daemon.stop().await;
+}
+
+/// A side file that cannot be made stands for a full disk and for a directory that nobody may write to.
+#[tokio::test]
+async fn a_database_that_cannot_be_written_stops_no_tunnel_and_says_so() {
+    let home = TempDir::new().unwrap();
+    let daemon = Running::start(home.path()).await;
+    let create = |name: &str| CreateTunnel { request_id: None, spec: spec(name), start: true };
+    daemon.client().await.create_tunnel(create("db")).await.unwrap();
+    daemon.stop().await;
+    std::fs::create_dir(home.path().join("state/stormtunnel.db-wal")).unwrap();
+
+    let daemon = Running::start(home.path()).await;
+    let client = daemon.client().await;
+    assert_eq!(client.tunnel("db").await.unwrap().intent, Intent::Run);
+    let mut events = client.watch_events(WatchEvents::default()).await.unwrap();
+    let snapshot = within(events.next()).await.unwrap().unwrap();
+    let EventUpdate::Snapshot(told) = &snapshot.update else { panic!("{snapshot:?}") };
+    assert!(told.iter().any(|event| event.kind == EventKind::Created), "the old ones are read: {told:?}");
+    let refused = client.create_tunnel(create("web")).await.unwrap_err();
+    assert!(matches!(&refused, CallError::Fault(fault) if fault.detail.contains("readonly")), "{refused}");
+    let both = async {
+        loop {
+            let warnings = client.daemon_info().await.unwrap().warnings;
+            if let [at_the_start, now] = warnings.as_slice() {
+                break (at_the_start.clone(), now.clone());
+            }
+        }
+    };
+    let (at_the_start, now) = within(both).await;
+    assert!(at_the_start.contains("cannot be written"), "{at_the_start}");
+    assert!(now.contains("event history cannot be stored"), "{now}");
     daemon.stop().await;
 }
 
@@ -151,7 +184,8 @@ impl Running {
 
 /// AWS and the local network are fakes; the database is real.
 fn fake_ports(surroundings: Surroundings) -> Result<Ports, AppError> {
-    let ports = Ports { store: Arc::new(surroundings.store), ..World::default().ports() };
+    let (store, history) = (Arc::new(surroundings.store.clone()), Arc::new(surroundings.store));
+    let ports = Ports { store, history, ..World::default().ports() };
     Ok(Ports { clock: Arc::new(SystemClock), entropy: Arc::new(TestEntropy::default()), ..ports })
 }
 

@@ -1,9 +1,10 @@
-//! The database: specs, intent, and the ids of open sessions. State and secrets are never in it.
+//! The database: specs, intent, the ids of open sessions, events and statistics. State and secrets are never in it.
 //!
 //! One thread owns the only connection and takes jobs from a bounded channel, so that no async worker ever waits for
 //! the disk. A job answers after its change is durable (WAL with `synchronous=FULL`). A damaged file is set aside,
 //! never overwritten; a file of a newer StormTunnel is refused.
 
+mod history;
 mod open;
 mod rows;
 mod schema;
@@ -12,7 +13,10 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
-use stormtunnel_engine::ports::{OpenSession, PortFuture, StoredState, StoredTunnel, TunnelStore};
+use stormtunnel_engine::ports::{
+    EventQuery, HistoryBatch, HistoryStore, OpenSession, PortFuture, StoredEvents, StoredHistory,
+    StoredState, StoredTunnel, TunnelStore,
+};
 use stormtunnel_model::{Fault, SsmSessionId, Timestamp, TunnelId};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -87,12 +91,13 @@ pub struct SqliteStore {
 pub struct OpenedStore {
     /// The store.
     pub store: SqliteStore,
-    /// One sentence each: a damaged file that was set aside, rows that cannot be read.
+    /// One sentence each: a damaged file that was set aside, a disk that cannot be written, rows that cannot be read.
     pub warnings: Vec<String>,
 }
 
 impl SqliteStore {
-    /// Opens the database at `path`, creating it, migrating it, or setting a damaged one aside. Blocks.
+    /// Opens the database at `path`, creating it, migrating it, or setting a damaged one aside. One that cannot be written
+    /// is only read. Blocks.
     ///
     /// # Errors
     /// [`StoreError`]: the file is from the future, or the directory is of no use.
@@ -186,6 +191,24 @@ impl TunnelStore for StoreHandle {
 
     fn delete_session(&self, id: SsmSessionId) -> PortFuture<'_, Result<(), Fault>> {
         self.run(move |connection| rows::delete_session(connection, &id))
+    }
+}
+
+impl HistoryStore for StoreHandle {
+    fn load_history(&self) -> PortFuture<'_, Result<StoredHistory, Fault>> {
+        self.run(|connection| history::load(connection))
+    }
+
+    fn add_history(&self, batch: HistoryBatch) -> PortFuture<'_, Result<(), Fault>> {
+        self.run(move |connection| history::add(connection, &batch))
+    }
+
+    fn events(&self, query: EventQuery) -> PortFuture<'_, Result<StoredEvents, Fault>> {
+        self.run(move |connection| history::events(connection, &query))
+    }
+
+    fn find_tunnel(&self, name_or_id: String) -> PortFuture<'_, Result<Option<TunnelId>, Fault>> {
+        self.run(move |connection| history::find_tunnel(connection, &name_or_id))
     }
 }
 

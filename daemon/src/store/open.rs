@@ -23,6 +23,13 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open(path: &Path, now: Timestamp) -> Result<Opened, StoreError> {
+    match open_writable(path, now) {
+        Err(error) if is_unwritable(&error) => open_readable(path).unwrap_or(Err(error)),
+        result => result,
+    }
+}
+
+fn open_writable(path: &Path, now: Timestamp) -> Result<Opened, StoreError> {
     create_private(path).map_err(|source| StoreError::Create { path: path.to_owned(), source })?;
     match try_open(path) {
         Err(StoreError::Open { source, .. }) if is_damage(&source) => {
@@ -57,6 +64,59 @@ fn try_open(path: &Path) -> Result<Opened, StoreError> {
     schema::migrate(&mut connection).map_err(failed)?;
     let warnings = rows::load(&connection).map_err(failed)?.unreadable;
     Ok(Opened { connection, warnings })
+}
+
+/// A full disk or a directory that nobody may write to, as opposed to a file that is of no use.
+fn is_unwritable(error: &StoreError) -> bool {
+    use std::io::ErrorKind as Io;
+    match error {
+        StoreError::Create { source, .. } => {
+            matches!(source.kind(), Io::PermissionDenied | Io::ReadOnlyFilesystem | Io::StorageFull)
+        }
+        StoreError::Open { source, .. } => matches!(
+            source.sqlite_error_code(),
+            Some(
+                ErrorCode::ReadOnly
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+            )
+        ),
+        StoreError::NewerSchema { .. } | StoreError::SetAside { .. } | StoreError::Thread(_) => false,
+    }
+}
+
+/// The database as it is, without writing anything beside it: what is stored runs, changes fail one by one. Nothing when
+/// there is none of the present schema.
+fn open_readable(path: &Path) -> Option<Result<Opened, StoreError>> {
+    let read = |immutable: &str| {
+        let connection = Connection::open_with_flags(
+            uri(path, immutable),
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI,
+        )?;
+        let readable = schema::version(&connection)? == schema::SCHEMA && check(&connection).is_ok();
+        let unreadable = if readable { Some(rows::load(&connection)?.unreadable) } else { None };
+        Ok(unreadable.map(|unreadable| (connection, unreadable)))
+    };
+    // The log of a daemon that was killed counts, where it can be read.
+    let opened: rusqlite::Result<_> = read("").or_else(|_| read("&immutable=1"));
+    let (connection, mut warnings) = opened.ok().flatten()?;
+    let warning = format!(
+        "the database {} cannot be written: tunnels run as they were stored, and changes are refused; make room or make \
+         its directory writable, then start the daemon again",
+        path.display()
+    );
+    warnings.insert(0, warning);
+    Some(Ok(Opened { connection, warnings }))
+}
+
+fn uri(path: &Path, parameter: &str) -> String {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
+    let escaped = |byte: &u8| {
+        if plain(*byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") }
+    };
+    format!("file:{}?mode=ro{parameter}", bytes.iter().map(escaped).collect::<String>())
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

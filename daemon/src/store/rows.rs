@@ -3,6 +3,8 @@
 use std::str::FromStr;
 
 use rusqlite::{Connection, Row, named_params, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use stormtunnel_engine::ports::{AwsScope, OpenSession, StoredState, StoredTunnel};
 use stormtunnel_model::{
     Etag, Intent, LocalEndpoint, RemoteEndpoint, RequestId, SsmSessionId, Timestamp, TunnelId, TunnelSpec,
@@ -25,13 +27,14 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
 
 pub(super) fn put_tunnel(connection: &Connection, tunnel: &StoredTunnel) -> rusqlite::Result<()> {
     let StoredTunnel { id, etag, created_at, spec, intent, kept_port, request_id } = tunnel;
+    let labels = json(&spec.labels)?;
     let mut statement = connection.prepare_cached(
         "INSERT INTO tunnels VALUES (:id, :etag, :created_at, :name, :profile, :region, :target, :remote_host,
-             :remote_port, :local_address, :local_port, :allow_non_loopback, :intent, :kept_port, :request_id)
+             :remote_port, :local_address, :local_port, :allow_non_loopback, :intent, :kept_port, :request_id, :labels)
          ON CONFLICT (id) DO UPDATE SET etag = :etag, name = :name, profile = :profile, region = :region,
              target = :target, remote_host = :remote_host, remote_port = :remote_port,
              local_address = :local_address, local_port = :local_port, allow_non_loopback = :allow_non_loopback,
-             intent = :intent, kept_port = :kept_port, request_id = :request_id",
+             intent = :intent, kept_port = :kept_port, request_id = :request_id, labels = :labels",
     )?;
     statement.execute(named_params! {
         ":id": id.to_string(),
@@ -49,6 +52,7 @@ pub(super) fn put_tunnel(connection: &Connection, tunnel: &StoredTunnel) -> rusq
         ":intent": intent_text(*intent),
         ":kept_port": kept_port,
         ":request_id": request_id.as_ref().map(|id| id.0.as_str()),
+        ":labels": labels,
     })?;
     Ok(())
 }
@@ -74,6 +78,15 @@ pub(super) fn put_session(connection: &Connection, session: &OpenSession) -> rus
 pub(super) fn delete_session(connection: &Connection, id: &SsmSessionId) -> rusqlite::Result<()> {
     connection.prepare_cached("DELETE FROM open_sessions WHERE id = ?1")?.execute([id.0.as_str()])?;
     Ok(())
+}
+
+/// A value as the database keeps it when it is never asked for in parts.
+pub(super) fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, name: &str) -> Result<T, String> {
+    serde_json::from_str(&column::<String>(row, name)?).map_err(|error| format!("{name}: {error}"))
 }
 
 /// Values of the rows that can be read. An error of the database itself ends it; a bad value only skips its row.
@@ -110,6 +123,7 @@ fn tunnel(row: &Row<'_>) -> Result<StoredTunnel, String> {
             port: column::<u16>(row, "local_port")?.into(),
         },
         allow_non_loopback: column(row, "allow_non_loopback")?,
+        labels: from_json(row, "labels")?,
     };
     Ok(StoredTunnel {
         id: parsed(row, "id")?,
@@ -127,25 +141,28 @@ fn session(row: &Row<'_>) -> Result<OpenSession, String> {
     Ok(OpenSession { id: SsmSessionId(column(row, "id")?), scope, target: parsed(row, "target")? })
 }
 
-fn column<T: rusqlite::types::FromSql>(row: &Row<'_>, name: &str) -> Result<T, String> {
+pub(super) fn column<T: rusqlite::types::FromSql>(row: &Row<'_>, name: &str) -> Result<T, String> {
     row.get(name).map_err(|error| format!("{name}: {error}"))
 }
 
-fn parsed<T: FromStr<Err: std::fmt::Display>>(row: &Row<'_>, name: &str) -> Result<T, String> {
+pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(row: &Row<'_>, name: &str) -> Result<T, String> {
     column::<String>(row, name)?.parse().map_err(|error| format!("{name}: {error}"))
 }
 
-fn optional<T: FromStr<Err: std::fmt::Display>>(row: &Row<'_>, name: &str) -> Result<Option<T>, String> {
+pub(super) fn optional<T: FromStr<Err: std::fmt::Display>>(
+    row: &Row<'_>,
+    name: &str,
+) -> Result<Option<T>, String> {
     let text: Option<String> = column(row, name)?;
     text.map(|text| text.parse().map_err(|error| format!("{name}: {error}"))).transpose()
 }
 
-fn unsigned(row: &Row<'_>, name: &str) -> Result<u64, String> {
+pub(super) fn unsigned(row: &Row<'_>, name: &str) -> Result<u64, String> {
     column::<i64>(row, name)?.try_into().map_err(|error| format!("{name}: {error}"))
 }
 
 /// SQLite's integers are signed. Counters and times of ours reach 2^63 in no lifetime.
-fn signed(value: u64) -> rusqlite::Result<i64> {
+pub(super) fn signed(value: u64) -> rusqlite::Result<i64> {
     i64::try_from(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 

@@ -3,10 +3,10 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The newest schema that this program knows.
-pub(super) const SCHEMA: i64 = 1;
+pub(super) const SCHEMA: i64 = 2;
 
 /// Brings a database from version N to N + 1; the index is N.
-const MIGRATIONS: [&str; SCHEMA as usize] = [V1];
+const MIGRATIONS: [&str; SCHEMA as usize] = [V1, V2];
 
 /// Ids are text so that a person with `sqlite3` can read them. Times are milliseconds since the Unix epoch.
 const V1: &str = "
@@ -33,6 +33,38 @@ const V1: &str = "
         profile TEXT,
         region TEXT,
         target TEXT NOT NULL
+    ) STRICT;
+";
+
+/// Labels, events and statistics. What is an object in the model and never asked for in parts is JSON. Events outlive
+/// their tunnels, statistics do not.
+const V2: &str = "
+    ALTER TABLE tunnels ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
+
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        tunnel_id TEXT,
+        name TEXT,
+        profile TEXT,
+        region TEXT,
+        target TEXT,
+        session_id TEXT,
+        kind TEXT NOT NULL
+    ) STRICT;
+
+    CREATE INDEX events_by_time ON events (at);
+    CREATE INDEX events_by_tunnel ON events (tunnel_id, id);
+    CREATE INDEX events_by_name ON events (name, id);
+
+    CREATE TABLE statistics (
+        tunnel_id TEXT PRIMARY KEY REFERENCES tunnels (id) ON DELETE CASCADE,
+        sent INTEGER NOT NULL,
+        received INTEGER NOT NULL,
+        connections INTEGER NOT NULL,
+        sessions INTEGER NOT NULL,
+        reconnects INTEGER NOT NULL,
+        uptime INTEGER NOT NULL
     ) STRICT;
 ";
 

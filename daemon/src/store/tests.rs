@@ -1,5 +1,8 @@
 //! What the store promises: durable after the answer, no damage spreads, nothing is overwritten.
 
+mod frozen;
+mod history;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -7,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use stormtunnel_engine::ports::{AwsScope, OpenSession, StoredTunnel, TunnelStore};
 use stormtunnel_model::{
-    Etag, Intent, LocalEndpoint, RequestId, SsmSessionId, Timestamp, TunnelId, TunnelSpec,
+    Etag, Intent, Label, Labels, LocalEndpoint, RequestId, SsmSessionId, Timestamp, TunnelId, TunnelSpec,
 };
 use tempfile::TempDir;
 
@@ -186,6 +189,25 @@ fn a_directory_that_cannot_be_written_is_named() {
     assert!(error.to_string().contains("--state-dir"), "{error}");
 }
 
+/// A side file that cannot be made stands for a full disk and for a directory that nobody may write to.
+#[tokio::test]
+async fn a_database_that_cannot_be_written_is_read_and_says_so() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("with # and ?.db");
+    let opened = open(&file);
+    opened.store.handle().put_tunnel(tunnel("db")).await.unwrap();
+    opened.store.close().await;
+    fs::create_dir(with_suffix(&file, "-wal")).unwrap();
+
+    let opened = open(&file);
+    assert!(opened.warnings[0].contains("cannot be written"), "{:?}", opened.warnings);
+    let handle = opened.store.handle();
+    assert_eq!(handle.load().await.unwrap().tunnels, [tunnel("db")]);
+    let fault = handle.put_tunnel(tunnel("web")).await.unwrap_err();
+    assert!(fault.detail.contains("readonly"), "{fault}");
+    assert_eq!(handle.load().await.unwrap().tunnels, [tunnel("db")]);
+}
+
 #[tokio::test]
 async fn one_unreadable_row_hides_no_other() {
     let directory = TempDir::new().unwrap();
@@ -253,6 +275,7 @@ fn tunnel(name: &str) -> StoredTunnel {
             remote: "db.internal:5432".parse().unwrap(),
             local: "127.0.0.1:15432".parse().unwrap(),
             allow_non_loopback: false,
+            labels: labels(&["env=prod"]),
         },
         intent: Intent::Run,
         kept_port: None,
@@ -266,4 +289,8 @@ fn session(id: &str) -> OpenSession {
         scope: AwsScope { profile: Some("prod".parse().unwrap()), region: None },
         target: "i-0abcdef1234567890".parse().unwrap(),
     }
+}
+
+fn labels(labels: &[&str]) -> Labels {
+    labels.iter().map(|label| label.parse::<Label>().unwrap().into()).collect()
 }

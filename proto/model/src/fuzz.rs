@@ -13,6 +13,7 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use crate::endpoint::{LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint};
 use crate::ids::{Timestamp, TunnelId};
+use crate::label::Labels;
 use crate::name::{InvalidName, Profile, Region, Target, TunnelName};
 use crate::spec::{TunnelSpec, TunnelSpecPatch};
 
@@ -154,6 +155,7 @@ fn spec(lines: &mut Lines<'_>) -> Option<TunnelSpec> {
         remote: lines.next()?.parse().ok()?,
         local: lines.next()?.parse().ok()?,
         allow_non_loopback: lines.next()? == "open",
+        labels: Labels::new(),
     })
 }
 
@@ -170,6 +172,7 @@ fn specs(first: &TunnelSpec, second: &TunnelSpec) {
         remote: Some(second.remote.clone()),
         local: Some(second.local),
         allow_non_loopback: Some(second.allow_non_loopback),
+        labels: Some(second.labels.clone()),
     };
     assert_eq!(&first.patched(&patch), second);
     assert_eq!(&first.patched(&TunnelSpecPatch::default()), first);

@@ -58,7 +58,7 @@ impl fmt::Display for SsmSessionId {
 }
 
 /// Generation of a tunnel's work. Answers that carry an older one are dropped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Attempt(pub u64);
 
 impl Attempt {

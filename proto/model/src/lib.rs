@@ -14,23 +14,32 @@
 //! | fault | [`Fault`] | a failure that the user may see; it knows its [`Recovery`] |
 //! | attempt | [`Attempt`] | generation number; answers to old attempts are dropped |
 //! | revision | [`Revision`] | counts the published changes of one daemon life |
+//! | label | [`Label`] | `key=value` that a user gave a tunnel |
+//! | event | [`Event`] | something that happened to a tunnel; stored |
+//! | statistics | [`Statistics`] | what a tunnel carried and went through, in numbers; stored |
 
 mod endpoint;
+mod event;
 mod fault;
 mod fault_kinds;
 #[doc(hidden)]
 pub mod fuzz;
 mod ids;
+mod label;
 mod name;
 pub mod settings;
 mod spec;
 mod state;
+mod statistics;
 mod tunnel;
 
 pub use endpoint::{LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint};
+pub use event::{Event, EventId, EventKind, EventSubject};
 pub use fault::{ExitCode, Fault, FaultKind, GrpcCode, Recovery};
 pub use ids::{Attempt, Epoch, Etag, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
-pub use name::{InvalidName, Profile, Region, Target, TunnelName};
+pub use label::{Label, Labels};
+pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, Target, TunnelName};
 pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
 pub use state::{ConnectStep, Intent, RemoteHealth, TunnelLimit, TunnelState};
+pub use statistics::{Statistics, TunnelStatistics};
 pub use tunnel::{Traffic, Tunnel, TunnelStatus};

@@ -10,7 +10,8 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{field} \"{value}\" is not valid: {rule}")]
 pub struct InvalidName {
-    /// What the name is of, as the API calls the field: `name`, `profile`, `region` or `target`.
+    /// What the name is of, as the API calls the field: `name`, `profile`, `region`, `target`
+    /// or `labels`.
     pub field: &'static str,
     /// What was written.
     pub value: String,
@@ -87,6 +88,35 @@ checked_name! {
     /// The managed node that a tunnel goes through, as the user wrote it: an instance id (`i-…`), a hybrid node
     /// (`mi-…`) or an ECS container (`ecs:<cluster>_<task id>_<runtime id>`).
     Target, "target", check_target
+}
+
+checked_name! {
+    /// The key of a label: 1 to 63 characters, letters, digits, `.`, `_`, `-` and `/`, the first a letter or a digit.
+    LabelKey, "labels", check_label_key
+}
+
+checked_name! {
+    /// The value of a label: up to 63 characters, letters, digits, `.`, `_`, `-` and `/`; may be empty.
+    LabelValue, "labels", check_label_value
+}
+
+fn check_label_key(text: &str) -> Result<(), &'static str> {
+    match text.as_bytes() {
+        [] => Err("the key is empty"),
+        [first, ..] if !first.is_ascii_alphanumeric() => Err("the key must begin with a letter or a digit"),
+        _ => check_label_value(text),
+    }
+}
+
+fn check_label_value(text: &str) -> Result<(), &'static str> {
+    let valid_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
+    if text.len() > 63 {
+        Err("it has more than 63 characters")
+    } else if text.bytes().all(valid_byte) {
+        Ok(())
+    } else {
+        Err("use only letters, digits, \".\", \"_\", \"-\" and \"/\"")
+    }
 }
 
 fn check_tunnel_name(text: &str) -> Result<(), &'static str> {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::endpoint::{LocalEndpoint, RemoteEndpoint};
+use crate::label::Labels;
 use crate::name::{Profile, Region, Target, TunnelName};
 
 /// A tunnel as the user described it. Profile and region are what the front end resolved when it was made: the
@@ -24,7 +25,12 @@ pub struct TunnelSpec {
     pub local: LocalEndpoint,
     /// The user agreed that other machines may connect to `local`.
     pub allow_non_loopback: bool,
+    /// What the user tells it apart by; the daemon only keeps them.
+    pub labels: Labels,
 }
+
+/// Most labels of a tunnel: a bound, far above what anybody can keep in mind.
+const MAX_LABELS: usize = 64;
 
 /// A spec whose parts are valid but do not fit together.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -35,14 +41,31 @@ pub enum SpecError {
          or listen on localhost"
     )]
     NotLoopback(String),
+    /// More labels than a tunnel may have.
+    #[error("{0} labels are more than the {max} that a tunnel may have", max = MAX_LABELS)]
+    TooManyLabels(usize),
+}
+
+impl SpecError {
+    /// The field at fault, as the API calls it.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::NotLoopback(_) => "local",
+            Self::TooManyLabels(_) => "labels",
+        }
+    }
 }
 
 impl TunnelSpec {
     /// Checks what no single field can show.
     ///
     /// # Errors
-    /// [`SpecError::NotLoopback`] for an address that other machines can reach without the flag that allows it.
+    /// [`SpecError::NotLoopback`] for an address that other machines can reach without the flag that allows it,
+    /// [`SpecError::TooManyLabels`].
     pub fn validate(&self) -> Result<(), SpecError> {
+        if self.labels.len() > MAX_LABELS {
+            return Err(SpecError::TooManyLabels(self.labels.len()));
+        }
         if self.local.address.is_loopback() || self.allow_non_loopback {
             Ok(())
         } else {
@@ -54,7 +77,7 @@ impl TunnelSpec {
     #[must_use]
     pub fn patched(&self, patch: &TunnelSpecPatch) -> Self {
         let mut spec = self.clone();
-        let TunnelSpecPatch { name, profile, region, target, remote, local, allow_non_loopback } =
+        let TunnelSpecPatch { name, profile, region, target, remote, local, allow_non_loopback, labels } =
             patch.clone();
         name.into_iter().for_each(|value| spec.name = value);
         profile.into_iter().for_each(|value| spec.profile = value);
@@ -63,18 +86,36 @@ impl TunnelSpec {
         remote.into_iter().for_each(|value| spec.remote = value);
         local.into_iter().for_each(|value| spec.local = value);
         allow_non_loopback.into_iter().for_each(|value| spec.allow_non_loopback = value);
+        labels.into_iter().for_each(|value| spec.labels = value);
         spec
     }
 
     /// Whether going from this spec to `next` needs another SSM session.
     pub fn needs_new_session(&self, next: &Self) -> bool {
-        let Self { name: _, profile, region, target, remote, local: _, allow_non_loopback: _ } = self;
+        let Self { name: _, profile, region, target, remote, local: _, allow_non_loopback: _, labels: _ } =
+            self;
         (profile, region, target, remote) != (&next.profile, &next.region, &next.target, &next.remote)
     }
 
     /// Whether going from this spec to `next` needs another listener.
     pub fn needs_new_listener(&self, next: &Self) -> bool {
         self.local != next.local
+    }
+
+    /// The fields in which `next` differs, as the API calls them.
+    pub fn changed_fields(&self, next: &Self) -> Vec<&'static str> {
+        let Self { name, profile, region, target, remote, local, allow_non_loopback, labels } = self;
+        let fields = [
+            ("name", *name != next.name),
+            ("profile", *profile != next.profile),
+            ("region", *region != next.region),
+            ("target", *target != next.target),
+            ("remote", *remote != next.remote),
+            ("local", *local != next.local),
+            ("allow_non_loopback", *allow_non_loopback != next.allow_non_loopback),
+            ("labels", *labels != next.labels),
+        ];
+        fields.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field).collect()
     }
 }
 
@@ -96,6 +137,8 @@ pub struct TunnelSpecPatch {
     pub local: Option<LocalEndpoint>,
     /// New answer to whether other machines may connect.
     pub allow_non_loopback: Option<bool>,
+    /// New labels, in place of all that there are.
+    pub labels: Option<Labels>,
 }
 
 #[cfg(test)]
@@ -111,6 +154,7 @@ mod tests {
             remote: "db.internal:5432".parse().unwrap(),
             local: "15432".parse().unwrap(),
             allow_non_loopback: false,
+            labels: Labels::new(),
         }
     }
 
@@ -134,13 +178,29 @@ mod tests {
         assert_eq!(patched, TunnelSpec { region: None, local: LocalEndpoint::AUTOMATIC, ..spec() });
         assert!(spec().needs_new_session(&patched));
         assert!(spec().needs_new_listener(&patched));
+        assert_eq!(spec().changed_fields(&patched), ["region", "local"]);
     }
 
     #[test]
-    fn a_new_name_disturbs_nothing() {
-        let renamed =
-            spec().patched(&TunnelSpecPatch { name: Some("pg".parse().unwrap()), ..Default::default() });
+    fn a_new_name_and_new_labels_disturb_nothing() {
+        let renamed = spec().patched(&TunnelSpecPatch {
+            name: Some("pg".parse().unwrap()),
+            labels: Some(labels(1)),
+            ..Default::default()
+        });
         assert!(!spec().needs_new_session(&renamed));
         assert!(!spec().needs_new_listener(&renamed));
+        assert_eq!(spec().changed_fields(&renamed), ["name", "labels"]);
+    }
+
+    #[test]
+    fn labels_are_bounded() {
+        assert_eq!(TunnelSpec { labels: labels(64), ..spec() }.validate(), Ok(()));
+        let error = TunnelSpec { labels: labels(65), ..spec() }.validate().unwrap_err();
+        assert_eq!((error.field(), error), ("labels", SpecError::TooManyLabels(65)));
+    }
+
+    fn labels(count: usize) -> Labels {
+        (0..count).map(|number| (format!("k{number}").parse().unwrap(), "v".parse().unwrap())).collect()
     }
 }

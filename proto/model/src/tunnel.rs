@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::fault::Fault;
 use crate::ids::{Attempt, Etag, SsmSessionId, Timestamp, TunnelId};
 use crate::spec::TunnelSpec;
@@ -71,7 +73,7 @@ impl TunnelStatus {
 }
 
 /// Payload bytes carried, not counting protocol overhead.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// From local applications to the remote end.
     pub sent: u64,

@@ -4,14 +4,18 @@
 //! what goes out is written (`From`, which cannot fail).
 
 mod daemon;
+mod events;
 mod fault;
 mod settings;
 mod spec;
 mod state;
+mod statistics;
 mod tunnels;
 
 #[cfg(test)]
 mod strategies;
+
+pub(crate) use events::parse_events;
 
 use stormtunnel_model::{Epoch, Etag, Fault, FaultKind, InvalidName, Revision, Timestamp};
 use thiserror::Error;

@@ -1,17 +1,18 @@
 //! Endpoints, specs, and changes of specs.
 
+use std::collections::HashMap;
 use std::num::NonZeroU16;
 
 use stormtunnel_model::{
-    LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint, TunnelSpec, TunnelSpecPatch,
+    Labels, LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint, TunnelSpec, TunnelSpecPatch,
 };
 
 use super::{ConversionError, parsed};
 use crate::v1;
 
 /// The fields of a spec that an update may name.
-pub(super) const MASK_PATHS: [&str; 7] =
-    ["name", "profile", "region", "target", "remote", "local", "allow_non_loopback"];
+pub(super) const MASK_PATHS: [&str; 8] =
+    ["name", "profile", "region", "target", "remote", "local", "allow_non_loopback", "labels"];
 
 impl From<RemoteEndpoint> for v1::RemoteEndpoint {
     fn from(remote: RemoteEndpoint) -> Self {
@@ -56,7 +57,7 @@ const ADDRESS_RULE: &str = "write \"localhost\" or an IP address";
 
 impl From<TunnelSpec> for v1::TunnelSpec {
     fn from(spec: TunnelSpec) -> Self {
-        let TunnelSpec { name, profile, region, target, remote, local, allow_non_loopback } = spec;
+        let TunnelSpec { name, profile, region, target, remote, local, allow_non_loopback, labels } = spec;
         Self {
             name: name.into(),
             profile: profile.map(String::from),
@@ -65,6 +66,7 @@ impl From<TunnelSpec> for v1::TunnelSpec {
             remote: Some(remote.into()),
             local: Some(local.into()),
             allow_non_loopback,
+            labels: labels_to_message(labels),
         }
     }
 }
@@ -73,7 +75,8 @@ impl TryFrom<v1::TunnelSpec> for TunnelSpec {
     type Error = ConversionError;
 
     fn try_from(spec: v1::TunnelSpec) -> Result<Self, Self::Error> {
-        let v1::TunnelSpec { name, profile, region, target, remote, local, allow_non_loopback } = spec;
+        let v1::TunnelSpec { name, profile, region, target, remote, local, allow_non_loopback, labels } =
+            spec;
         Ok(Self {
             name: name.parse()?,
             profile: profile.map(|text| text.parse()).transpose()?,
@@ -82,8 +85,17 @@ impl TryFrom<v1::TunnelSpec> for TunnelSpec {
             remote: parsed("remote", remote)?,
             local: local_or_automatic(local)?,
             allow_non_loopback,
+            labels: parse_labels(labels)?,
         })
     }
+}
+
+fn labels_to_message(labels: Labels) -> HashMap<String, String> {
+    labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect()
+}
+
+fn parse_labels(labels: HashMap<String, String>) -> Result<Labels, ConversionError> {
+    labels.into_iter().map(|(key, value)| Ok((key.parse()?, value.parse()?))).collect()
 }
 
 fn local_or_automatic(local: Option<v1::LocalEndpoint>) -> Result<LocalEndpoint, ConversionError> {
@@ -95,7 +107,7 @@ fn local_or_automatic(local: Option<v1::LocalEndpoint>) -> Result<LocalEndpoint,
 
 /// A change as the API writes it: a spec of which only the fields named by the mask count.
 pub(super) fn patch_to_message(patch: TunnelSpecPatch) -> (v1::TunnelSpec, prost_types::FieldMask) {
-    let TunnelSpecPatch { name, profile, region, target, remote, local, allow_non_loopback } = patch;
+    let TunnelSpecPatch { name, profile, region, target, remote, local, allow_non_loopback, labels } = patch;
     let named = [
         name.is_some(),
         profile.is_some(),
@@ -104,6 +116,7 @@ pub(super) fn patch_to_message(patch: TunnelSpecPatch) -> (v1::TunnelSpec, prost
         remote.is_some(),
         local.is_some(),
         allow_non_loopback.is_some(),
+        labels.is_some(),
     ];
     let paths = MASK_PATHS.iter().zip(named).filter(|(_, named)| *named).map(|(path, _)| (*path).to_owned());
     let spec = v1::TunnelSpec {
@@ -114,6 +127,7 @@ pub(super) fn patch_to_message(patch: TunnelSpecPatch) -> (v1::TunnelSpec, prost
         remote: remote.map(Into::into),
         local: local.map(Into::into),
         allow_non_loopback: allow_non_loopback.unwrap_or_default(),
+        labels: labels_to_message(labels.unwrap_or_default()),
     };
     (spec, prost_types::FieldMask { paths: paths.collect() })
 }
@@ -150,6 +164,7 @@ fn take_field(patch: &mut TunnelSpecPatch, spec: &v1::TunnelSpec, path: &str) ->
         "remote" => patch.remote = Some(parsed("remote", spec.remote.clone()).map_err(in_spec)?),
         "local" => patch.local = Some(local_or_automatic(spec.local.clone()).map_err(in_spec)?),
         "allow_non_loopback" => patch.allow_non_loopback = Some(spec.allow_non_loopback),
+        "labels" => patch.labels = Some(parse_labels(spec.labels.clone()).map_err(in_spec)?),
         unknown => return Err(ConversionError::UnknownMaskPath { path: unknown.to_owned() }),
     }
     Ok(())
@@ -206,6 +221,7 @@ mod tests {
             (v1::TunnelSpec { region: Some("moon".to_owned()), ..message() }, "region"),
             (v1::TunnelSpec { target: String::new(), ..message() }, "target"),
             (v1::TunnelSpec { remote: None, ..message() }, "remote"),
+            (v1::TunnelSpec { labels: [("a b".to_owned(), String::new())].into(), ..message() }, "labels"),
             (
                 v1::TunnelSpec { remote: Some(v1::RemoteEndpoint { host: None, port: 0 }), ..message() },
                 "remote.port",

@@ -19,7 +19,7 @@ impl From<Intent> for v1::Intent {
     }
 }
 
-fn parse_intent(number: i32) -> Result<Intent, ConversionError> {
+pub(super) fn parse_intent(number: i32) -> Result<Intent, ConversionError> {
     match enum_value("intent", number)? {
         v1::Intent::Run => Ok(Intent::Run),
         v1::Intent::Stop => Ok(Intent::Stop),

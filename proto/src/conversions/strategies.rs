@@ -2,22 +2,24 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use stormtunnel_model::{
-    Attempt, ConnectStep, Epoch, Etag, Fault, FaultKind, Intent, LocalAddress, LocalEndpoint, LocalPort,
-    Profile, Region, RemoteEndpoint, RemoteHealth, RequestId, Revision, SsmSessionId, Target, Timestamp,
-    Traffic, Tunnel, TunnelId, TunnelLimit, TunnelName, TunnelSpec, TunnelSpecPatch, TunnelState,
-    TunnelStatus,
+    Attempt, ConnectStep, Epoch, Etag, Event, EventId, EventKind, EventSubject, Fault, FaultKind, Intent,
+    Labels, LocalAddress, LocalEndpoint, LocalPort, Profile, Region, RemoteEndpoint, RemoteHealth, RequestId,
+    Revision, SsmSessionId, Statistics, Target, Timestamp, Traffic, Tunnel, TunnelId, TunnelLimit,
+    TunnelName, TunnelSpec, TunnelSpecPatch, TunnelState, TunnelStatistics, TunnelStatus,
 };
 use uuid::Uuid;
 
 use crate::calls::{
-    CreateTunnel, DaemonInfo, SettingChange, SettingState, SettingsState, TunnelOutcome, TunnelPage,
-    UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
+    CreateTunnel, DaemonInfo, EventUpdate, EventWatchUpdate, ListEvents, SettingChange, SettingState,
+    SettingsState, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchEvents,
+    WatchTunnels, WatchUpdate,
 };
 
 fn name() -> impl Strategy<Value = TunnelName> {
@@ -48,8 +50,9 @@ fn local() -> impl Strategy<Value = LocalEndpoint> {
 }
 
 pub(super) fn spec() -> impl Strategy<Value = TunnelSpec> {
-    (name(), option::of(profile()), option::of(region()), target(), remote(), local(), any::<bool>())
-        .prop_map(|(name, profile, region, target, remote, local, allow_non_loopback)| TunnelSpec {
+    let flag = any::<bool>();
+    (name(), option::of(profile()), option::of(region()), target(), remote(), local(), flag, labels())
+        .prop_map(|(name, profile, region, target, remote, local, allow_non_loopback, labels)| TunnelSpec {
             name,
             profile,
             region,
@@ -57,20 +60,30 @@ pub(super) fn spec() -> impl Strategy<Value = TunnelSpec> {
             remote,
             local,
             allow_non_loopback,
+            labels,
         })
 }
 
+fn labels() -> impl Strategy<Value = Labels> {
+    let label = ("[a-zA-Z0-9][a-z._/-]{0,20}", "[a-zA-Z0-9._/-]{0,20}");
+    let parsed = |(key, value): (String, String)| (key.parse().unwrap(), value.parse().unwrap());
+    vec(label.prop_map(parsed), 0..4).prop_map(|labels| labels.into_iter().collect())
+}
+
 pub(super) fn patch() -> impl Strategy<Value = TunnelSpecPatch> {
-    let changed = (any::<[bool; 7]>(), spec())
+    let changed = (any::<[bool; 8]>(), spec())
         .prop_filter("a change changes something", |(named, _)| named.contains(&true));
-    changed.prop_map(|([name, profile, region, target, remote, local, allow], spec)| TunnelSpecPatch {
-        name: name.then_some(spec.name),
-        profile: profile.then_some(spec.profile),
-        region: region.then_some(spec.region),
-        target: target.then_some(spec.target),
-        remote: remote.then_some(spec.remote),
-        local: local.then_some(spec.local),
-        allow_non_loopback: allow.then_some(spec.allow_non_loopback),
+    changed.prop_map(|([name, profile, region, target, remote, local, allow, labels], spec)| {
+        TunnelSpecPatch {
+            name: name.then_some(spec.name),
+            profile: profile.then_some(spec.profile),
+            region: region.then_some(spec.region),
+            target: target.then_some(spec.target),
+            remote: remote.then_some(spec.remote),
+            local: local.then_some(spec.local),
+            allow_non_loopback: allow.then_some(spec.allow_non_loopback),
+            labels: labels.then_some(spec.labels),
+        }
     })
 }
 
@@ -246,4 +259,99 @@ pub(super) fn settings() -> impl Strategy<Value = SettingsState> {
 
 pub(super) fn setting_change() -> impl Strategy<Value = SettingChange> {
     ("[a-z._]{1,20}", option::of("\\PC{0,20}")).prop_map(|(key, value)| SettingChange { key, value })
+}
+
+fn traffic() -> impl Strategy<Value = Traffic> {
+    (any::<u64>(), any::<u64>()).prop_map(|(sent, received)| Traffic { sent, received })
+}
+
+fn event_kind() -> impl Strategy<Value = EventKind> {
+    let attempt = || any::<u64>().prop_map(Attempt);
+    let intent = select(vec![Intent::Run, Intent::Stop]);
+    let plain = vec![
+        EventKind::DaemonStarted,
+        EventKind::DaemonStopping,
+        EventKind::Created,
+        EventKind::Deleted,
+        EventKind::Restarted,
+        EventKind::Idle,
+        EventKind::Stopped,
+        EventKind::SessionStarted,
+        EventKind::SessionResumed,
+    ];
+    prop_oneof![
+        select(plain),
+        any::<u64>().prop_map(|count| EventKind::EventsLost { count }),
+        vec("[a-z_]{1,10}", 1..3).prop_map(|fields| EventKind::Changed { fields }),
+        intent.prop_map(|intent| EventKind::IntentChanged { intent }),
+        (attempt(), option::of(fault()))
+            .prop_map(|(attempt, fault)| EventKind::Connecting { attempt, fault }),
+        attempt().prop_map(|attempt| EventKind::Up { attempt }),
+        (attempt(), fault()).prop_map(|(attempt, fault)| EventKind::Retrying { attempt, fault }),
+        fault().prop_map(|fault| EventKind::Blocked { fault }),
+        (option::of(fault()), traffic())
+            .prop_map(|(fault, traffic)| EventKind::SessionEnded { fault, traffic }),
+        fault().prop_map(|fault| EventKind::ConnectionRefused { fault }),
+        fault().prop_map(|fault| EventKind::ReaderReset { fault }),
+        fault().prop_map(|fault| EventKind::AgentStalled { fault }),
+        any::<u64>().prop_map(|limit| EventKind::PayloadReduced { limit }),
+        "[a-z ]{1,20}".prop_map(|headline| EventKind::Unknown { headline }),
+    ]
+}
+
+pub(super) fn event() -> impl Strategy<Value = Event> {
+    let names = (id(), name(), option::of(profile()), option::of(region()), target());
+    let subject = (names, option::of("[a-z0-9-]{1,30}".prop_map(SsmSessionId))).prop_map(
+        |((tunnel, name, profile, region, target), session)| EventSubject {
+            tunnel,
+            name,
+            profile,
+            region,
+            target,
+            session,
+        },
+    );
+    (any::<u64>().prop_map(EventId), time(), option::of(subject), event_kind())
+        .prop_map(|(id, at, subject, kind)| Event { id, at, subject, kind })
+}
+
+pub(super) fn list_events() -> impl Strategy<Value = ListEvents> {
+    let names = vec("[a-z0-9-]{1,20}", 0..3);
+    (names, option::of(time()), any::<u32>(), option::of((1..u64::MAX).prop_map(EventId)))
+        .prop_map(|(tunnels, since, limit, before)| ListEvents { tunnels, since, limit, before })
+}
+
+pub(super) fn watch_events() -> impl Strategy<Value = WatchEvents> {
+    let names = vec("[a-z0-9-]{1,20}", 0..3);
+    (names, option::of(any::<u64>().prop_map(EventId)), option::of(time()), any::<u32>())
+        .prop_map(|(tunnels, after, since, limit)| WatchEvents { tunnels, after, since, limit })
+}
+
+pub(super) fn event_watch_update() -> impl Strategy<Value = EventWatchUpdate> {
+    let update = prop_oneof![
+        vec(event(), 0..3).prop_map(EventUpdate::Snapshot),
+        event().prop_map(|event| EventUpdate::Recorded(Box::new(event))),
+        Just(EventUpdate::Resumed),
+    ];
+    (any::<u64>().prop_map(EventId), update).prop_map(|(last, update)| EventWatchUpdate { last, update })
+}
+
+pub(super) fn tunnel_statistics() -> impl Strategy<Value = TunnelStatistics> {
+    let statistics = || {
+        let counts = (any::<u64>(), any::<u64>(), any::<u64>());
+        // In milliseconds, and within what the message can hold.
+        let uptime = (0..1_u64 << 50).prop_map(Duration::from_millis);
+        (traffic(), counts, uptime).prop_map(|(traffic, (connections, sessions, reconnects), uptime)| {
+            Statistics { traffic, connections, sessions, reconnects, uptime }
+        })
+    };
+    (id(), name(), time(), statistics(), statistics()).prop_map(
+        |(id, name, created_at, since_created, since_started)| TunnelStatistics {
+            id,
+            name,
+            created_at,
+            since_created,
+            since_started,
+        },
+    )
 }

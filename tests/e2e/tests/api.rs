@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use aws_emulator::Config;
 use stormtunnel_e2e::scene::Scene;
-use stormtunnel_model::{FaultKind, RequestId, TunnelSpec};
+use stormtunnel_model::{FaultKind, Labels, RequestId, TunnelSpec};
 use stormtunnel_proto::calls::CreateTunnel;
 use stormtunnel_proto::{CallError, Client};
 use tokio::time::Instant;
@@ -26,6 +26,7 @@ async fn a_repeated_wish_is_granted_once() -> Result<()> {
         remote: "db.internal:5432".parse()?,
         local: "auto".parse()?,
         allow_non_loopback: false,
+        labels: Labels::new(),
     };
     let create =
         CreateTunnel { request_id: Some(RequestId("wish-1".to_owned())), spec: spec.clone(), start: false };

@@ -7,6 +7,7 @@
 //! `.proto` files.
 
 mod daemon;
+mod events;
 mod page;
 mod settings;
 mod tunnels;
@@ -21,6 +22,7 @@ use stormtunnel_model::Fault;
 use stormtunnel_proto::FILE_DESCRIPTOR_SET;
 use stormtunnel_proto::calls::{DaemonInfo, SettingChange, SettingState, SettingsState};
 use stormtunnel_proto::v1::daemon_service_server::DaemonServiceServer;
+use stormtunnel_proto::v1::event_service_server::EventServiceServer;
 use stormtunnel_proto::v1::settings_service_server::SettingsServiceServer;
 use stormtunnel_proto::v1::tunnel_service_server::TunnelServiceServer;
 use thiserror::Error;
@@ -33,6 +35,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use tonic_reflection::server::Builder as Reflection;
 
 use daemon::DaemonApi;
+use events::EventApi;
 use settings::SettingsApi;
 use tunnels::TunnelApi;
 
@@ -128,15 +131,23 @@ async fn router(api: Api) -> Result<(Router, HealthReporter), ServeError> {
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(DaemonServiceServer::new(DaemonApi::new(api.daemon)))
+        .add_service(EventServiceServer::new(EventApi::new(api.engine.clone(), api.stopping.clone())))
         .add_service(SettingsServiceServer::new(SettingsApi::new(api.settings)))
         .add_service(TunnelServiceServer::new(TunnelApi::new(api.engine, api.stopping)));
     Ok((router, reporter))
 }
 
+/// Services whose health is told; the empty name stands for all of them.
+const SERVICES: [&str; 5] = [
+    "",
+    "stormtunnel.v1.TunnelService",
+    "stormtunnel.v1.EventService",
+    "stormtunnel.v1.SettingsService",
+    "stormtunnel.v1.DaemonService",
+];
+
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in
-        ["", "stormtunnel.v1.TunnelService", "stormtunnel.v1.SettingsService", "stormtunnel.v1.DaemonService"]
-    {
+    for service in SERVICES {
         health.set_service_status(service, status).await;
     }
 }

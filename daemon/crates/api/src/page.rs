@@ -45,7 +45,9 @@ fn parse(token: &str) -> Result<Option<TunnelName>, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use stormtunnel_model::{Etag, Intent, LocalEndpoint, Timestamp, TunnelId, TunnelSpec, TunnelStatus};
+    use stormtunnel_model::{
+        Etag, Intent, Labels, LocalEndpoint, Timestamp, TunnelId, TunnelSpec, TunnelStatus,
+    };
 
     use super::*;
 
@@ -64,6 +66,7 @@ mod tests {
                 remote: "80".parse().unwrap(),
                 local: LocalEndpoint::AUTOMATIC,
                 allow_non_loopback: false,
+                labels: Labels::new(),
             },
             intent: Intent::Stop,
             status: TunnelStatus::stopped(NOW),

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken expectation is a failed test")]
 
+#[cfg(test)]
+mod events;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -233,7 +236,7 @@ async fn settings_and_daemon_answer() {
 async fn health_and_reflection_need_no_proto_files() {
     let daemon = Daemon::start().await;
     let mut health = HealthClient::new(daemon.channel().await);
-    for service in ["", "stormtunnel.v1.TunnelService"] {
+    for service in ["", "stormtunnel.v1.TunnelService", "stormtunnel.v1.EventService"] {
         let request = HealthCheckRequest { service: service.to_owned() };
         assert_eq!(
             health.check(request).await.unwrap().get_ref().status(),
@@ -250,14 +253,15 @@ async fn health_and_reflection_need_no_proto_files() {
     let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
     let mut services: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
     services.sort();
-    let expected =
-        ["DaemonService", "SettingsService", "TunnelService"].map(|name| format!("stormtunnel.v1.{name}"));
+    let expected = ["DaemonService", "EventService", "SettingsService", "TunnelService"]
+        .map(|name| format!("stormtunnel.v1.{name}"));
     assert!(expected.iter().all(|name| services.contains(name)), "{services:?}");
     daemon.stop().await;
 }
 
 struct Daemon {
     home: TempDir,
+    world: World,
     engine: Engine,
     server: JoinHandle<Result<(), stormtunnel_api::ServeError>>,
     settings: Arc<FakeSettings>,
@@ -281,7 +285,7 @@ impl Daemon {
         let connections = UnixListenerStream::new(UnixListener::bind(socket(home.path())).unwrap());
         #[expect(clippy::disallowed_methods, reason = "the test joins it in stop()")]
         let server = tokio::spawn(stormtunnel_api::serve(api, connections));
-        Self { home, engine, server, settings, stopping, stop_asked }
+        Self { home, world, engine, server, settings, stopping, stop_asked }
     }
 
     async fn client(&self) -> Client {

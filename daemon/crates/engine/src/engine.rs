@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stormtunnel_model::settings::Settings;
-use stormtunnel_model::{Epoch, Fault};
+use stormtunnel_model::{Epoch, EventKind, Fault};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::EngineHandle;
-use crate::ports::{ChannelDialer, Clock, Entropy, LocalNetwork, SsmApi, StoredState, TunnelStore};
+use crate::history::History;
+use crate::ports::{
+    ChannelDialer, Clock, Entropy, HistoryStore, LocalNetwork, SsmApi, StoredState, TunnelStore,
+};
 use crate::publish::Publisher;
 use crate::tasks::{Task, Tasks, TasksClosed};
 use crate::tunnel::context::Context;
@@ -26,6 +29,9 @@ const COMMAND_CAPACITY: usize = 64;
 /// reads, or any number of busy ones.
 const UNREAD_BYTES: usize = 128 << 20;
 
+/// How long storing the last events may take.
+const FLUSH_BOUND: Duration = Duration::from_secs(1);
+
 /// The ways to the world.
 #[derive(Clone)]
 pub struct Ports {
@@ -37,6 +43,8 @@ pub struct Ports {
     pub network: Arc<dyn LocalNetwork>,
     /// Specs, intent, open sessions.
     pub store: Arc<dyn TunnelStore>,
+    /// Events and statistics.
+    pub history: Arc<dyn HistoryStore>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Seeds.
@@ -54,6 +62,7 @@ impl fmt::Debug for Ports {
 pub struct Engine {
     tasks: Tasks,
     publisher: Publisher,
+    history: History,
     /// Tells the supervisor to stop.
     stop: CancellationToken,
     supervisor: Task<()>,
@@ -81,13 +90,16 @@ impl Engine {
         settings: watch::Receiver<Arc<Settings>>,
     ) -> Result<(Self, EngineHandle), Fault> {
         let StoredState { tunnels, open_sessions } = ports.store.load().await?;
-        let seed = ports.entropy.seed();
+        let history = History::open(Arc::clone(&ports.history), Arc::clone(&ports.clock)).await?;
+        history.record(None, EventKind::DaemonStarted);
+        let (seed, keeper_seed) = (ports.entropy.seed(), ports.entropy.seed());
         let publisher = Publisher::new(Epoch(u64::from_be_bytes(*seed.first_chunk().unwrap_or(&[0; 8]))));
         let tasks = Tasks::new();
         let context = Arc::new(Context {
             ports,
             settings,
             publisher: publisher.clone(),
+            history: history.clone(),
             tasks: tasks.clone(),
             politeness: Politeness::default(),
             payload_limits: PayloadLimits::default(),
@@ -100,23 +112,29 @@ impl Engine {
         let supervisor = tasks.spawn("supervisor", supervisor.run()).map_err(|error| internal(&error))?;
         let statistics = until_cancelled(tasks.clone(), publisher.clone().publish_statistics());
         tasks.spawn("statistics", statistics).map_err(|error| internal(&error))?;
-        Ok((
-            Self { tasks, publisher: publisher.clone(), stop, supervisor },
-            EngineHandle::new(sender, publisher),
-        ))
+        let keeper = until_cancelled(tasks.clone(), history.clone().keep(keeper_seed));
+        tasks.spawn("history", keeper).map_err(|error| internal(&error))?;
+        let handle = EngineHandle::new(sender, publisher.clone(), history.clone());
+        Ok((Self { tasks, publisher, history, stop, supervisor }, handle))
     }
 
-    /// Ends all sessions and listeners without touching the stored intent, and all tasks. Takes at most `bound`.
+    /// Ends all sessions and listeners without touching the stored intent, and all tasks. Takes at most `bound`, and a
+    /// second for the last events.
     pub async fn shutdown(self, bound: Duration) {
         let end = tokio::time::Instant::now() + bound;
+        self.history.record(None, EventKind::DaemonStopping);
         self.stop.cancel();
         if tokio::time::timeout_at(end, self.supervisor).await.is_err() {
             tracing::warn!("the tunnels did not stop in time");
         }
         self.publisher.close();
+        self.history.close();
         let left = end.saturating_duration_since(tokio::time::Instant::now());
         if let Err(remain) = self.tasks.shutdown(left).await {
             tracing::warn!(%remain, "engine stopped with tasks left");
+        }
+        if tokio::time::timeout(FLUSH_BOUND, self.history.flush()).await.is_err() {
+            tracing::warn!("the last events were not stored in time");
         }
     }
 }

@@ -6,10 +6,13 @@
 use std::fmt;
 
 use stormtunnel_model::{
-    Epoch, Etag, Fault, FaultKind, RequestId, Revision, Tunnel, TunnelSpec, TunnelSpecPatch,
+    Epoch, Etag, Event, EventId, Fault, FaultKind, RequestId, Revision, Timestamp, Tunnel, TunnelId,
+    TunnelSpec, TunnelSpecPatch, TunnelStatistics,
 };
 use tokio::sync::{mpsc, oneshot};
 
+use crate::history::History;
+use crate::history::watch::{EventWatcher, EventsWatched};
 use crate::publish::{Publisher, Watcher};
 
 /// What an update did, or would do.
@@ -75,6 +78,7 @@ pub(crate) type Reply<T> = oneshot::Sender<T>;
 pub struct EngineHandle {
     commands: mpsc::Sender<Command>,
     publisher: Publisher,
+    history: History,
 }
 
 impl fmt::Debug for EngineHandle {
@@ -84,8 +88,8 @@ impl fmt::Debug for EngineHandle {
 }
 
 impl EngineHandle {
-    pub(crate) fn new(commands: mpsc::Sender<Command>, publisher: Publisher) -> Self {
-        Self { commands, publisher }
+    pub(crate) fn new(commands: mpsc::Sender<Command>, publisher: Publisher, history: History) -> Self {
+        Self { commands, publisher, history }
     }
 
     /// Makes a tunnel. With a `request_id` that was used before, or for a name that exists with the same spec, the
@@ -155,6 +159,66 @@ impl EngineHandle {
     /// the changes. `tunnels` (names or ids) limits both; empty means all.
     pub fn watch(&self, since: Option<Revision>, tunnels: Vec<String>) -> Watcher {
         self.publisher.watch(since, tunnels)
+    }
+
+    /// The newest events, oldest first, of these tunnels (names or ids, also of tunnels that are gone) or of all, and the
+    /// daemon's own. At most `limit`, or a default when that is 0, and never more than 1000.
+    ///
+    /// # Errors
+    /// `TunnelNotFound` when no tunnel and no event has that name, `Internal` when the store cannot be read.
+    pub async fn events(
+        &self,
+        tunnels: &[String],
+        since: Option<Timestamp>,
+        limit: u32,
+        before: Option<EventId>,
+    ) -> Result<Vec<Event>, Fault> {
+        self.history.newest(self.resolve(tunnels).await?, since, limit, before).await
+    }
+
+    /// The newest events, as in [`EngineHandle::events`], then each one as it happens. With an `after` that is still kept,
+    /// only what came after it.
+    ///
+    /// # Errors
+    /// `TunnelNotFound` when no tunnel and no event has that name, `Internal` when the store cannot be read.
+    pub async fn watch_events(
+        &self,
+        tunnels: &[String],
+        after: Option<EventId>,
+        since: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<EventWatcher, Fault> {
+        let tunnels = self.resolve(tunnels).await?;
+        Ok(self.history.watch(EventsWatched { tunnels, after, since, limit }))
+    }
+
+    /// What these tunnels (names or ids) carried, or all of them, ordered by name.
+    ///
+    /// # Errors
+    /// `TunnelNotFound`.
+    pub fn statistics(&self, tunnels: &[String]) -> Result<Vec<TunnelStatistics>, Fault> {
+        let tunnels = match tunnels {
+            [] => self.list(),
+            named => named.iter().map(|tunnel| self.get(tunnel)).collect::<Result<_, _>>()?,
+        };
+        Ok(tunnels.iter().filter_map(|tunnel| self.history.statistics(tunnel)).collect())
+    }
+
+    /// Troubles that a person should know of, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        self.history.warning().into_iter().collect()
+    }
+
+    /// A name goes to the tunnel that has it now, else to the one that had it last.
+    async fn resolve(&self, tunnels: &[String]) -> Result<Vec<TunnelId>, Fault> {
+        let mut ids = Vec::with_capacity(tunnels.len());
+        for tunnel in tunnels {
+            ids.push(match self.publisher.find(tunnel) {
+                Some(tunnel) => tunnel.id,
+                None => self.history.find(tunnel).await?,
+            });
+        }
+        Ok(ids)
     }
 
     /// This daemon life.

@@ -12,6 +12,7 @@
 pub mod clock;
 mod engine;
 pub mod handle;
+mod history;
 pub mod ports;
 pub mod publish;
 pub mod retry;
@@ -22,4 +23,5 @@ pub mod tunnel;
 
 pub use engine::{Engine, Ports};
 pub use handle::{EngineHandle, TunnelResult, Updated};
+pub use history::watch::{EventChange, EventNews, EventWatcher};
 pub use publish::{Change, WatchEvent, Watcher};

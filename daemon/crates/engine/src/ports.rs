@@ -1,18 +1,20 @@
 //! The engine's ports: the only ways in which it reaches the world. Adapters live in other crates; `testing` has a
 //! twin of each.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::{Sink, Stream};
 use secrecy::SecretString;
 use ssm_session::WsMessage;
 use stormtunnel_model::{
-    Etag, Fault, Intent, LocalAddress, Profile, Region, RemoteEndpoint, RequestId, SsmSessionId, Target,
-    Timestamp, TunnelId, TunnelSpec,
+    Etag, Event, EventId, Fault, Intent, LocalAddress, Profile, Region, RemoteEndpoint, RequestId,
+    SsmSessionId, Statistics, Target, Timestamp, TunnelId, TunnelSpec,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -214,4 +216,92 @@ pub trait TunnelStore: Send + Sync {
     fn put_session(&self, session: OpenSession) -> PortFuture<'_, Result<(), Fault>>;
     /// Forgets an ended session.
     fn delete_session(&self, id: SsmSessionId) -> PortFuture<'_, Result<(), Fault>>;
+}
+
+/// The history at the start.
+#[derive(Clone, Debug, Default)]
+pub struct StoredHistory {
+    /// The newest event.
+    pub newest: Option<EventId>,
+    /// What tunnels carried until now.
+    pub statistics: BTreeMap<TunnelId, Statistics>,
+}
+
+/// What is to be added to the history.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryBatch {
+    /// Events, oldest first.
+    pub events: Vec<Arc<Event>>,
+    /// The figures of tunnels from now on, in place of those stored.
+    pub statistics: Vec<(TunnelId, Statistics)>,
+}
+
+impl HistoryBatch {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.statistics.is_empty()
+    }
+}
+
+/// Which events are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventQuery {
+    /// Of these tunnels; empty means all. The daemon's own events are always among them.
+    pub tunnels: Vec<TunnelId>,
+    /// No older ones.
+    pub since: Option<Timestamp>,
+    /// Only events after this one.
+    pub after: Option<EventId>,
+    /// Only events before this one.
+    pub before: Option<EventId>,
+    /// Most events.
+    pub limit: usize,
+    /// Which of them when there are more.
+    pub end: QueryEnd,
+}
+
+/// The end of the history from which a query with a limit is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueryEnd {
+    /// The newest events.
+    #[default]
+    Newest,
+    /// The oldest events.
+    Oldest,
+}
+
+impl EventQuery {
+    /// Whether an event is among those wanted, whatever the limit.
+    pub fn admits(&self, event: &Event) -> bool {
+        let of_tunnel = match &event.subject {
+            Some(subject) => self.tunnels.is_empty() || self.tunnels.contains(&subject.tunnel),
+            None => true,
+        };
+        of_tunnel
+            && self.since.is_none_or(|since| event.at >= since)
+            && self.after.is_none_or(|after| event.id > after)
+            && self.before.is_none_or(|before| event.id < before)
+    }
+}
+
+/// Answer to a query.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredEvents {
+    /// What was found, oldest first.
+    pub events: Vec<Event>,
+    /// The oldest event that is stored at all: what came before it is forgotten.
+    pub oldest: Option<EventId>,
+}
+
+/// Where events and statistics are kept, as many as its retention allows. Only the history waits for it, never a tunnel.
+pub trait HistoryStore: Send + Sync {
+    /// What the last daemon left.
+    fn load_history(&self) -> PortFuture<'_, Result<StoredHistory, Fault>>;
+    /// Adds events and figures, all of them or none. Events that are stored already stay as they are, and figures of
+    /// tunnels that are gone are left out.
+    fn add_history(&self, batch: HistoryBatch) -> PortFuture<'_, Result<(), Fault>>;
+    /// Stored events.
+    fn events(&self, query: EventQuery) -> PortFuture<'_, Result<StoredEvents, Fault>>;
+    /// The tunnel that had this name, or has this id, in the newest event that tells of one.
+    fn find_tunnel(&self, name_or_id: String) -> PortFuture<'_, Result<Option<TunnelId>, Fault>>;
 }

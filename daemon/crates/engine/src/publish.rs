@@ -35,6 +35,7 @@ pub struct Meter {
     sent: AtomicU64,
     received: AtomicU64,
     connections: AtomicU32,
+    opened: AtomicU64,
     waiting: AtomicU64,
 }
 
@@ -59,19 +60,27 @@ impl Meter {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// Connections so far.
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Bytes so far.
+    pub fn traffic(&self) -> Traffic {
+        Traffic { sent: self.sent.load(Ordering::Relaxed), received: self.received.load(Ordering::Relaxed) }
+    }
+
     /// Counts a connection until the answer is dropped.
     #[must_use]
     pub fn connect(self: &Arc<Self>) -> Connected {
+        self.opened.fetch_add(1, Ordering::Relaxed);
         self.connections.fetch_add(1, Ordering::Relaxed);
         Connected(Arc::clone(self))
     }
 
     fn write_to(&self, status: &mut TunnelStatus) {
         status.connections = self.connections();
-        status.traffic = Traffic {
-            sent: self.sent.load(Ordering::Relaxed),
-            received: self.received.load(Ordering::Relaxed),
-        };
+        status.traffic = self.traffic();
         if let Some(TunnelLimit::AgentResend { waiting_bytes }) = &mut status.limit {
             *waiting_bytes = self.waiting.load(Ordering::Relaxed);
         }

@@ -5,6 +5,8 @@
 
 mod cloud;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod memory;
 
 use std::sync::Arc;

@@ -5,12 +5,14 @@
 //! | `Clock` | [`TestClock`]: the runtime's clock, which stands still under `start_paused` |
 //! | `Entropy` | [`TestEntropy`]: a counter |
 //! | `TunnelStore` | [`MemoryStore`] |
+//! | `HistoryStore` | [`MemoryHistory`] |
 //! | `LocalNetwork` | [`MemoryNetwork`]: ports and connections |
 //! | `SsmApi` | [`ScriptedSsm`]: succeeds unless told otherwise, and knows which sessions are open |
 //! | `ChannelDialer` | [`ScriptedDialer`]: hands the far end of each channel to the test |
 
 mod channel;
 mod dialer;
+mod history;
 mod network;
 mod ssm;
 mod store;
@@ -21,11 +23,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use stormtunnel_model::settings::Settings;
-use stormtunnel_model::{Etag, Intent, Timestamp, Tunnel, TunnelId, TunnelSpec};
+use stormtunnel_model::{Etag, Intent, Labels, Timestamp, Tunnel, TunnelId, TunnelSpec};
 use tokio::sync::watch;
 
 pub use self::channel::{FarEnd, MemoryChannel, memory_channel};
 pub use self::dialer::{Dialled, ScriptedDialer};
+pub use self::history::MemoryHistory;
 pub use self::network::{MemoryClient, MemoryNetwork, MemoryStream, local_pair};
 pub use self::ssm::ScriptedSsm;
 pub use self::store::MemoryStore;
@@ -90,6 +93,8 @@ pub struct World {
     pub network: Arc<MemoryNetwork>,
     /// Stored tunnels.
     pub store: Arc<MemoryStore>,
+    /// Stored events and statistics.
+    pub history: Arc<MemoryHistory>,
     /// Settings, to be changed while the engine runs.
     pub settings: watch::Sender<Arc<Settings>>,
 }
@@ -101,6 +106,7 @@ impl Default for World {
             dialer: Arc::default(),
             network: Arc::default(),
             store: Arc::default(),
+            history: Arc::default(),
             settings: watch::Sender::new(Arc::default()),
         }
     }
@@ -114,6 +120,7 @@ impl World {
             dialer: Arc::clone(&self.dialer) as _,
             network: Arc::clone(&self.network) as _,
             store: Arc::clone(&self.store) as _,
+            history: Arc::clone(&self.history) as _,
             clock: Arc::new(TestClock::new()),
             entropy: Arc::new(TestEntropy::default()),
         }
@@ -134,6 +141,7 @@ pub fn spec(name: &str) -> TunnelSpec {
         remote: "db.internal:5432".parse().expect("a remote"),
         local: "auto".parse().expect("a local end"),
         allow_non_loopback: false,
+        labels: Labels::new(),
     }
 }
 

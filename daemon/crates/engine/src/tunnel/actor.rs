@@ -11,85 +11,28 @@ use std::time::Instant;
 use secrecy::SecretString;
 use ssm_session::OpenError;
 use stormtunnel_model::{
-    Attempt, Fault, FaultKind, LocalPort, RemoteHealth, TunnelId, TunnelSpec, TunnelState, TunnelStatus,
+    Attempt, EventKind, EventSubject, Fault, FaultKind, LocalPort, RemoteHealth, TunnelId, TunnelState,
+    TunnelStatus,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
+use crate::history::ledger::Ledger;
 use crate::ports::{
     BindError, BoxChannel, BoxLocalStream, LocalListener, OpenSession, Resumption, SessionGrant,
     SessionRequest,
 };
 use crate::publish::Meter;
+use crate::tunnel::chronicle::{Chronicle, subject};
 use crate::tunnel::context::Context;
 use crate::tunnel::effects::{Effects, abandon};
 use crate::tunnel::front::Front;
 use crate::tunnel::machine::{self, Answer, Effect, Input, Output, TunnelMachine};
+use crate::tunnel::mailbox::{Message, Order, PortChosen, Wanted};
 use crate::tunnel::pump::{Pump, PumpContext};
 use crate::tunnel::session_driver::{Connect, News};
 use crate::tunnel::session_task::{SessionHandle, SessionTask};
 use crate::tunnel::shared_session::SharedSession;
-
-/// Messages that may wait for the actor. It answers each at once, so the queue is short; a full one only makes the
-/// senders, which are tasks of their own, wait.
-pub(crate) const MAILBOX_CAPACITY: usize = 64;
-
-/// What an actor is told.
-pub(crate) enum Message {
-    /// By the supervisor.
-    Order(Order),
-    /// The answer of a bind.
-    Bound(Attempt, Result<Box<dyn LocalListener>, BindError>),
-    /// The answer of a StartSession; the session is noted as open.
-    Started(Attempt, Result<(OpenSession, SessionGrant), Fault>),
-    /// The answer of a ResumeSession.
-    Resumed(Attempt, Result<Resumption, Fault>),
-    /// The answer of a dial.
-    Dialled(Attempt, Result<(BoxChannel, SecretString), Fault>),
-    /// News of the session started in that attempt.
-    Session(Attempt, News),
-}
-
-/// An order of the supervisor.
-pub(crate) struct Order {
-    pub(crate) command: machine::Command,
-    /// The spec from now on.
-    pub(crate) wanted: Wanted,
-    /// Told when the order is carried out: for Stop and Delete when nothing is left of the tunnel, else at once.
-    pub(crate) done: Option<oneshot::Sender<()>>,
-}
-
-/// What a tunnel is to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(crate) spec: TunnelSpec,
-    pub(crate) kept_port: Option<u16>,
-}
-
-impl Wanted {
-    /// A port that the system chose a moment ago is kept, even if the supervisor does not know it yet.
-    fn keeping_port_of(mut self, before: &Self) -> Self {
-        let automatic = |wanted: &Self| wanted.spec.local.port == LocalPort::Automatic;
-        if automatic(&self) && automatic(before) {
-            self.kept_port = self.kept_port.or(before.kept_port);
-        }
-        self
-    }
-
-    fn port(&self) -> u16 {
-        match self.spec.local.port {
-            LocalPort::Automatic => self.kept_port.unwrap_or(0),
-            LocalPort::Fixed(port) => port.get(),
-        }
-    }
-}
-
-/// A port that the system chose, to be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PortChosen {
-    pub(crate) id: TunnelId,
-    pub(crate) port: u16,
-}
 
 /// What an actor is made of.
 pub(crate) struct ActorParts {
@@ -98,6 +41,7 @@ pub(crate) struct ActorParts {
     pub(crate) wanted: Wanted,
     pub(crate) machine: TunnelMachine,
     pub(crate) meter: Arc<Meter>,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) sender: mpsc::Sender<Message>,
     pub(crate) mailbox: mpsc::Receiver<Message>,
     pub(crate) ports_chosen: mpsc::Sender<PortChosen>,
@@ -114,6 +58,7 @@ pub(crate) struct Actor {
     /// The place of the next StartSession among all those of its account.
     admission: Option<Admission>,
     status: TunnelStatus,
+    chronicle: Chronicle,
     /// Who waits for the tunnel to be stopped.
     stop_waiters: Vec<oneshot::Sender<()>>,
     /// The machine's last word on when it wants to be called.
@@ -140,6 +85,7 @@ impl Actor {
     pub(crate) fn new(parts: ActorParts) -> Self {
         let effects = Effects::new(Arc::clone(&parts.context), parts.sender.clone());
         let status = TunnelStatus::stopped(parts.context.now().wall);
+        let chronicle = Chronicle::new(parts.context.history.clone(), Arc::clone(&parts.ledger));
         Self {
             parts,
             effects,
@@ -148,6 +94,7 @@ impl Actor {
             grant: None,
             admission: None,
             status,
+            chronicle,
             stop_waiters: Vec::new(),
             due: None,
             timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
@@ -207,6 +154,7 @@ impl Actor {
 
     fn on_order(&mut self, Order { command, wanted, done }: Order) {
         self.parts.wanted = wanted.keeping_port_of(&self.parts.wanted);
+        self.chronicle.begin(command);
         self.input(Input::Command(command));
         let Some(done) = done else { return };
         match command {
@@ -283,6 +231,7 @@ impl Actor {
         let ActorParts { context, wanted, meter, sender, .. } = &self.parts;
         let (task, handle) =
             SessionTask::new(Arc::clone(context), record, &wanted.spec, meter, attempt, sender.clone());
+        self.chronicle.session_started(self.subject_of(&handle));
         self.sessions.insert(attempt, handle);
         if context.tasks.spawn("session", task.run()).is_err() {
             tracing::warn!("a session that was started while the daemon ends is left to the next one");
@@ -328,12 +277,18 @@ impl Actor {
                 self.input(Input::Session(session, news));
             }
             News::PayloadLimit(limit) => {
-                let scope = self.sessions.get(&session).map(|session| &session.scope);
-                scope.into_iter().for_each(|scope| self.parts.context.learn_payload_limit(scope, limit));
+                if let Some(session) = self.sessions.get(&session) {
+                    let kind = EventKind::PayloadReduced { limit: limit as u64 };
+                    self.chronicle.record(self.subject_of(session), kind);
+                    self.parts.context.learn_payload_limit(&session.scope, limit);
+                }
             }
             News::Agent(version) if current => self.status.agent_version = Some(version),
             News::Remote(health) if current => self.learn_remote(health),
-            News::Trouble(fault) if current => self.status.last_fault = Some(fault),
+            News::Trouble(fault) if current => {
+                self.chronicle.trouble(self.subject(), &fault);
+                self.status.last_fault = Some(fault);
+            }
             News::Limit(limit) if current => self.status.limit = limit,
             News::Agent(_) | News::Remote(_) | News::Trouble(_) | News::Limit(_) => {}
         }
@@ -343,7 +298,9 @@ impl Actor {
         self.status.remote = health;
         if health == RemoteHealth::Refused {
             let remote = self.parts.wanted.spec.remote.to_string();
-            self.status.last_fault = Some(Fault::new(FaultKind::RemoteRefused { remote }, ""));
+            let fault = Fault::new(FaultKind::RemoteRefused { remote }, "");
+            self.chronicle.record(self.subject(), EventKind::ConnectionRefused { fault: fault.clone() });
+            self.status.last_fault = Some(fault);
         }
     }
 
@@ -435,13 +392,18 @@ impl Actor {
                     self.effects.resume_session(attempt, session.scope.clone(), session.id.clone());
                 }
             }
-            Effect::EndSession { session, over } => {
+            Effect::EndSession { session, over, fault } => {
                 if let Some(session) = self.sessions.remove(&session) {
+                    let traffic = session.shared.carried();
+                    self.chronicle.session_ended(self.subject_of(&session), fault, traffic);
                     session.end(over);
                 }
             }
             Effect::ResetHeld => self.front.reset_held(),
-            Effect::Note(fault) => self.status.last_fault = Some(fault),
+            Effect::Note(fault) => {
+                self.chronicle.note(fault.clone());
+                self.status.last_fault = Some(fault);
+            }
             Effect::Publish(state) => self.show(state),
             Effect::Finished => self.finished = true,
         }
@@ -467,8 +429,10 @@ impl Actor {
     }
 
     fn show(&mut self, state: TunnelState) {
+        let (attempt, now) = (self.parts.machine.connects(), self.parts.context.now());
+        self.chronicle.enter(&state, &self.status.state, attempt, self.subject(), now.mono);
         if state.label() != self.status.state.label() {
-            self.status.since = self.parts.context.now().wall;
+            self.status.since = now.wall;
             let name = &self.parts.wanted.spec.name;
             match state.fault() {
                 Some(fault) => tracing::info!(tunnel = %name, %fault, "tunnel is {}", state.label()),
@@ -479,6 +443,26 @@ impl Actor {
             self.tell_stop_waiters();
         }
         self.status.state = state;
+    }
+
+    /// The tunnel as events show it.
+    fn subject(&self) -> EventSubject {
+        let session = self.parts.machine.session().and_then(|session| self.sessions.get(&session));
+        match session {
+            Some(session) => self.subject_of(session),
+            None => subject(self.parts.id, &self.parts.wanted.spec),
+        }
+    }
+
+    /// The same with a session, whose scope and target may be those of an earlier spec.
+    fn subject_of(&self, session: &SessionHandle) -> EventSubject {
+        EventSubject {
+            profile: session.scope.profile.clone(),
+            region: session.scope.region.clone(),
+            target: session.target.clone(),
+            session: Some(session.id.clone()),
+            ..subject(self.parts.id, &self.parts.wanted.spec)
+        }
     }
 
     fn refresh_status(&mut self) {

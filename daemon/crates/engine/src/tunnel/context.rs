@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::clock::Now;
 use crate::engine::Ports;
+use crate::history::History;
 use crate::ports::AwsScope;
 use crate::publish::Publisher;
 use crate::tasks::Tasks;
@@ -21,6 +22,7 @@ pub(crate) struct Context {
     pub(crate) ports: Ports,
     pub(crate) settings: watch::Receiver<Arc<Settings>>,
     pub(crate) publisher: Publisher,
+    pub(crate) history: History,
     pub(crate) tasks: Tasks,
     pub(crate) politeness: Politeness,
     pub(crate) payload_limits: PayloadLimits,

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::ports::{AwsScope, BindError, OpenSession, SessionGrant, SessionRequest};
 use crate::tasks::panic_message;
-use crate::tunnel::actor::Message;
 use crate::tunnel::context::Context;
+use crate::tunnel::mailbox::Message;
 use crate::tunnel::session_task::see_out;
 
 /// Starts tasks for one actor.

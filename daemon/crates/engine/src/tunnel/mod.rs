@@ -11,10 +11,12 @@
 
 pub(crate) mod actor;
 pub(crate) mod byte_queue;
+pub(crate) mod chronicle;
 pub(crate) mod context;
 pub(crate) mod effects;
 pub(crate) mod front;
 pub mod machine;
+pub(crate) mod mailbox;
 pub(crate) mod payload_limits;
 pub(crate) mod politeness;
 pub(crate) mod pump;

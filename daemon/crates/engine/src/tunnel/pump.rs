@@ -147,7 +147,9 @@ impl Pump {
         match poll_write_buf(Pin::new(&mut self.local), cx, &mut self.download) {
             Poll::Ready(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(written) => {
-                self.context.meter.add_received(written?);
+                let written = written?;
+                self.context.meter.add_received(written);
+                self.context.session.add_received(written);
                 Ok(true)
             }
             Poll::Pending => Ok(false),
@@ -169,6 +171,7 @@ impl Pump {
                     self.reading = Reading::Ended;
                 }
                 self.context.meter.add_sent(read);
+                self.context.session.add_sent(read);
                 self.upload = self.buffer.split().freeze();
                 Ok(true)
             }

@@ -9,7 +9,7 @@ use crate::ports::StoredTunnel;
 /// The fault of a spec that cannot be, whatever else there is.
 pub(crate) fn check_spec(spec: &TunnelSpec) -> Result<(), Fault> {
     spec.validate().map_err(|error| {
-        Fault::new(FaultKind::InvalidArgument { field: "local".to_owned() }, error.to_string())
+        Fault::new(FaultKind::InvalidArgument { field: error.field().to_owned() }, error.to_string())
     })
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use ssm_session::PortSession;
-use stormtunnel_model::{Attempt, Fault, SsmSessionId, TunnelSpec};
+use stormtunnel_model::{Attempt, Fault, SsmSessionId, Target, TunnelSpec};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -17,9 +17,9 @@ use crate::ports::{AwsScope, OpenSession};
 use crate::publish::Meter;
 use crate::retry::Backoff;
 use crate::tasks::panic_message;
-use crate::tunnel::actor::Message;
 use crate::tunnel::context::Context;
 use crate::tunnel::machine::SessionNews;
+use crate::tunnel::mailbox::Message;
 use crate::tunnel::session_driver::{Connect, Driver, News, Step};
 use crate::tunnel::session_end::Ending;
 use crate::tunnel::shared_session::SharedSession;
@@ -38,6 +38,7 @@ const CONNECT_CAPACITY: usize = 2;
 pub(crate) struct SessionHandle {
     pub(crate) id: SsmSessionId,
     pub(crate) scope: AwsScope,
+    pub(crate) target: Target,
     pub(crate) shared: Arc<SharedSession>,
     connects: mpsc::Sender<Connect>,
     gone: CancellationToken,
@@ -98,6 +99,7 @@ impl SessionTask {
         let handle = SessionHandle {
             id: record.id.clone(),
             scope: record.scope.clone(),
+            target: record.target.clone(),
             shared: Arc::clone(&shared),
             connects,
             gone: gone.clone(),

@@ -7,11 +7,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use bytes::{Buf as _, Bytes};
 use ssm_session::{OpenError, PortSession, SessionEvent, StreamId, WriteError};
+use stormtunnel_model::Traffic;
 
 use crate::clock::Now;
 use crate::tunnel::byte_queue::ByteQueue;
@@ -24,6 +26,8 @@ const DOWNLOAD_AHEAD: usize = 256 << 10;
 /// The session and who waits for it.
 pub(crate) struct SharedSession {
     inner: Mutex<Inner>,
+    sent: AtomicU64,
+    received: AtomicU64,
 }
 
 pub(crate) struct Inner {
@@ -97,13 +101,28 @@ impl SharedSession {
     pub(crate) fn new(session: PortSession, share: Share) -> Self {
         let streams = HashMap::new();
         let inner = Inner { session, streams, ahead: 0, share, bound: 0, driver: None, over: false };
-        Self { inner: Mutex::new(inner) }
+        Self { inner: Mutex::new(inner), sent: AtomicU64::new(0), received: AtomicU64::new(0) }
     }
 
     /// For the driver.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         // The driver ends a session in which somebody panicked: until then it is only read.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts bytes from local applications.
+    pub(crate) fn add_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes to local applications.
+    pub(crate) fn add_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes that went through it so far.
+    pub(crate) fn carried(&self) -> Traffic {
+        Traffic { sent: self.sent.load(Ordering::Relaxed), received: self.received.load(Ordering::Relaxed) }
     }
 
     /// Whether a panic passed through the session: what it says is not to be trusted.

@@ -11,17 +11,20 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use stormtunnel_model::{Etag, Fault, FaultKind, Intent, RequestId, Tunnel, TunnelId, TunnelSpec};
+use stormtunnel_model::{Etag, EventKind, Fault, FaultKind, Intent, RequestId, Tunnel, TunnelId, TunnelSpec};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::{Command, Reply, TunnelResult, Update, Updated, Verb};
+use crate::history::ledger::Ledger;
 use crate::ports::{OpenSession, StoredTunnel};
 use crate::publish::{Meter, stopped_tunnel};
 use crate::tasks::TaskFailed;
-use crate::tunnel::actor::{Actor, ActorParts, MAILBOX_CAPACITY, Message, Order, PortChosen, Wanted};
+use crate::tunnel::actor::{Actor, ActorParts};
+use crate::tunnel::chronicle::subject;
 use crate::tunnel::context::Context;
 use crate::tunnel::machine::{self, PROVED_AFTER, STOP_WAIT, TunnelMachine};
+use crate::tunnel::mailbox::{MAILBOX_CAPACITY, Message, Order, PortChosen, Wanted};
 use crate::tunnel::rules::{check_port, check_spec, kept_port_after};
 use crate::tunnel::session_task::see_out;
 
@@ -50,6 +53,7 @@ struct Entry {
     stored: StoredTunnel,
     mailbox: mpsc::Sender<Message>,
     meter: Arc<Meter>,
+    ledger: Arc<Ledger>,
     /// Failures of its actor in a row, and the last one.
     crashes: u32,
     crashed_at: Option<Instant>,
@@ -175,6 +179,10 @@ impl Supervisor {
         let stored =
             StoredTunnel { id, etag: Etag(1), created_at, spec, intent, kept_port: None, request_id };
         self.context.ports.store.put_tunnel(stored.clone()).await?;
+        self.record(&stored, EventKind::Created);
+        if start {
+            self.record(&stored, EventKind::IntentChanged { intent });
+        }
         self.add(stored);
         let done = if start { self.order(id, machine::Command::Run).await } else { None };
         Ok((id, done))
@@ -214,11 +222,13 @@ impl Supervisor {
             listener: stored.spec.needs_new_listener(&tunnel.spec),
         };
         stored.kept_port = kept_port_after(&stored, &tunnel.spec);
+        let fields = stored.spec.changed_fields(&tunnel.spec).into_iter().map(str::to_owned).collect();
         stored.spec = tunnel.spec;
         stored.etag = Etag(stored.etag.0 + 1);
         if let Err(fault) = self.put(stored).await {
             return drop(reply.send(Err(fault)));
         }
+        self.record(&self.tunnels[&id].stored, EventKind::Changed { fields });
         let done = self.order(id, command).await;
         let context = Arc::clone(&self.context);
         self.in_background(async move {
@@ -290,6 +300,7 @@ impl Supervisor {
 
     async fn delete(&mut self, id: TunnelId) -> Result<BoxFuture<'static, Tunnel>, Fault> {
         self.context.ports.store.delete_tunnel(id).await?;
+        self.record(&self.tunnels[&id].stored, EventKind::Deleted);
         let last = self.shown(id);
         let (deleted, gone) = oneshot::channel();
         if let Some(entry) = self.tunnels.get_mut(&id) {
@@ -314,6 +325,9 @@ impl Supervisor {
         if stored.intent != intent {
             let etag = Etag(stored.etag.0 + 1);
             self.put(StoredTunnel { intent, etag, ..stored.clone() }).await?;
+            self.record(&self.tunnels[&id].stored, EventKind::IntentChanged { intent });
+        } else if command == machine::Command::Restart {
+            self.record(stored, EventKind::Restarted);
         }
         Ok(self.order(id, command).await)
     }
@@ -326,6 +340,10 @@ impl Supervisor {
             entry.stored = stored;
         }
         Ok(())
+    }
+
+    fn record(&self, stored: &StoredTunnel, kind: EventKind) {
+        self.context.history.record(Some(subject(stored.id, &stored.spec)), kind);
     }
 
     async fn keep_port(&mut self, PortChosen { id, port }: PortChosen) {
@@ -342,8 +360,10 @@ impl Supervisor {
         self.context.publisher.add(stopped_tunnel(&stored, self.context.now().wall), Arc::clone(&meter));
         let machine = TunnelMachine::new(self.context.ports.entropy.seed());
         let wanted = Wanted { spec: stored.spec.clone(), kept_port: stored.kept_port };
-        let mailbox = self.spawn_actor(stored.id, wanted, machine, Arc::clone(&meter));
-        let entry = Entry { mailbox, meter, crashes: 0, crashed_at: None, deleting: None, stored };
+        let ledger = self.context.history.open_ledger(stored.id, Arc::clone(&meter));
+        let figures = (Arc::clone(&meter), Arc::clone(&ledger));
+        let mailbox = self.spawn_actor(stored.id, wanted, machine, figures);
+        let entry = Entry { mailbox, meter, ledger, crashes: 0, crashed_at: None, deleting: None, stored };
         self.tunnels.insert(entry.stored.id, entry);
     }
 
@@ -352,7 +372,7 @@ impl Supervisor {
         id: TunnelId,
         wanted: Wanted,
         machine: TunnelMachine,
-        meter: Arc<Meter>,
+        (meter, ledger): (Arc<Meter>, Arc<Ledger>),
     ) -> mpsc::Sender<Message> {
         let (sender, mailbox) = mpsc::channel(MAILBOX_CAPACITY);
         let parts = ActorParts {
@@ -361,6 +381,7 @@ impl Supervisor {
             wanted,
             machine,
             meter,
+            ledger,
             sender: sender.clone(),
             mailbox,
             ports_chosen: self.ports_chosen.0.clone(),
@@ -376,6 +397,7 @@ impl Supervisor {
         let Some(entry) = self.tunnels.get_mut(&id) else { return };
         if let Some(waiting) = entry.deleting.take() {
             self.tunnels.remove(&id);
+            self.context.history.close_ledger(id);
             if let Some(last) = self.context.publisher.remove(id) {
                 waiting.into_iter().for_each(|waiter| drop(waiter.send(last.clone())));
             }
@@ -386,13 +408,14 @@ impl Supervisor {
         let long_ago = |at: Instant| now.mono.saturating_duration_since(at) > PROVED_AFTER;
         entry.crashes = if entry.crashed_at.is_none_or(long_ago) { 1 } else { entry.crashes + 1 };
         entry.crashed_at = Some(now.mono);
-        let (crashes, wanted, meter) = (entry.crashes, entry.wanted(), Arc::clone(&entry.meter));
+        let (crashes, wanted) = (entry.crashes, entry.wanted());
+        let figures = (Arc::clone(&entry.meter), Arc::clone(&entry.ledger));
         let seed = self.context.ports.entropy.seed();
         let machine = match entry.stored.intent {
             Intent::Run => TunnelMachine::crashed(now, seed, crashes, Fault::internal(failed.message)),
             Intent::Stop => TunnelMachine::new(seed),
         };
-        let mailbox = self.spawn_actor(id, wanted, machine, meter);
+        let mailbox = self.spawn_actor(id, wanted, machine, figures);
         if let Some(entry) = self.tunnels.get_mut(&id) {
             entry.mailbox = mailbox;
         }

@@ -158,6 +158,8 @@ pub enum Effect {
         session: Attempt,
         /// AWS ended it: only clean up here.
         over: bool,
+        /// What it ended of; absent when the user's will was the reason.
+        fault: Option<Fault>,
     },
     /// Reset the connections that wait for the tunnel.
     ResetHeld,

@@ -223,7 +223,8 @@ fn a_resume_is_tried_until_the_session_is_gone() {
     }
     let (session, asking) = (bench.machine.session().unwrap(), bench.asked());
     bench.forget_effects().input(Input::Answer(asking, Answer::SessionGone));
-    assert!(bench.did(&Effect::EndSession { session, over: true }));
+    let fault = Fault::new(FaultKind::SessionEnded, "it was over when its connection came back");
+    assert!(bench.did(&Effect::EndSession { session, over: true, fault: Some(fault) }));
     assert_eq!(bench.count(|effect| matches!(effect, Effect::StartSession(_))), 1, "a new session at once");
     assert_eq!(bench.count(|effect| matches!(effect, Effect::CloseListener | Effect::ResetHeld)), 0);
 }
@@ -338,7 +339,7 @@ fn a_session_that_comes_too_late_is_ended() {
     let late = bench.asked();
     bench.wait();
     bench.forget_effects().input(Input::Answer(late, Answer::SessionStarted));
-    assert_eq!(bench.effects, [Effect::EndSession { session: late, over: false }]);
+    assert_eq!(bench.effects, [Effect::EndSession { session: late, over: false, fault: None }]);
     assert_eq!(bench.shown(), "Retrying");
 }
 
@@ -352,7 +353,7 @@ fn stopped_means_that_nothing_is_left() {
     assert_eq!(bench.shown(), "Stopping", "a session may still come into being");
     bench.input(Input::Answer(starting, Answer::SessionStarted));
     assert_eq!(bench.shown(), "Stopping");
-    assert!(bench.did(&Effect::EndSession { session: starting, over: false }));
+    assert!(bench.did(&Effect::EndSession { session: starting, over: false, fault: None }));
     bench.input(Input::Session(starting, SessionNews::Closed));
     assert_eq!(bench.shown(), "Stopped");
 }
@@ -393,7 +394,7 @@ fn a_restart_takes_a_new_session_and_keeps_the_listener() {
     bench.up().forget_effects();
     let session = bench.machine.session().unwrap();
     bench.command(Command::Restart);
-    assert!(bench.did(&Effect::EndSession { session, over: false }));
+    assert!(bench.did(&Effect::EndSession { session, over: false, fault: None }));
     assert_eq!(bench.count(|effect| matches!(effect, Effect::StartSession(_))), 1);
     assert_eq!(bench.count(|effect| matches!(effect, Effect::CloseListener | Effect::BindListener(_))), 0);
 }

@@ -34,7 +34,7 @@ impl TunnelMachine {
         if let State::Stopping { then, .. } = &mut self.state {
             return then.run_again();
         }
-        self.end_session(false);
+        self.end_session(false, None);
         self.backoff.reset();
         self.connect();
     }
@@ -54,7 +54,7 @@ impl TunnelMachine {
             | State::Blocked { .. } => {
                 self.close_listener();
                 self.effects.push_back(Effect::ResetHeld);
-                self.end_session(false);
+                self.end_session(false, None);
                 self.backoff.reset();
                 self.state = State::Stopping { then, deadline: now.mono + STOP_WAIT };
             }
@@ -150,7 +150,7 @@ impl TunnelMachine {
             | State::Resuming { .. }
             | State::Retrying { .. }
             | State::Blocked { .. }
-            | State::Stopping { .. } => self.close(attempt, false),
+            | State::Stopping { .. } => self.close(attempt, false, None),
         }
     }
 
@@ -263,7 +263,7 @@ impl TunnelMachine {
     /// The session is over without our doing. One that had worked is replaced at once, the first time.
     fn session_over(&mut self, fault: Fault, over: bool, now: Now) {
         let was_up = self.session.as_ref().is_some_and(|session| session.was_up);
-        self.end_session(over);
+        self.end_session(over, Some(fault.clone()));
         if was_up && self.backoff.failures() == 0 && fault.recovery() == Recovery::Retry {
             self.backoff.note_failure();
             self.effects.push_back(Effect::Note(fault));
@@ -358,7 +358,7 @@ impl TunnelMachine {
 
     /// What was tried did not work.
     pub(super) fn fail(&mut self, fault: Fault, now: Now) {
-        self.end_session(false);
+        self.end_session(false, Some(fault.clone()));
         self.effects.push_back(Effect::Note(fault.clone()));
         self.state = match fault.recovery() {
             Recovery::Retry => {
@@ -383,16 +383,16 @@ impl TunnelMachine {
         }
     }
 
-    fn end_session(&mut self, over: bool) {
+    fn end_session(&mut self, over: bool, fault: Option<Fault>) {
         if let Some(session) = self.session.take() {
-            self.close(session.started, over);
+            self.close(session.started, over, fault);
         }
         self.resume_backoff.reset();
     }
 
-    fn close(&mut self, session: Attempt, over: bool) {
+    fn close(&mut self, session: Attempt, over: bool, fault: Option<Fault>) {
         self.closing.insert(session);
-        self.effects.push_back(Effect::EndSession { session, over });
+        self.effects.push_back(Effect::EndSession { session, over, fault });
     }
 
     /// What follows from an input as a whole: the end of Stopping, and what is shown.

@@ -1,0 +1,71 @@
+//! What a tunnel's actor is told, and by whom.
+
+use secrecy::SecretString;
+use stormtunnel_model::{Attempt, Fault, LocalPort, TunnelId, TunnelSpec};
+use tokio::sync::oneshot;
+
+use crate::ports::{BindError, BoxChannel, LocalListener, OpenSession, Resumption, SessionGrant};
+use crate::tunnel::machine;
+use crate::tunnel::session_driver::News;
+
+/// Messages that may wait for the actor. It answers each at once, so the queue is short; a full one only makes the
+/// senders, which are tasks of their own, wait.
+pub(crate) const MAILBOX_CAPACITY: usize = 64;
+
+/// What an actor is told.
+pub(crate) enum Message {
+    /// By the supervisor.
+    Order(Order),
+    /// The answer of a bind.
+    Bound(Attempt, Result<Box<dyn LocalListener>, BindError>),
+    /// The answer of a StartSession; the session is noted as open.
+    Started(Attempt, Result<(OpenSession, SessionGrant), Fault>),
+    /// The answer of a ResumeSession.
+    Resumed(Attempt, Result<Resumption, Fault>),
+    /// The answer of a dial.
+    Dialled(Attempt, Result<(BoxChannel, SecretString), Fault>),
+    /// News of the session started in that attempt.
+    Session(Attempt, News),
+}
+
+/// An order of the supervisor.
+pub(crate) struct Order {
+    pub(crate) command: machine::Command,
+    /// The spec from now on.
+    pub(crate) wanted: Wanted,
+    /// Told when the order is carried out: for Stop and Delete when nothing is left of the tunnel, else at once.
+    pub(crate) done: Option<oneshot::Sender<()>>,
+}
+
+/// What a tunnel is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) spec: TunnelSpec,
+    pub(crate) kept_port: Option<u16>,
+}
+
+impl Wanted {
+    /// A port that the system chose a moment ago is kept, even if the supervisor does not know it yet.
+    pub(crate) fn keeping_port_of(mut self, before: &Self) -> Self {
+        let automatic = |wanted: &Self| wanted.spec.local.port == LocalPort::Automatic;
+        if automatic(&self) && automatic(before) {
+            self.kept_port = self.kept_port.or(before.kept_port);
+        }
+        self
+    }
+
+    /// The port to ask for; 0 lets the system choose.
+    pub(crate) fn port(&self) -> u16 {
+        match self.spec.local.port {
+            LocalPort::Automatic => self.kept_port.unwrap_or(0),
+            LocalPort::Fixed(port) => port.get(),
+        }
+    }
+}
+
+/// A port that the system chose, to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PortChosen {
+    pub(crate) id: TunnelId,
+    pub(crate) port: u16,
+}

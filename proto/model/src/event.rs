@@ -1,0 +1,230 @@
+//! What happened to tunnels: the history that people and programs read afterwards.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+use crate::ids::{Attempt, SsmSessionId, Timestamp, TunnelId};
+use crate::name::{Profile, Region, Target, TunnelName};
+use crate::state::Intent;
+use crate::tunnel::Traffic;
+
+/// Numbers events in the order in which they were recorded. Only ever grows, also from one daemon life to the next, and
+/// may leave numbers out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EventId(pub u64);
+
+/// Something that happened. Never holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its number.
+    pub id: EventId,
+    /// When.
+    pub at: Timestamp,
+    /// The tunnel it happened to; absent when it happened to the daemon.
+    pub subject: Option<EventSubject>,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// The tunnel of an event, as it was then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventSubject {
+    /// The tunnel.
+    pub tunnel: TunnelId,
+    /// Its name.
+    pub name: TunnelName,
+    /// Its AWS profile; absent where the daemon's default was used.
+    pub profile: Option<Profile>,
+    /// Its AWS region, as far as it was known.
+    pub region: Option<Region>,
+    /// Its target.
+    pub target: Target,
+    /// The session that was in use, where there was one.
+    pub session: Option<SsmSessionId>,
+}
+
+/// What happened. Order and names are those of the API; the form in JSON is also that of the database, and stable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// The daemon started.
+    DaemonStarted,
+    /// The daemon began to stop: what its tunnels go through from here on is its doing.
+    DaemonStopping,
+    /// Events were not stored, because the disk was too slow or failed.
+    EventsLost {
+        /// How many.
+        count: u64,
+    },
+    /// The tunnel was made.
+    Created,
+    /// Its spec was changed.
+    Changed {
+        /// The fields, as the API calls them.
+        fields: Vec<String>,
+    },
+    /// It was deleted.
+    Deleted,
+    /// It was asked to run or to stop.
+    IntentChanged {
+        /// What is wanted from now on.
+        intent: Intent,
+    },
+    /// It was asked for a new session.
+    Restarted,
+    /// It set out for Up.
+    Connecting {
+        /// Number of the attempt.
+        attempt: Attempt,
+        /// What the connection before it broke of; absent at a start.
+        fault: Option<Fault>,
+    },
+    /// It came up.
+    Up {
+        /// Number of the attempt.
+        attempt: Attempt,
+    },
+    /// It listens without a session.
+    Idle,
+    /// It failed and is tried again by itself. Told once per kind of fault: further tries that fail alike are no news.
+    Retrying {
+        /// Number of the attempt.
+        attempt: Attempt,
+        /// Why.
+        fault: Fault,
+    },
+    /// It failed in a way that only a person can mend.
+    Blocked {
+        /// Why, and what to do.
+        fault: Fault,
+    },
+    /// It stopped, and nothing of it is left.
+    Stopped,
+    /// A session was started.
+    SessionStarted,
+    /// The session got a new data channel: local connections noticed nothing.
+    SessionResumed,
+    /// The session ended.
+    SessionEnded {
+        /// What ended it; absent when the tunnel was stopped, restarted or changed.
+        fault: Option<Fault>,
+        /// What it carried.
+        traffic: Traffic,
+    },
+    /// The remote end refused a connection. Told once until it takes one again.
+    ConnectionRefused {
+        /// The remote end.
+        fault: Fault,
+    },
+    /// A local connection that was not read from was reset, because others waited.
+    ReaderReset {
+        /// Bytes and time.
+        fault: Fault,
+    },
+    /// The agent stopped confirming what it is sent.
+    AgentStalled {
+        /// What it did.
+        fault: Fault,
+    },
+    /// Larger payloads break the connection, so that smaller ones are used.
+    PayloadReduced {
+        /// Largest payload from now on, in bytes.
+        limit: u64,
+    },
+    /// Something of a newer daemon, in its words.
+    Unknown {
+        /// One sentence.
+        headline: String,
+    },
+}
+
+impl EventKind {
+    /// The kind's name in the API, such as `session_started`; stable.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::DaemonStarted => "daemon_started",
+            Self::DaemonStopping => "daemon_stopping",
+            Self::EventsLost { .. } => "events_lost",
+            Self::Created => "created",
+            Self::Changed { .. } => "changed",
+            Self::Deleted => "deleted",
+            Self::IntentChanged { .. } => "intent_changed",
+            Self::Restarted => "restarted",
+            Self::Connecting { .. } => "connecting",
+            Self::Up { .. } => "up",
+            Self::Idle => "idle",
+            Self::Retrying { .. } => "retrying",
+            Self::Blocked { .. } => "blocked",
+            Self::Stopped => "stopped",
+            Self::SessionStarted => "session_started",
+            Self::SessionResumed => "session_resumed",
+            Self::SessionEnded { .. } => "session_ended",
+            Self::ConnectionRefused { .. } => "connection_refused",
+            Self::ReaderReset { .. } => "reader_reset",
+            Self::AgentStalled { .. } => "agent_stalled",
+            Self::PayloadReduced { .. } => "payload_reduced",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+
+    /// The fault that it tells of.
+    pub fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Connecting { fault, .. } | Self::SessionEnded { fault, .. } => fault.as_ref(),
+            Self::Retrying { fault, .. }
+            | Self::Blocked { fault }
+            | Self::ConnectionRefused { fault }
+            | Self::ReaderReset { fault }
+            | Self::AgentStalled { fault } => Some(fault),
+            Self::DaemonStarted
+            | Self::DaemonStopping
+            | Self::EventsLost { .. }
+            | Self::Created
+            | Self::Changed { .. }
+            | Self::Deleted
+            | Self::IntentChanged { .. }
+            | Self::Restarted
+            | Self::Up { .. }
+            | Self::Idle
+            | Self::Stopped
+            | Self::SessionStarted
+            | Self::SessionResumed
+            | Self::PayloadReduced { .. }
+            | Self::Unknown { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    /// What happened in words, without its fault.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DaemonStarted => "the daemon started",
+            Self::DaemonStopping => "the daemon stops",
+            Self::EventsLost { count } => return write!(f, "{count} events were lost"),
+            Self::Created => "made",
+            Self::Changed { fields } => return write!(f, "changed: {}", fields.join(", ")),
+            Self::Deleted => "removed",
+            Self::IntentChanged { intent: Intent::Run } => "asked to run",
+            Self::IntentChanged { intent: Intent::Stop } => "asked to stop",
+            Self::Restarted => "asked for a new session",
+            Self::Connecting { fault: None, .. } => "connecting",
+            Self::Connecting { fault: Some(_), .. } => "connecting again",
+            Self::Up { .. } => "up",
+            Self::Idle => "idle",
+            Self::Retrying { .. } => "retrying",
+            Self::Blocked { .. } => "blocked",
+            Self::Stopped => "stopped",
+            Self::SessionStarted => "session started",
+            Self::SessionResumed => "session resumed",
+            Self::SessionEnded { .. } => "session ended",
+            Self::ConnectionRefused { .. } => "connection refused",
+            Self::ReaderReset { .. } => "stalled local connection reset",
+            Self::AgentStalled { .. } => "agent stalled",
+            Self::PayloadReduced { limit } => return write!(f, "payloads reduced to {limit} bytes"),
+            Self::Unknown { headline } => headline,
+        })
+    }
+}
