@@ -1,8 +1,8 @@
 //! Entries shared by the fuzz targets and the test that replays their corpora.
 //!
-//! - [`message`]: the data is one frame, and the fields of another.
-//! - [`handshake`]: the first byte chooses a JSON body that the rest is read as, or a conversation of such bodies.
-//! - [`session`]: the data is a program. Its first byte chooses the settings and who is at the other end: a hostile
+//! - [`message()`]: the data is one frame, and the fields of another.
+//! - [`handshake()`]: the first byte chooses a JSON body that the rest is read as, or a conversation of such bodies.
+//! - [`session()`]: the data is a program. Its first byte chooses the settings and who is at the other end: a hostile
 //!   agent, made of raw bytes and well-formed messages in any order, or our own agent behind a bad network. Then
 //!   follow operations of one byte and their arguments: every call that an owner can make, faults, and time.
 
