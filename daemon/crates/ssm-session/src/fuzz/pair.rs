@@ -346,7 +346,8 @@ impl Pair {
                 self.take_some(id, usize::MAX);
             }
             self.settle();
-            if !moved {
+            // A dial that succeeded may have been all that was waited for, or have made room for the next.
+            if !moved && self.dialling.is_none() && !self.is_whole() {
                 let next = self.next_timeout().filter(|at| *at <= deadline);
                 assert!(next.is_some() || self.over, "never healed: {}", self.describe());
                 self.jump();
@@ -379,8 +380,9 @@ impl Pair {
     }
 
     fn describe(&self) -> String {
+        let accepted: Vec<_> = self.streams.keys().map(|id| (*id, self.wire.accepted(*id))).collect();
         format!(
-            "{:?}\n{:?}\nclient {:?}\nagent {:?}",
+            "accepted {accepted:?}\n{:?}\n{:?}\nclient {:?}\nagent {:?}",
             self.streams,
             self.destinations,
             self.client.statistics(),
