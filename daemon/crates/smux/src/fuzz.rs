@@ -108,7 +108,11 @@ impl Machine {
                 while self.mux.read(id).is_some() {}
                 assert_eq!(self.mux.unread(id), 0);
             }
-            9 => self.mux.finish(program.id()),
+            9 => {
+                let id = program.id();
+                self.mux.tell_when_drained(id);
+                self.mux.finish(id);
+            }
             10 => self.give_up(program.byte()),
             11 => self.mux.queue_nop(),
             12 => {
@@ -223,7 +227,9 @@ impl Machine {
                 Event::Opened(_) => assert!(self.role == Role::Server && self.known.insert(id)),
                 Event::Closed(_) => assert!(self.known.remove(&id), "{id} closed twice"),
                 Event::Readable(_) => assert!(self.mux.unread(id) > 0),
-                Event::Writable(_) | Event::RemoteFinished(_) => assert!(self.known.contains(&id)),
+                Event::Writable(_) | Event::Drained(_) | Event::RemoteFinished(_) => {
+                    assert!(self.known.contains(&id));
+                }
             }
         }
         assert!(self.mux.streams().eq(self.known.iter().copied()));

@@ -48,6 +48,8 @@ pub(crate) struct Stream {
     pub(crate) readable_told: bool,
     /// The send buffer was full: `Writable` is owed.
     pub(crate) write_blocked: bool,
+    /// `Drained` is to be emitted when it is true.
+    pub(crate) drain_awaited: bool,
     /// The SYN has not left yet.
     pub(crate) syn_queued: bool,
     /// Payload bytes that ever arrived.
@@ -64,6 +66,7 @@ impl Stream {
             turn: Turn { credit, in_sparse: false, in_bulk: false },
             readable_told: false,
             write_blocked: false,
+            drain_awaited: false,
             syn_queued,
             received: 0,
         }
@@ -78,6 +81,12 @@ impl Stream {
             }
             (LocalHalf::Open, RemoteHalf::Open) => Ok(()),
         }
+    }
+
+    /// Whether to tell now that nothing waits to leave.
+    pub(crate) fn take_drained(&mut self) -> bool {
+        let drained = self.outbox.is_empty() && !self.syn_queued;
+        drained && std::mem::take(&mut self.drain_awaited)
     }
 
     /// Whether nothing can happen to it any more.

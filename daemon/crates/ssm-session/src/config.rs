@@ -53,8 +53,9 @@ pub struct Config {
     pub message_rate: Option<MessageRate>,
     /// Longest wait for each step of the handshake, from the connection on.
     pub handshake_timeout: Duration,
-    /// How long the remote may still answer after the local side finished, from its last byte on. The protocol has no
-    /// half-close: our FIN makes the agent close both directions.
+    /// How long the remote may still answer after the local side finished, from when the agent has acknowledged all that
+    /// was written or from the remote's last byte on. The protocol has no half-close: our FIN makes the agent close both
+    /// directions. It leaves only if the agent answers once that time is over: a broken path is silent as well.
     pub half_close_grace: Duration,
     /// How long a reader may take nothing, with more than [`Config::stream_buffer`] unread and other streams open,
     /// before its stream is reset.

@@ -166,6 +166,7 @@ impl Pair {
     }
 
     fn finish(&mut self, side: usize, id: StreamId) {
+        self.muxes[side].tell_when_drained(id);
         self.muxes[side].finish(id);
         self.half(side, id).ended = true;
     }
@@ -216,7 +217,7 @@ impl Pair {
                 assert!(half.ended && !std::mem::replace(&mut half.closed, true), "{id} closed");
             }
             Event::Readable(_) => assert!(self.muxes[side].unread(id) > 0),
-            Event::Writable(_) => assert!(!self.half(side, id).closed),
+            Event::Writable(_) | Event::Drained(_) => assert!(!self.half(side, id).closed),
         }
     }
 

@@ -32,6 +32,8 @@ pub enum Event {
     Readable(StreamId),
     /// The send buffer was full and is at most half full now, or the next write would fail.
     Writable(StreamId),
+    /// Nothing of the stream waits to leave any more. Only after [`Mux::tell_when_drained`], and once.
+    Drained(StreamId),
     /// The peer closed the stream and everything it sent has been read.
     RemoteFinished(StreamId),
     /// The stream is over and forgotten. Always the last event of a stream.
@@ -46,6 +48,7 @@ impl Event {
             Self::Opened(id)
             | Self::Readable(id)
             | Self::Writable(id)
+            | Self::Drained(id)
             | Self::RemoteFinished(id)
             | Self::Closed(id) => id,
         }
@@ -153,6 +156,14 @@ impl Mux {
         }
     }
 
+    /// Asks for [`Event::Drained`] once nothing of a stream waits to leave, its SYN included: maybe at once.
+    pub fn tell_when_drained(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.drain_awaited = true;
+            self.events.extend(stream.take_drained().then_some(Event::Drained(id)));
+        }
+    }
+
     /// Takes the next unread bytes; `None` when there are none (which arms [`Event::Readable`] again) and for unknown
     /// streams.
     pub fn read(&mut self, id: StreamId) -> Option<Bytes> {
@@ -222,7 +233,7 @@ impl Mux {
             self.order.control(Header::control(Command::Fin, id));
         }
         (stream.local, stream.remote) = (LocalHalf::Finished, RemoteHalf::Ignored);
-        stream.write_blocked = false;
+        (stream.write_blocked, stream.drain_awaited) = (false, false);
         self.events.retain(|event| event.id() != id);
     }
 

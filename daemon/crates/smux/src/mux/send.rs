@@ -72,6 +72,7 @@ impl Mux {
             Command::Syn => {
                 if let Some(stream) = self.streams.get_mut(&header.id) {
                     stream.syn_queued = false;
+                    self.events.extend(stream.take_drained().then_some(Event::Drained(header.id)));
                 }
             }
             Command::Nop => self.order.nop_queued = false,
@@ -104,6 +105,7 @@ impl Mux {
             stream.write_blocked = false;
             self.events.push_back(Event::Writable(id));
         }
+        self.events.extend(stream.take_drained().then_some(Event::Drained(id)));
         if stream.outbox.is_empty() && stream.local == LocalHalf::Finishing {
             stream.local = LocalHalf::Finished;
             self.order.control(Header::control(Command::Fin, id));

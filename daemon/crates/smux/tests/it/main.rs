@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails shall fail its test")]
 
 mod corpus;
+mod drained;
 mod fairness;
 mod model;
 mod splits;

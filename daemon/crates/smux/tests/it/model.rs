@@ -167,7 +167,7 @@ impl Pair {
                         half.closed = true;
                     }
                     Event::Readable(_) => assert!(self.muxes[side].unread(id) > 0),
-                    Event::Writable(_) => assert!(!self.half(side, id).closed),
+                    Event::Writable(_) | Event::Drained(_) => assert!(!self.half(side, id).closed),
                 }
             }
         }

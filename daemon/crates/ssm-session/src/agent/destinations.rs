@@ -205,7 +205,7 @@ impl Destinations {
                 self.entries.remove(&stream);
                 self.events.push_back(AgentEvent::Closed(stream));
             }
-            smux::Event::Opened(_) => {}
+            smux::Event::Opened(_) | smux::Event::Drained(_) => {}
         }
     }
 

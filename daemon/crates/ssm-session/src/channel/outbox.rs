@@ -267,6 +267,11 @@ impl Outbox {
         self.waiting_since
     }
 
+    /// Whether every message up to this number, which was given out, is acknowledged.
+    pub(crate) fn is_settled(&self, number: i64) -> bool {
+        self.unacked.first_key_value().is_none_or(|(oldest, _)| *oldest > number)
+    }
+
     pub(crate) fn last_ack(&self) -> Option<Instant> {
         self.last_ack
     }

@@ -38,6 +38,7 @@ impl PortSession {
             return;
         }
         self.streams.handle_timeout(now.mono);
+        self.judge_silence(now.mono);
         self.rest.handle_timeout(now.mono);
         if let Phase::Terminating { deadline, .. } = self.phase
             && deadline <= now.mono
@@ -80,7 +81,10 @@ impl PortSession {
             | Phase::Up
             | Phase::Over => None,
         };
-        let own = earliest(earliest(self.step_deadline, terminate), self.streams.next_timeout());
+        let own = earliest(
+            earliest(self.step_deadline, terminate),
+            self.streams.next_timeout(self.silence.is_doubted()),
+        );
         let own = earliest(own, self.channel.resends_awaited_until());
         let own = earliest(own, self.rest.until());
         if !self.connected {

@@ -14,6 +14,7 @@ mod output;
 mod payload_size;
 mod receive;
 mod rest;
+mod silence;
 mod streams;
 
 use std::collections::VecDeque;
@@ -26,6 +27,7 @@ pub(crate) use self::liveness::Liveness;
 pub(crate) use self::payload_size::NOP;
 use self::payload_size::{Consequence, PayloadSize};
 use self::rest::Rest;
+use self::silence::Silence;
 use self::streams::Streams;
 use crate::channel::{Channel, Manners, RateBucket, Resend};
 use crate::config::{Config, MessageRate, SAFE_PAYLOAD};
@@ -77,6 +79,7 @@ pub struct PortSession {
     payload: PayloadSize,
     liveness: Liveness,
     rest: Rest,
+    silence: Silence,
     agent_version: Option<Version>,
     /// To be sent before anything else on this connection.
     greeting: Option<SecretText>,
@@ -117,6 +120,7 @@ impl PortSession {
             payload: PayloadSize::new(config.target_payload()),
             liveness: Liveness::new(config.ping_interval, config.pong_timeout),
             rest: Rest::default(),
+            silence: Silence::default(),
             agent_version: None,
             greeting: None,
             controls: VecDeque::new(),
@@ -209,6 +213,7 @@ impl PortSession {
     /// its own FIN came, or nothing arrived for [`Config::half_close_grace`].
     pub fn finish(&mut self, stream: StreamId, now: Now) {
         self.streams.finish(stream, now.mono);
+        self.judge_silence(now.mono);
     }
 
     /// The local connection is gone both ways. Everything unsent and unread is dropped; no event follows.

@@ -81,6 +81,9 @@ impl PortSession {
         {
             *flag = Some(number);
         }
+        if control.payload_type == PayloadType::Output {
+            self.silence.asked_as(number);
+        }
         let payload = control.payload;
         Some(self.channel.send(control.payload_type, payload.len(), false, now, |out| {
             out.extend_from_slice(&payload);

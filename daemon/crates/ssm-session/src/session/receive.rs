@@ -79,6 +79,7 @@ impl PortSession {
             self.process(message, now)?;
         }
         self.notice_resends(now);
+        self.judge_silence(now.mono);
         Ok(())
     }
 
@@ -88,6 +89,7 @@ impl PortSession {
         }
         let Some(number) = self.channel.acknowledged(&message.payload, now.mono)? else { return Ok(()) };
         self.payload.acknowledged(number);
+        self.judge_silence(now.mono);
         if std::mem::take(&mut self.stalled) {
             self.events.push_back(SessionEvent::AgentRecovered);
         }

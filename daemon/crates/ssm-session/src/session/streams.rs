@@ -38,7 +38,9 @@ pub(super) struct Entry {
     /// Last `read` that took something, or when there was something to take again.
     pub(super) read_at: Instant,
     /// The local side has finished.
-    finished_at: Option<Instant>,
+    finished: bool,
+    /// When the agent was first known to have all that was written, after that.
+    settled_at: Option<Instant>,
     bytes_in: u64,
     bytes_out: u64,
 }
@@ -58,6 +60,8 @@ pub(crate) struct Streams {
     waiting: BTreeSet<StreamId>,
     /// Finished locally, FIN not given to the multiplexer yet.
     half_closed: HalfClosed,
+    /// Those of them of which everything has left, but may not have arrived.
+    drained: Vec<StreamId>,
     /// Given up locally before the agent was heard of on them.
     abandoned: BTreeSet<smux::StreamId>,
     dialling: Dialling,
@@ -77,6 +81,7 @@ impl Streams {
             next: 1,
             waiting: BTreeSet::new(),
             half_closed: HalfClosed::new(config.half_close_grace),
+            drained: Vec::new(),
             abandoned: BTreeSet::new(),
             dialling: Dialling::new(config.max_undialled, config.dial_grace),
             room: Room::new(config),
@@ -125,7 +130,8 @@ impl Streams {
             heard_at: now,
             wrote_at: now,
             read_at: now,
-            finished_at: None,
+            finished: false,
+            settled_at: None,
             bytes_in: 0,
             bytes_out: 0,
         };
@@ -143,7 +149,7 @@ impl Streams {
         now: Instant,
     ) -> Result<usize, WriteError> {
         let entry = self.entries.get_mut(&id).ok_or(WriteError::Closed)?;
-        if entry.finished_at.is_some() {
+        if entry.finished {
             return Err(WriteError::Closed);
         }
         let accepted = match (&mut self.mux, entry.mux) {
@@ -179,10 +185,14 @@ impl Streams {
 
     pub(crate) fn finish(&mut self, id: StreamId, now: Instant) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        if entry.finished_at.is_none() {
-            entry.finished_at = Some(now);
-            self.half_closed.watch(id, self.silent_since(id));
+        if std::mem::replace(&mut entry.finished, true) {
+            return;
         }
+        self.half_closed.watch(id, None);
+        if let (Some(mux), Some(inner)) = (&mut self.mux, entry.mux) {
+            mux.tell_when_drained(inner);
+        }
+        self.pump(now);
     }
 
     pub(crate) fn abort(&mut self, id: StreamId, now: Instant) {
@@ -201,6 +211,7 @@ impl Streams {
         self.by_mux.clear();
         self.waiting.clear();
         self.half_closed.clear();
+        self.drained.clear();
         self.abandoned.clear();
         self.up = false;
     }
@@ -241,14 +252,12 @@ impl Streams {
         if let Some(mux) = &mut self.mux {
             mux.handle_timeout(now);
         }
-        if self.connected {
-            self.give_up_silent(now);
-        }
         self.pump(now);
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let fin = self.half_closed.next_timeout().filter(|_| self.connected);
+    /// `asking`: it is being found out whether silence can be believed, so that more of it is no news.
+    pub(crate) fn next_timeout(&self, asking: bool) -> Option<Instant> {
+        let fin = self.half_closed.next_timeout().filter(|_| self.connected && !asking);
         let announces = self.up && self.connected && !self.waiting.is_empty();
         let dial = self.dialling.next_timeout().filter(|_| announces);
         earliest(earliest(self.mux_timeout, fin), earliest(self.next_relief(), dial))
@@ -273,33 +282,58 @@ impl Streams {
         })
     }
 
-    /// Lets the FIN of locally finished streams leave whose remote end has been silent for the grace.
-    fn give_up_silent(&mut self, now: Instant) {
-        for id in self.half_closed.expired(now) {
-            self.half_closed.watch(id, self.silent_since(id));
-        }
-        for id in self.half_closed.expired(now) {
+    /// Whether the remote end of a locally finished stream seems to have been silent for the grace.
+    pub(crate) fn has_silent(&mut self, now: Instant) -> bool {
+        self.connected && !self.silent(now).is_empty()
+    }
+
+    /// The agent has heard all that we sent until `then`, and we all that it sent: lets the FIN of locally finished
+    /// streams leave whose remote end had been silent for the grace by then, and is silent still.
+    pub(crate) fn give_up_silent(&mut self, then: Instant, now: Instant) {
+        for id in self.silent(then) {
             self.half_closed.remove(id);
             if let (Some(mux), Some(inner)) = (&mut self.mux, self.entries.get(&id).and_then(|e| e.mux)) {
                 mux.finish(inner);
             }
         }
+        self.pump(now);
     }
 
-    /// A stream was read, or announced: if it is locally finished and had no timer, it may get one.
+    fn silent(&mut self, now: Instant) -> Vec<StreamId> {
+        for id in self.half_closed.expired(now) {
+            self.half_closed.watch(id, self.silent_since(id));
+        }
+        self.half_closed.expired(now)
+    }
+
+    /// Locally finished streams of which everything has left since the last call.
+    pub(crate) fn take_drained(&mut self) -> Vec<StreamId> {
+        std::mem::take(&mut self.drained)
+    }
+
+    /// The agent has all that was written to these streams.
+    pub(crate) fn settled(&mut self, streams: &[StreamId], now: Instant) {
+        for id in streams {
+            let Some(entry) = self.entries.get_mut(id) else { continue };
+            entry.settled_at = Some(now);
+            self.may_fall_silent(*id);
+        }
+    }
+
+    /// A stream was read, or is settled: if it is locally finished and had no timer, it may get one.
     fn may_fall_silent(&mut self, id: StreamId) {
         if self.half_closed.is_untimed(id) {
             self.half_closed.watch(id, self.silent_since(id));
         }
     }
 
-    /// Since when the remote end of a locally finished stream is silent. It is not before it knows of the stream, nor
-    /// while its bytes wait for a slow reader.
+    /// Since when the remote end of a locally finished stream is silent. It is not before it has all that was written,
+    /// nor while its own bytes wait for a slow reader.
     fn silent_since(&self, id: StreamId) -> Option<Instant> {
         let entry = self.entries.get(&id)?;
-        let finished_at = entry.finished_at?;
+        let settled_at = entry.settled_at?;
         let unread = self.mux.as_ref()?.unread(entry.mux?);
-        (unread == 0).then(|| finished_at.max(entry.heard_at))
+        (unread == 0).then(|| settled_at.max(entry.heard_at))
     }
 
     /// Takes in what the multiplexer has to say, announces waiting streams, and resets those whose time is over, which
@@ -344,6 +378,7 @@ impl Streams {
                 self.events.push_back(SessionEvent::Readable(id));
             }
             smux::Event::Writable(_) => self.events.push_back(SessionEvent::Writable(id)),
+            smux::Event::Drained(_) => self.drained.push(id),
             smux::Event::RemoteFinished(inner) => self.remote_finished(id, inner, now),
             smux::Event::Closed(inner) => {
                 self.by_mux.remove(&inner);
@@ -386,15 +421,16 @@ impl Streams {
                 continue;
             };
             entry.mux = Some(inner);
-            // Only now can the remote end begin to be silent.
-            entry.heard_at = now;
             for mut data in std::mem::take(&mut entry.held) {
                 // The multiplexer's buffer is at least as large as the one for held streams.
                 let _ = mux.write(inner, &mut data);
             }
             self.by_mux.insert(inner, id);
             self.dialling.announced(inner, now);
-            self.may_fall_silent(id);
+            if entry.finished {
+                mux.tell_when_drained(inner);
+            }
+            self.absorb(now);
         }
     }
 

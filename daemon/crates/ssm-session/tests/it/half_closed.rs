@@ -1,4 +1,5 @@
-//! When the FIN of a locally finished stream leaves: exactly one grace after the last sign of its remote end.
+//! When the FIN of a locally finished stream leaves: exactly one grace after the last sign of its remote end, or after
+//! everything that was written arrived there; and never because of a path that is broken.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use bytes::Bytes;
 use ssm_session::{AgentEvent, Config, StreamId};
 
 use crate::pair::{fast_agent, without_rate_limit};
-use crate::support::leg::Faults;
+use crate::support::leg::{Faults, Leg};
 use crate::support::ms;
 use crate::support::pair::Pair;
 
@@ -47,6 +48,12 @@ fn answer(pair: &mut Pair, remote: StreamId) {
 fn read(pair: &mut Pair, stream: StreamId) {
     assert_eq!(pair.client.read(stream, pair.now).as_deref(), Some(&b"answer"[..]));
     pair.run_for(ms(0));
+}
+
+/// The remote end takes all that came: it hears of no FIN before.
+fn take(pair: &mut Pair, remote: StreamId) {
+    pair.run_for(ms(0));
+    while pair.agent.read(remote, pair.now).is_some() {}
 }
 
 /// When the FIN of that stream came, if it did.
@@ -183,4 +190,89 @@ fn the_silence_of_a_stream_that_was_held_back_begins_when_the_agent_hears_of_it(
     assert!(announced > finished + GRACE, "it was held back for longer than the grace: {announced:?}");
     pair.run_for(2 * GRACE);
     assert_eq!(fin(&pair, remote), Some(announced + GRACE));
+}
+
+/// It takes a minute until a black hole is noticed: longer than the grace. Whatever the agent said meanwhile is to come.
+#[test]
+fn a_black_hole_is_not_taken_for_the_silence_of_the_remote_end() {
+    let set = |legs: &[fn(&mut Pair) -> &mut Leg], pair: &mut Pair, loss| {
+        legs.iter().for_each(|leg| leg(pair).faults.loss = loss);
+    };
+    let (up_leg, down_leg): (fn(&mut Pair) -> &mut Leg, fn(&mut Pair) -> &mut Leg) =
+        (|pair| &mut pair.up, |pair| &mut pair.down);
+    for legs in [vec![up_leg], vec![down_leg], vec![up_leg, down_leg]] {
+        // It begins before the grace is over, and before the stream's last bytes arrive.
+        for before in [GRACE - SECOND, Duration::ZERO] {
+            let mut pair = up(Config { agent_stalled_after: 10 * GRACE, ..Config::default() });
+            let (stream, remote) = connect(&mut pair);
+            pair.client.write(stream, &mut Bytes::from_static(b"question"), pair.now).unwrap();
+            if before == Duration::ZERO {
+                set(&legs, &mut pair, 1000);
+            }
+            pair.client.finish(stream, pair.now);
+            pair.run_for(before);
+            set(&legs, &mut pair, 1000);
+            pair.run_for(2 * SECOND);
+            pair.agent.write(remote, &mut Bytes::from_static(b"answer"), pair.now).unwrap();
+            pair.run_for(2 * GRACE);
+            assert_eq!(fin(&pair, remote), None);
+            pair.drop_client(SECOND);
+            set(&legs, &mut pair, 0);
+            pair.run_for(3 * SECOND);
+            read(&mut pair, stream);
+            let heard = pair.elapsed();
+            take(&mut pair, remote);
+            pair.run_for(3 * GRACE);
+            assert_eq!(fin(&pair, remote), Some(heard + GRACE), "{}", pair.describe());
+        }
+    }
+}
+
+#[test]
+fn the_silence_begins_when_the_last_byte_has_arrived() {
+    let rate = ssm_session::MessageRate { per_second: 1, burst: 1 };
+    let config = Config { payload_size: 1024, message_rate: Some(rate), ..Config::default() };
+    let mut pair = up(config);
+    let stream = pair.client.open(pair.now).unwrap();
+    pair.run_until(GRACE, |pair| pair.dialled().len() == 1);
+    let remote = pair.dialled()[0];
+    pair.agent.dial_succeeded(remote, pair.now);
+    pair.client.write(stream, &mut Bytes::from(vec![7; 60_000]), pair.now).unwrap();
+    let finished = pair.elapsed();
+    pair.client.finish(stream, pair.now);
+    pair.run_until(10 * GRACE, |pair| pair.agent.statistics().unread_bytes == 60_000);
+    let arrived = pair.elapsed();
+    take(&mut pair, remote);
+    assert!(arrived > finished + GRACE + SECOND, "longer than the grace: {arrived:?}");
+    pair.run_for(3 * GRACE);
+    // The question waits for the message rate as well.
+    let fin = fin(&pair, remote).unwrap();
+    assert!(fin >= arrived + GRACE && fin <= arrived + GRACE + 2 * SECOND, "{fin:?}, arrived {arrived:?}");
+}
+
+#[test]
+fn the_agent_is_asked_once_for_however_many_streams() {
+    let mut pair = up(without_rate_limit());
+    let remotes: Vec<_> = (0..20).map(|_| half_close(&mut pair).1).collect();
+    pair.run_for(GRACE - ms(1));
+    let before = pair.client.statistics().counters.messages_out;
+    pair.run_for(GRACE);
+    assert!(remotes.iter().all(|remote| fin(&pair, *remote).is_some()));
+    assert_eq!(pair.client.statistics().counters.messages_out - before, 2, "a question, and all the FINs");
+}
+
+#[test]
+fn what_has_left_has_not_arrived() {
+    let mut pair = up(Config { agent_stalled_after: 10 * GRACE, ..Config::default() });
+    let (stream, remote) = connect(&mut pair);
+    pair.up.faults.loss = 1000;
+    pair.client.write(stream, &mut Bytes::from_static(b"question"), pair.now).unwrap();
+    pair.client.finish(stream, pair.now);
+    pair.run_for(GRACE - SECOND);
+    pair.up.faults.loss = 0;
+    pair.run_until(GRACE, |pair| pair.agent.statistics().unread_bytes > 0);
+    let arrived = pair.elapsed();
+    take(&mut pair, remote);
+    pair.run_for(3 * GRACE);
+    assert_eq!(fin(&pair, remote), Some(arrived + GRACE));
 }
