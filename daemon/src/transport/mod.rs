@@ -36,6 +36,9 @@ const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_BUFFER: usize = 32 * 1024;
 /// What one flush may put together; a full buffer pushes back on the engine.
 const WRITE_BUFFER: usize = 64 * 1024;
+/// What TLS takes at once: all of a flush. The library's default is a few bytes less than that, and would send the rest in
+/// a record, a system call and a packet of its own each time.
+const TLS_BUFFER: usize = 2 * WRITE_BUFFER;
 /// Never reached: the buffer stops taking messages at `WRITE_BUFFER` and one message is smaller than this.
 const MAX_WRITE_BUFFER: usize = 2 * 1024 * 1024;
 /// Far above what the gateway sends. A greater message is a broken or hostile peer.
@@ -123,8 +126,11 @@ async fn upgrade(
         .max_write_buffer_size(MAX_WRITE_BUFFER)
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
-    let (socket, _) =
+    let (mut socket, _) =
         client_async_tls_with_config(request, Socket::new(socket), Some(config), Some(connector)).await?;
+    if let MaybeTlsStream::Rustls(tls) = socket.get_mut() {
+        tls.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
+    }
     Ok(socket)
 }
 

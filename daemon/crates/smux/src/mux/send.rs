@@ -66,6 +66,13 @@ impl Mux {
         self.order.payload + self.order.control.len() * HEADER_LEN
     }
 
+    /// Whether something other than bulk data waits to leave: control frames, or streams that had nothing queued when
+    /// they were written to and have not used up their credit.
+    #[must_use]
+    pub fn hurries(&self) -> bool {
+        !self.order.control.is_empty() || !self.order.sparse.is_empty()
+    }
+
     fn send_control(&mut self, header: Header, out: &mut BytesMut) {
         out.put_slice(&header.encode());
         match header.command {

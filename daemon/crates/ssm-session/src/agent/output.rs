@@ -64,7 +64,7 @@ impl AgentSession {
         if let Some(frame) = self.channel.next_resend(now.mono) {
             return Some(WsMessage::Binary(frame));
         }
-        if !self.channel.may_send(now.mono) {
+        if !self.channel.may_send(true, now.mono) {
             return None;
         }
         if let Some((payload_type, payload)) = self.controls.pop_front() {
@@ -105,7 +105,7 @@ impl AgentSession {
     }
 
     fn pacer_opens_at(&self, now: Instant) -> Option<Instant> {
-        self.pacer.as_ref()?.ready_at(now)
+        self.pacer.as_ref()?.ready_at(true, now)
     }
 
     fn end_if_drained(&mut self) {
@@ -131,7 +131,7 @@ impl AgentSession {
         }
         let pacer = self.pacer_opens_at(now.mono).filter(|_| self.wants_to_send());
         let wants_to_send = !self.controls.is_empty();
-        let channel = self.channel.next_timeout(wants_to_send, now.mono);
+        let channel = self.channel.next_timeout(wants_to_send, true, now.mono);
         earliest(earliest(own, pacer), earliest(channel, self.liveness.next_timeout()))
     }
 }

@@ -223,7 +223,7 @@ impl Channel {
 
     /// The next message to send again, if one is overdue and may leave.
     pub(crate) fn next_resend(&mut self, now: Instant) -> Option<Bytes> {
-        if self.is_paused(now) || self.bucket_opens_at(now).is_some() {
+        if !self.may_send(true, now) {
             return None;
         }
         let frame = self.outbox.next_resend(now)?;
@@ -234,7 +234,7 @@ impl Channel {
 
     /// Whether [`Channel::next_resend`] would answer something.
     pub(crate) fn has_resend(&mut self, now: Instant) -> bool {
-        self.may_send(now) && self.outbox.has_overdue(now)
+        self.may_send(true, now) && self.outbox.has_overdue(now)
     }
 
     /// Whether the agent's way of sending again is what a download waits for.
@@ -247,9 +247,9 @@ impl Channel {
         self.inbox.gaps.ends_at()
     }
 
-    /// Whether a new message may leave now: no pause, and inside the message rate.
-    pub(crate) fn may_send(&self, now: Instant) -> bool {
-        !self.is_paused(now) && self.bucket_opens_at(now).is_none()
+    /// Whether a message may leave now: no pause, and inside the message rate. One without hurry leaves with others.
+    pub(crate) fn may_send(&self, hurry: bool, now: Instant) -> bool {
+        !self.is_paused(now) && self.bucket_opens_at(hurry, now).is_none()
     }
 
     /// Whether the window takes new stream data.
@@ -329,14 +329,15 @@ impl Channel {
         self.outbox.excuse_peer(now);
     }
 
-    /// When something that cannot leave now can; `wants_to_send`: new data is waiting.
-    pub(crate) fn next_timeout(&mut self, wants_to_send: bool, now: Instant) -> Option<Instant> {
+    /// When something that cannot leave now can; `wants_to_send`: new data is waiting, perhaps in a hurry.
+    pub(crate) fn next_timeout(&mut self, wants_to_send: bool, hurry: bool, now: Instant) -> Option<Instant> {
         if self.is_paused(now) {
             return self.paused_at.filter(|_| self.manners.pause_expires).map(|at| at + LONGEST_PAUSE);
         }
         let overdue = self.outbox.has_overdue(now);
         let resend = if overdue { None } else { self.outbox.next_deadline(now) };
-        earliest(resend, self.bucket_opens_at(now).filter(|_| overdue || wants_to_send))
+        let bucket = self.bucket_opens_at(overdue || hurry, now);
+        earliest(resend, bucket.filter(|_| overdue || wants_to_send))
     }
 
     fn data_header(&mut self, payload_type: PayloadType, number: i64, now: Now) -> Header {
@@ -350,8 +351,8 @@ impl Channel {
         }
     }
 
-    fn bucket_opens_at(&self, now: Instant) -> Option<Instant> {
-        self.manners.bucket.as_ref()?.ready_at(now)
+    fn bucket_opens_at(&self, hurry: bool, now: Instant) -> Option<Instant> {
+        self.manners.bucket.as_ref()?.ready_at(hurry, now)
     }
 
     fn take_token(&mut self, now: Instant) {

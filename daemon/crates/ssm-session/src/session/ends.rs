@@ -91,7 +91,7 @@ impl PortSession {
             return own;
         }
         let wants_to_send = self.wants_to_send();
-        let channel = self.channel.next_timeout(wants_to_send, now.mono);
+        let channel = self.channel.next_timeout(wants_to_send, self.hurries(), now.mono);
         let channel = earliest(channel, self.channel.acks_held_until());
         let stall = self.stall_deadline();
         earliest(own, earliest(earliest(self.liveness.next_timeout(), stall), channel))

@@ -45,6 +45,11 @@ impl PortSession {
         !self.controls.is_empty() || (self.flows() && self.channel.has_room() && self.streams.pending() > 0)
     }
 
+    /// Whether what waits is more than a bulk upload, which leaves several messages at once.
+    pub(super) fn hurries(&self) -> bool {
+        !self.controls.is_empty() || self.streams.hurry()
+    }
+
     fn next_event(&mut self) -> Option<SessionEvent> {
         self.events.pop_front().or_else(|| self.streams.events.pop_front())
     }
@@ -56,7 +61,7 @@ impl PortSession {
         if self.liveness.ping_due(now.mono) {
             return Some(WsMessage::Ping(Bytes::from_static(PING)));
         }
-        if self.channel.has_resend(now.mono) || self.wants_to_send() && self.channel.may_send(now.mono) {
+        if self.channel.has_resend(now.mono) || self.wants_to_send() && self.may_send(now) {
             self.channel.release_acks();
         }
         if let Some(ack) = self.channel.next_ack(now) {
@@ -66,10 +71,14 @@ impl PortSession {
             return Some(WsMessage::Binary(frame));
         }
         self.end_if_refused();
-        if self.is_over() || !self.channel.may_send(now.mono) {
+        if self.is_over() || !self.may_send(now) {
             return None;
         }
         self.next_control(now).or_else(|| self.next_data(now)).map(WsMessage::Binary)
+    }
+
+    fn may_send(&self, now: Now) -> bool {
+        self.channel.may_send(self.hurries(), now.mono)
     }
 
     /// Handshake answer and flags: they overtake stream data and need no room in the window.

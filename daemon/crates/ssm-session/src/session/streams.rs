@@ -240,6 +240,11 @@ impl Streams {
         self.mux.as_ref().map_or(0, Mux::pending_bytes)
     }
 
+    /// Whether some of them should not wait for each other: it is no bulk.
+    pub(crate) fn hurry(&self) -> bool {
+        self.mux.as_ref().is_some_and(Mux::hurries)
+    }
+
     /// Appends the next frames to a message.
     pub(crate) fn transmit(&mut self, out: &mut BytesMut, limit: usize, now: Instant) {
         if let Some(mux) = &mut self.mux {
