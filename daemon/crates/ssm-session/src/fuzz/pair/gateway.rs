@@ -8,7 +8,7 @@ use super::Pair;
 use crate::message::{Message, PAYLOAD_OFFSET};
 use crate::{MessageType, PayloadType, Token, WsMessage};
 
-/// Spoilt messages of one program: more of them end a session.
+/// Spoilt messages of one program, none of them doubled: more within a minute end a session.
 const MOST_SPOILT: usize = 10;
 
 impl Pair {
@@ -76,7 +76,7 @@ impl Pair {
     pub(super) fn double(&mut self, program: &mut Program) {
         let way = if program.byte() & 1 == 0 { &mut self.up } else { &mut self.down };
         let place = program.size() % way.len().max(1);
-        let copy = way.get(place).cloned();
+        let copy = way.get(place).filter(|frame| !is_spoilt(frame)).cloned();
         way.extend(copy);
     }
 
@@ -117,4 +117,8 @@ impl Pair {
         }
         (self.up.len(), self.down.len()) != before
     }
+}
+
+fn is_spoilt(frame: &Bytes) -> bool {
+    Message::decode(frame.clone()).is_ok_and(|message| !message.digest_matches())
 }
