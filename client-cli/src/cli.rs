@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use stormtunnel_model::{Label, LocalEndpoint, Profile, Region, RemoteEndpoint, Target, TunnelName};
+use stormtunnel_model::{
+    Keep, Label, LocalEndpoint, Profile, Region, RemoteEndpoint, SessionCount, Target, TunnelName,
+};
 
 /// Keeps AWS Session Manager tunnels up.
 #[derive(Debug, Parser)]
@@ -204,6 +206,13 @@ pub struct AddArgs {
     /// A label to tell it apart by; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub labels: Vec<Label>,
+    /// When to hold a session that nobody uses: "auto" connects at `up`, and after the service's idle close at the next
+    /// connection; "warm" always; "on-demand" not before the first connection
+    #[arg(long, value_name = "auto|warm|on-demand", default_value = "auto")]
+    pub keep: Keep,
+    /// Over how many SSM sessions to spread connections, 1 to 8; the agent limits each to about 1 MB/s
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub sessions: SessionCount,
     /// Start it and wait until it is up
     #[arg(long)]
     pub up: bool,
@@ -239,6 +248,12 @@ pub struct EditArgs {
     /// New label, in place of all that there are; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub labels: Vec<Label>,
+    /// When to hold a session that nobody uses
+    #[arg(long, value_name = "auto|warm|on-demand")]
+    pub keep: Option<Keep>,
+    /// Over how many SSM sessions to spread connections, 1 to 8
+    #[arg(long, value_name = "N")]
+    pub sessions: Option<SessionCount>,
     /// Take all labels away
     #[arg(long, conflicts_with = "labels")]
     pub no_labels: bool,

@@ -418,6 +418,8 @@ mod tests {
                 local: "15432".parse().unwrap(),
                 allow_non_loopback: false,
                 labels: Default::default(),
+                keep: Default::default(),
+                sessions: Default::default(),
             },
             intent: Intent::Run,
             status: TunnelStatus {

@@ -82,6 +82,8 @@ fn spec(context: &Context<'_>, args: &AddArgs) -> Result<TunnelSpec, Failure> {
         local: args.local,
         allow_non_loopback: args.allow_non_loopback,
         labels: labels(&args.labels),
+        keep: args.keep,
+        sessions: args.sessions,
     })
 }
 
@@ -126,6 +128,8 @@ fn patch(context: &Context<'_>, args: &EditArgs) -> TunnelSpecPatch {
         local: args.local,
         allow_non_loopback: args.allow_non_loopback,
         labels: (args.no_labels || !args.labels.is_empty()).then(|| labels(&args.labels)),
+        keep: args.keep,
+        sessions: args.sessions,
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use stormtunnel_model::{
-    ConnectStep, Intent, LabelKey, LabelValue, RemoteHealth, Timestamp, Tunnel, TunnelLimit, TunnelState,
+    ConnectStep, Intent, Keep, LabelKey, LabelValue, RemoteHealth, SessionCount, Timestamp, Tunnel,
+    TunnelLimit, TunnelState,
 };
 use stormtunnel_proto::calls::DaemonInfo;
 
@@ -43,6 +44,12 @@ pub fn tunnel(tunnel: &Tunnel, now: Timestamp, style: Style) -> String {
     );
     if spec.allow_non_loopback {
         row(&mut text, "open to", "other machines (--allow-non-loopback)");
+    }
+    if spec.keep != Keep::Auto {
+        row(&mut text, "keep", spec.keep.name());
+    }
+    if spec.sessions != SessionCount::ONE {
+        row(&mut text, "sessions", &format!("up to {}", spec.sessions));
     }
     if !spec.labels.is_empty() {
         let label = |(key, value): (&LabelKey, &LabelValue)| format!("{key}={value}");

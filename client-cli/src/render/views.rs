@@ -34,6 +34,8 @@ struct SpecView {
     local: LocalView,
     allow_non_loopback: bool,
     labels: BTreeMap<String, String>,
+    keep: &'static str,
+    sessions: u8,
 }
 
 #[derive(Debug, Serialize)]
@@ -197,6 +199,8 @@ impl SpecView {
             local: LocalView { address: spec.local.address.to_string(), port },
             allow_non_loopback: spec.allow_non_loopback,
             labels: spec.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            keep: spec.keep.name(),
+            sessions: spec.sessions.get(),
         }
     }
 }

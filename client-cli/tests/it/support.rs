@@ -87,6 +87,8 @@ pub(crate) fn stopped(name: &str, remote: &str, local: &str) -> Tunnel {
             local: local.parse().unwrap(),
             allow_non_loopback: false,
             labels: Default::default(),
+            keep: Default::default(),
+            sessions: Default::default(),
         },
         intent: Intent::Stop,
         status: TunnelStatus::stopped(beginning()),

@@ -30,11 +30,13 @@ pub(super) fn put_tunnel(connection: &Connection, tunnel: &StoredTunnel) -> rusq
     let labels = json(&spec.labels)?;
     let mut statement = connection.prepare_cached(
         "INSERT INTO tunnels VALUES (:id, :etag, :created_at, :name, :profile, :region, :target, :remote_host,
-             :remote_port, :local_address, :local_port, :allow_non_loopback, :intent, :kept_port, :request_id, :labels)
+             :remote_port, :local_address, :local_port, :allow_non_loopback, :intent, :kept_port, :request_id, :labels,
+             :keep, :sessions)
          ON CONFLICT (id) DO UPDATE SET etag = :etag, name = :name, profile = :profile, region = :region,
              target = :target, remote_host = :remote_host, remote_port = :remote_port,
              local_address = :local_address, local_port = :local_port, allow_non_loopback = :allow_non_loopback,
-             intent = :intent, kept_port = :kept_port, request_id = :request_id, labels = :labels",
+             intent = :intent, kept_port = :kept_port, request_id = :request_id, labels = :labels,
+             keep = :keep, sessions = :sessions",
     )?;
     statement.execute(named_params! {
         ":id": id.to_string(),
@@ -53,6 +55,8 @@ pub(super) fn put_tunnel(connection: &Connection, tunnel: &StoredTunnel) -> rusq
         ":kept_port": kept_port,
         ":request_id": request_id.as_ref().map(|id| id.0.as_str()),
         ":labels": labels,
+        ":keep": spec.keep.name(),
+        ":sessions": spec.sessions.get(),
     })?;
     Ok(())
 }
@@ -124,6 +128,8 @@ fn tunnel(row: &Row<'_>) -> Result<StoredTunnel, String> {
         },
         allow_non_loopback: column(row, "allow_non_loopback")?,
         labels: from_json(row, "labels")?,
+        keep: parsed(row, "keep")?,
+        sessions: column::<u8>(row, "sessions")?.try_into().map_err(|error| format!("sessions: {error}"))?,
     };
     Ok(StoredTunnel {
         id: parsed(row, "id")?,

@@ -36,10 +36,12 @@ const V1: &str = "
     ) STRICT;
 ";
 
-/// Labels, events and statistics. What is an object in the model and never asked for in parts is JSON. Events outlive
+/// Labels, when and over how many sessions, events and statistics. What is an object in the model and never asked for in parts is JSON. Events outlive
 /// their tunnels, statistics do not.
 const V2: &str = "
     ALTER TABLE tunnels ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE tunnels ADD COLUMN keep TEXT NOT NULL DEFAULT 'auto' CHECK (keep IN ('auto', 'warm', 'on-demand'));
+    ALTER TABLE tunnels ADD COLUMN sessions INTEGER NOT NULL DEFAULT 1 CHECK (sessions BETWEEN 1 AND 8);
 
     CREATE TABLE events (
         id INTEGER PRIMARY KEY,

@@ -276,6 +276,8 @@ fn tunnel(name: &str) -> StoredTunnel {
             local: "127.0.0.1:15432".parse().unwrap(),
             allow_non_loopback: false,
             labels: labels(&["env=prod"]),
+            keep: Default::default(),
+            sessions: Default::default(),
         },
         intent: Intent::Run,
         kept_port: None,

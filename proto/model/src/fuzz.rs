@@ -13,6 +13,7 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use crate::endpoint::{LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint};
 use crate::ids::{Timestamp, TunnelId};
+use crate::keep::{Keep, SessionCount};
 use crate::label::Labels;
 use crate::name::{InvalidName, Profile, Region, Target, TunnelName};
 use crate::spec::{TunnelSpec, TunnelSpecPatch};
@@ -156,6 +157,8 @@ fn spec(lines: &mut Lines<'_>) -> Option<TunnelSpec> {
         local: lines.next()?.parse().ok()?,
         allow_non_loopback: lines.next()? == "open",
         labels: Labels::new(),
+        keep: Keep::Auto,
+        sessions: SessionCount::ONE,
     })
 }
 
@@ -173,6 +176,8 @@ fn specs(first: &TunnelSpec, second: &TunnelSpec) {
         local: Some(second.local),
         allow_non_loopback: Some(second.allow_non_loopback),
         labels: Some(second.labels.clone()),
+        keep: Some(second.keep),
+        sessions: Some(second.sessions),
     };
     assert_eq!(&first.patched(&patch), second);
     assert_eq!(&first.patched(&TunnelSpecPatch::default()), first);

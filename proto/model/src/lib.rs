@@ -25,6 +25,7 @@ mod fault_kinds;
 #[doc(hidden)]
 pub mod fuzz;
 mod ids;
+mod keep;
 mod label;
 mod name;
 pub mod settings;
@@ -37,6 +38,7 @@ pub use endpoint::{LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint};
 pub use event::{Event, EventId, EventKind, EventSubject};
 pub use fault::{ExitCode, Fault, FaultKind, GrpcCode, Recovery};
 pub use ids::{Attempt, Epoch, Etag, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
+pub use keep::{Keep, SessionCount};
 pub use label::{Label, Labels};
 pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, Target, TunnelName};
 pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};

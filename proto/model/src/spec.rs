@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::endpoint::{LocalEndpoint, RemoteEndpoint};
+use crate::keep::{Keep, SessionCount};
 use crate::label::Labels;
 use crate::name::{Profile, Region, Target, TunnelName};
 
@@ -27,6 +28,12 @@ pub struct TunnelSpec {
     pub allow_non_loopback: bool,
     /// What the user tells it apart by; the daemon only keeps them.
     pub labels: Labels,
+    /// When it holds a session that nobody uses.
+    #[serde(default)]
+    pub keep: Keep,
+    /// Over how many sessions its connections are spread, at most.
+    #[serde(default)]
+    pub sessions: SessionCount,
 }
 
 /// Most labels of a tunnel: a bound, far above what anybody can keep in mind.
@@ -77,8 +84,18 @@ impl TunnelSpec {
     #[must_use]
     pub fn patched(&self, patch: &TunnelSpecPatch) -> Self {
         let mut spec = self.clone();
-        let TunnelSpecPatch { name, profile, region, target, remote, local, allow_non_loopback, labels } =
-            patch.clone();
+        let TunnelSpecPatch {
+            name,
+            profile,
+            region,
+            target,
+            remote,
+            local,
+            allow_non_loopback,
+            labels,
+            keep,
+            sessions,
+        } = patch.clone();
         name.into_iter().for_each(|value| spec.name = value);
         profile.into_iter().for_each(|value| spec.profile = value);
         region.into_iter().for_each(|value| spec.region = value);
@@ -87,13 +104,14 @@ impl TunnelSpec {
         local.into_iter().for_each(|value| spec.local = value);
         allow_non_loopback.into_iter().for_each(|value| spec.allow_non_loopback = value);
         labels.into_iter().for_each(|value| spec.labels = value);
+        keep.into_iter().for_each(|value| spec.keep = value);
+        sessions.into_iter().for_each(|value| spec.sessions = value);
         spec
     }
 
     /// Whether going from this spec to `next` needs another SSM session.
     pub fn needs_new_session(&self, next: &Self) -> bool {
-        let Self { name: _, profile, region, target, remote, local: _, allow_non_loopback: _, labels: _ } =
-            self;
+        let Self { profile, region, target, remote, .. } = self;
         (profile, region, target, remote) != (&next.profile, &next.region, &next.target, &next.remote)
     }
 
@@ -104,7 +122,8 @@ impl TunnelSpec {
 
     /// The fields in which `next` differs, as the API calls them.
     pub fn changed_fields(&self, next: &Self) -> Vec<&'static str> {
-        let Self { name, profile, region, target, remote, local, allow_non_loopback, labels } = self;
+        let Self { name, profile, region, target, remote, local, allow_non_loopback, labels, keep, sessions } =
+            self;
         let fields = [
             ("name", *name != next.name),
             ("profile", *profile != next.profile),
@@ -114,6 +133,8 @@ impl TunnelSpec {
             ("local", *local != next.local),
             ("allow_non_loopback", *allow_non_loopback != next.allow_non_loopback),
             ("labels", *labels != next.labels),
+            ("keep", *keep != next.keep),
+            ("sessions", *sessions != next.sessions),
         ];
         fields.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field).collect()
     }
@@ -139,6 +160,10 @@ pub struct TunnelSpecPatch {
     pub allow_non_loopback: Option<bool>,
     /// New labels, in place of all that there are.
     pub labels: Option<Labels>,
+    /// New answer to when it holds a session that nobody uses.
+    pub keep: Option<Keep>,
+    /// New number of sessions.
+    pub sessions: Option<SessionCount>,
 }
 
 #[cfg(test)]
@@ -155,6 +180,8 @@ mod tests {
             local: "15432".parse().unwrap(),
             allow_non_loopback: false,
             labels: Labels::new(),
+            keep: Keep::Auto,
+            sessions: SessionCount::ONE,
         }
     }
 
@@ -182,15 +209,17 @@ mod tests {
     }
 
     #[test]
-    fn a_new_name_and_new_labels_disturb_nothing() {
+    fn what_needs_no_new_session_disturbs_nothing() {
         let renamed = spec().patched(&TunnelSpecPatch {
             name: Some("pg".parse().unwrap()),
             labels: Some(labels(1)),
+            keep: Some(Keep::Warm),
+            sessions: Some("8".parse().unwrap()),
             ..Default::default()
         });
         assert!(!spec().needs_new_session(&renamed));
         assert!(!spec().needs_new_listener(&renamed));
-        assert_eq!(spec().changed_fields(&renamed), ["name", "labels"]);
+        assert_eq!(spec().changed_fields(&renamed), ["name", "labels", "keep", "sessions"]);
     }
 
     #[test]

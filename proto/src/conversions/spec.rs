@@ -4,15 +4,26 @@ use std::collections::HashMap;
 use std::num::NonZeroU16;
 
 use stormtunnel_model::{
-    Labels, LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint, TunnelSpec, TunnelSpecPatch,
+    Keep, Labels, LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint, SessionCount, TunnelSpec,
+    TunnelSpecPatch,
 };
 
 use super::{ConversionError, parsed};
 use crate::v1;
 
 /// The fields of a spec that an update may name.
-pub(super) const MASK_PATHS: [&str; 8] =
-    ["name", "profile", "region", "target", "remote", "local", "allow_non_loopback", "labels"];
+pub(super) const MASK_PATHS: [&str; 10] = [
+    "name",
+    "profile",
+    "region",
+    "target",
+    "remote",
+    "local",
+    "allow_non_loopback",
+    "labels",
+    "keep",
+    "sessions",
+];
 
 impl From<RemoteEndpoint> for v1::RemoteEndpoint {
     fn from(remote: RemoteEndpoint) -> Self {
@@ -57,7 +68,18 @@ const ADDRESS_RULE: &str = "write \"localhost\" or an IP address";
 
 impl From<TunnelSpec> for v1::TunnelSpec {
     fn from(spec: TunnelSpec) -> Self {
-        let TunnelSpec { name, profile, region, target, remote, local, allow_non_loopback, labels } = spec;
+        let TunnelSpec {
+            name,
+            profile,
+            region,
+            target,
+            remote,
+            local,
+            allow_non_loopback,
+            labels,
+            keep,
+            sessions,
+        } = spec;
         Self {
             name: name.into(),
             profile: profile.map(String::from),
@@ -67,6 +89,8 @@ impl From<TunnelSpec> for v1::TunnelSpec {
             local: Some(local.into()),
             allow_non_loopback,
             labels: labels_to_message(labels),
+            keep: v1::Keep::from(keep).into(),
+            sessions: sessions.get().into(),
         }
     }
 }
@@ -75,8 +99,18 @@ impl TryFrom<v1::TunnelSpec> for TunnelSpec {
     type Error = ConversionError;
 
     fn try_from(spec: v1::TunnelSpec) -> Result<Self, Self::Error> {
-        let v1::TunnelSpec { name, profile, region, target, remote, local, allow_non_loopback, labels } =
-            spec;
+        let v1::TunnelSpec {
+            name,
+            profile,
+            region,
+            target,
+            remote,
+            local,
+            allow_non_loopback,
+            labels,
+            keep,
+            sessions,
+        } = spec;
         Ok(Self {
             name: name.parse()?,
             profile: profile.map(|text| text.parse()).transpose()?,
@@ -86,6 +120,8 @@ impl TryFrom<v1::TunnelSpec> for TunnelSpec {
             local: local_or_automatic(local)?,
             allow_non_loopback,
             labels: parse_labels(labels)?,
+            keep: parse_keep(keep)?,
+            sessions: parse_sessions(sessions)?,
         })
     }
 }
@@ -98,6 +134,34 @@ fn parse_labels(labels: HashMap<String, String>) -> Result<Labels, ConversionErr
     labels.into_iter().map(|(key, value)| Ok((key.parse()?, value.parse()?))).collect()
 }
 
+impl From<Keep> for v1::Keep {
+    fn from(keep: Keep) -> Self {
+        match keep {
+            Keep::Auto => Self::Auto,
+            Keep::Warm => Self::Warm,
+            Keep::OnDemand => Self::OnDemand,
+        }
+    }
+}
+
+/// What an older front end leaves out has its default.
+fn parse_keep(keep: i32) -> Result<Keep, ConversionError> {
+    match v1::Keep::try_from(keep) {
+        Ok(v1::Keep::Unspecified | v1::Keep::Auto) => Ok(Keep::Auto),
+        Ok(v1::Keep::Warm) => Ok(Keep::Warm),
+        Ok(v1::Keep::OnDemand) => Ok(Keep::OnDemand),
+        Err(_) => Err(ConversionError::invalid("keep", &keep, "it is none of the values of Keep")),
+    }
+}
+
+fn parse_sessions(sessions: u32) -> Result<SessionCount, ConversionError> {
+    if sessions == 0 {
+        return Ok(SessionCount::ONE);
+    }
+    let count = u8::try_from(sessions).ok().and_then(|count| count.try_into().ok());
+    count.ok_or_else(|| ConversionError::invalid("sessions", &sessions, "a tunnel has 1 to 8 sessions"))
+}
+
 fn local_or_automatic(local: Option<v1::LocalEndpoint>) -> Result<LocalEndpoint, ConversionError> {
     match local {
         Some(_) => parsed("local", local),
@@ -107,7 +171,18 @@ fn local_or_automatic(local: Option<v1::LocalEndpoint>) -> Result<LocalEndpoint,
 
 /// A change as the API writes it: a spec of which only the fields named by the mask count.
 pub(super) fn patch_to_message(patch: TunnelSpecPatch) -> (v1::TunnelSpec, prost_types::FieldMask) {
-    let TunnelSpecPatch { name, profile, region, target, remote, local, allow_non_loopback, labels } = patch;
+    let TunnelSpecPatch {
+        name,
+        profile,
+        region,
+        target,
+        remote,
+        local,
+        allow_non_loopback,
+        labels,
+        keep,
+        sessions,
+    } = patch;
     let named = [
         name.is_some(),
         profile.is_some(),
@@ -117,6 +192,8 @@ pub(super) fn patch_to_message(patch: TunnelSpecPatch) -> (v1::TunnelSpec, prost
         local.is_some(),
         allow_non_loopback.is_some(),
         labels.is_some(),
+        keep.is_some(),
+        sessions.is_some(),
     ];
     let paths = MASK_PATHS.iter().zip(named).filter(|(_, named)| *named).map(|(path, _)| (*path).to_owned());
     let spec = v1::TunnelSpec {
@@ -128,6 +205,8 @@ pub(super) fn patch_to_message(patch: TunnelSpecPatch) -> (v1::TunnelSpec, prost
         local: local.map(Into::into),
         allow_non_loopback: allow_non_loopback.unwrap_or_default(),
         labels: labels_to_message(labels.unwrap_or_default()),
+        keep: keep.map_or(v1::Keep::Unspecified, v1::Keep::from).into(),
+        sessions: sessions.map_or(0, |sessions| sessions.get().into()),
     };
     (spec, prost_types::FieldMask { paths: paths.collect() })
 }
@@ -165,6 +244,8 @@ fn take_field(patch: &mut TunnelSpecPatch, spec: &v1::TunnelSpec, path: &str) ->
         "local" => patch.local = Some(local_or_automatic(spec.local.clone()).map_err(in_spec)?),
         "allow_non_loopback" => patch.allow_non_loopback = Some(spec.allow_non_loopback),
         "labels" => patch.labels = Some(parse_labels(spec.labels.clone()).map_err(in_spec)?),
+        "keep" => patch.keep = Some(parse_keep(spec.keep).map_err(in_spec)?),
+        "sessions" => patch.sessions = Some(parse_sessions(spec.sessions).map_err(in_spec)?),
         unknown => return Err(ConversionError::UnknownMaskPath { path: unknown.to_owned() }),
     }
     Ok(())
@@ -221,6 +302,8 @@ mod tests {
             (v1::TunnelSpec { region: Some("moon".to_owned()), ..message() }, "region"),
             (v1::TunnelSpec { target: String::new(), ..message() }, "target"),
             (v1::TunnelSpec { remote: None, ..message() }, "remote"),
+            (v1::TunnelSpec { keep: 9, ..message() }, "keep"),
+            (v1::TunnelSpec { sessions: 9, ..message() }, "sessions"),
             (v1::TunnelSpec { labels: [("a b".to_owned(), String::new())].into(), ..message() }, "labels"),
             (
                 v1::TunnelSpec { remote: Some(v1::RemoteEndpoint { host: None, port: 0 }), ..message() },

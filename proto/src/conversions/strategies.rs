@@ -10,9 +10,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use stormtunnel_model::{
     Attempt, ConnectStep, Epoch, Etag, Event, EventId, EventKind, EventSubject, Fault, FaultKind, Intent,
-    Labels, LocalAddress, LocalEndpoint, LocalPort, Profile, Region, RemoteEndpoint, RemoteHealth, RequestId,
-    Revision, SsmSessionId, Statistics, Target, Timestamp, Traffic, Tunnel, TunnelId, TunnelLimit,
-    TunnelName, TunnelSpec, TunnelSpecPatch, TunnelState, TunnelStatistics, TunnelStatus,
+    Keep, Labels, LocalAddress, LocalEndpoint, LocalPort, Profile, Region, RemoteEndpoint, RemoteHealth,
+    RequestId, Revision, SessionCount, SsmSessionId, Statistics, Target, Timestamp, Traffic, Tunnel,
+    TunnelId, TunnelLimit, TunnelName, TunnelSpec, TunnelSpecPatch, TunnelState, TunnelStatistics,
+    TunnelStatus,
 };
 use uuid::Uuid;
 
@@ -51,16 +52,21 @@ fn local() -> impl Strategy<Value = LocalEndpoint> {
 
 pub(super) fn spec() -> impl Strategy<Value = TunnelSpec> {
     let flag = any::<bool>();
-    (name(), option::of(profile()), option::of(region()), target(), remote(), local(), flag, labels())
-        .prop_map(|(name, profile, region, target, remote, local, allow_non_loopback, labels)| TunnelSpec {
-            name,
-            profile,
-            region,
-            target,
-            remote,
-            local,
-            allow_non_loopback,
-            labels,
+    let keep = (select(&Keep::ALL[..]), (1..=SessionCount::MAX).prop_map(|count| count.try_into().unwrap()));
+    (name(), option::of(profile()), option::of(region()), target(), remote(), local(), flag, labels(), keep)
+        .prop_map(|(name, profile, region, target, remote, local, allow_non_loopback, labels, keep)| {
+            TunnelSpec {
+                name,
+                profile,
+                region,
+                target,
+                remote,
+                local,
+                allow_non_loopback,
+                labels,
+                keep: keep.0,
+                sessions: keep.1,
+            }
         })
 }
 
@@ -71,20 +77,24 @@ fn labels() -> impl Strategy<Value = Labels> {
 }
 
 pub(super) fn patch() -> impl Strategy<Value = TunnelSpecPatch> {
-    let changed = (any::<[bool; 8]>(), spec())
+    let changed = (any::<[bool; 10]>(), spec())
         .prop_filter("a change changes something", |(named, _)| named.contains(&true));
-    changed.prop_map(|([name, profile, region, target, remote, local, allow, labels], spec)| {
-        TunnelSpecPatch {
-            name: name.then_some(spec.name),
-            profile: profile.then_some(spec.profile),
-            region: region.then_some(spec.region),
-            target: target.then_some(spec.target),
-            remote: remote.then_some(spec.remote),
-            local: local.then_some(spec.local),
-            allow_non_loopback: allow.then_some(spec.allow_non_loopback),
-            labels: labels.then_some(spec.labels),
-        }
-    })
+    changed.prop_map(
+        |([name, profile, region, target, remote, local, allow, labels, keep, sessions], spec)| {
+            TunnelSpecPatch {
+                name: name.then_some(spec.name),
+                profile: profile.then_some(spec.profile),
+                region: region.then_some(spec.region),
+                target: target.then_some(spec.target),
+                remote: remote.then_some(spec.remote),
+                local: local.then_some(spec.local),
+                allow_non_loopback: allow.then_some(spec.allow_non_loopback),
+                labels: labels.then_some(spec.labels),
+                keep: keep.then_some(spec.keep),
+                sessions: sessions.then_some(spec.sessions),
+            }
+        },
+    )
 }
 
 pub(super) fn fault() -> impl Strategy<Value = Fault> {

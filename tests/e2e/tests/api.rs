@@ -27,6 +27,8 @@ async fn a_repeated_wish_is_granted_once() -> Result<()> {
         local: "auto".parse()?,
         allow_non_loopback: false,
         labels: Labels::new(),
+        keep: Default::default(),
+        sessions: Default::default(),
     };
     let create =
         CreateTunnel { request_id: Some(RequestId("wish-1".to_owned())), spec: spec.clone(), start: false };

@@ -67,6 +67,8 @@ mod tests {
                 local: LocalEndpoint::AUTOMATIC,
                 allow_non_loopback: false,
                 labels: Labels::new(),
+                keep: Default::default(),
+                sessions: Default::default(),
             },
             intent: Intent::Stop,
             status: TunnelStatus::stopped(NOW),

@@ -142,6 +142,8 @@ pub fn spec(name: &str) -> TunnelSpec {
         local: "auto".parse().expect("a local end"),
         allow_non_loopback: false,
         labels: Labels::new(),
+        keep: Default::default(),
+        sessions: Default::default(),
     }
 }
 

@@ -3,13 +3,15 @@
 //! It never waits for the world: calls run as tasks ([`Effects`]), sessions and connections have tasks of their own,
 //! and all of them report to its mailbox.
 
+mod connections;
+
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
-use ssm_session::OpenError;
 use stormtunnel_model::{
     Attempt, EventKind, EventSubject, Fault, FaultKind, LocalPort, RemoteHealth, TunnelId, TunnelState,
     TunnelStatus,
@@ -17,6 +19,7 @@ use stormtunnel_model::{
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
+use crate::clock::Now;
 use crate::history::ledger::Ledger;
 use crate::ports::{
     BindError, BoxChannel, BoxLocalStream, LocalListener, OpenSession, Resumption, SessionGrant,
@@ -27,19 +30,17 @@ use crate::tunnel::chronicle::{Chronicle, subject};
 use crate::tunnel::context::Context;
 use crate::tunnel::effects::{Effects, abandon};
 use crate::tunnel::front::Front;
+use crate::tunnel::lanes::{Admission, Lanes};
 use crate::tunnel::machine::{self, Answer, Effect, Input, Output, TunnelMachine};
 use crate::tunnel::mailbox::{Message, Order, PortChosen, Wanted};
-use crate::tunnel::pump::{Pump, PumpContext};
 use crate::tunnel::session_driver::{Connect, News};
-use crate::tunnel::session_task::{SessionHandle, SessionTask};
-use crate::tunnel::shared_session::SharedSession;
+use crate::tunnel::session_task::{SessionHandle, SessionTask, is_unused};
 
 /// What an actor is made of.
 pub(crate) struct ActorParts {
     pub(crate) context: Arc<Context>,
     pub(crate) id: TunnelId,
     pub(crate) wanted: Wanted,
-    pub(crate) machine: TunnelMachine,
     pub(crate) meter: Arc<Meter>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) sender: mpsc::Sender<Message>,
@@ -52,24 +53,17 @@ pub(crate) struct Actor {
     parts: ActorParts,
     effects: Effects,
     front: Front,
+    lanes: Lanes,
+    /// Of all lanes.
     sessions: BTreeMap<Attempt, SessionHandle>,
-    /// What the next dial needs.
-    grant: Option<SessionGrant>,
-    /// The place of the next StartSession among all those of its account.
-    admission: Option<Admission>,
     status: TunnelStatus,
     chronicle: Chronicle,
     /// Who waits for the tunnel to be stopped.
     stop_waiters: Vec<oneshot::Sender<()>>,
-    /// The machine's last word on when it wants to be called.
+    /// When a machine wants to be called, or a held connection has waited long enough.
     due: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     finished: bool,
-}
-
-struct Admission {
-    attempt: Attempt,
-    place: Pin<Box<Sleep>>,
 }
 
 /// What happened next.
@@ -82,7 +76,8 @@ enum Happened {
 }
 
 impl Actor {
-    pub(crate) fn new(parts: ActorParts) -> Self {
+    pub(crate) fn new(mut machine: TunnelMachine, parts: ActorParts) -> Self {
+        machine.set_keep(parts.wanted.spec.keep);
         let effects = Effects::new(Arc::clone(&parts.context), parts.sender.clone());
         let status = TunnelStatus::stopped(parts.context.now().wall);
         let chronicle = Chronicle::new(parts.context.history.clone(), Arc::clone(&parts.ledger));
@@ -90,14 +85,13 @@ impl Actor {
             parts,
             effects,
             front: Front::default(),
+            lanes: Lanes::new(machine),
             sessions: BTreeMap::new(),
-            grant: None,
-            admission: None,
             status,
             chronicle,
             stop_waiters: Vec::new(),
             due: None,
-            timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             finished: false,
         }
     }
@@ -109,7 +103,7 @@ impl Actor {
             match self.next().await {
                 Happened::Cancelled => break,
                 Happened::Message(message) => self.on_message(message),
-                Happened::Due => self.parts.machine.handle_timeout(self.parts.context.now()),
+                Happened::Due => self.on_due(),
                 Happened::Admitted(attempt) => self.on_admitted(attempt),
                 Happened::Accepted(local) => self.on_connection(local),
             }
@@ -122,15 +116,8 @@ impl Actor {
     }
 
     async fn next(&mut self) -> Happened {
-        let admission = async {
-            match &mut self.admission {
-                Some(Admission { attempt, place }) => {
-                    place.as_mut().await;
-                    *attempt
-                }
-                None => std::future::pending().await,
-            }
-        };
+        let lanes = &mut self.lanes;
+        let admission = poll_fn(|cx| lanes.poll_admitted(cx));
         tokio::select! {
             biased;
             () = self.parts.context.tasks.cancelled().cancelled() => Happened::Cancelled,
@@ -138,6 +125,14 @@ impl Actor {
             () = self.timer.as_mut(), if self.due.is_some() => Happened::Due,
             attempt = admission => Happened::Admitted(attempt),
             local = self.front.accept() => Happened::Accepted(local),
+        }
+    }
+
+    fn on_due(&mut self) {
+        let now = self.parts.context.now();
+        self.lanes.all().for_each(|(_, lane)| lane.machine.handle_timeout(now));
+        if self.front.expire(now.mono) > 0 {
+            self.tell_waiting();
         }
     }
 
@@ -155,7 +150,12 @@ impl Actor {
     fn on_order(&mut self, Order { command, wanted, done }: Order) {
         self.parts.wanted = wanted.keeping_port_of(&self.parts.wanted);
         self.chronicle.begin(command);
-        self.input(Input::Command(command));
+        let main = &mut self.lanes.main.machine;
+        main.set_keep(self.parts.wanted.spec.keep);
+        main.handle_input(Input::Command(command), self.parts.context.now());
+        if command.ends_session() {
+            self.lanes.close_all(self.parts.context.now());
+        }
         let Some(done) = done else { return };
         match command {
             machine::Command::Stop | machine::Command::Delete => self.stop_waiters.push(done),
@@ -169,7 +169,7 @@ impl Actor {
 
     fn on_bound(&mut self, attempt: Attempt, bound: Result<Box<dyn LocalListener>, BindError>) {
         let answer = match bound {
-            Ok(listener) if self.parts.machine.wants_listener(attempt) => {
+            Ok(listener) if self.lanes.main.machine.wants_listener(attempt) => {
                 self.front.listen(listener);
                 self.keep_port();
                 Answer::ListenerBound
@@ -178,7 +178,7 @@ impl Actor {
             Ok(_late) => return,
             Err(BindError(fault)) => Answer::ListenerFailed(fault),
         };
-        self.input(Input::Answer(attempt, answer));
+        self.answer(attempt, answer);
     }
 
     /// Has the port that the system chose stored.
@@ -198,8 +198,7 @@ impl Actor {
     }
 
     fn on_admitted(&mut self, attempt: Attempt) {
-        self.admission = None;
-        if !self.parts.machine.wants_session(attempt) {
+        if !self.lanes.of(attempt).is_some_and(|lane| lane.machine.wants_session(attempt)) {
             return;
         }
         let spec = &self.parts.wanted.spec;
@@ -210,7 +209,7 @@ impl Actor {
             local_port: self.front.addresses().first().map_or(0, std::net::SocketAddr::port),
         };
         let within = self.parts.context.settings().connect_timeout;
-        self.input(Input::Answer(attempt, Answer::Admitted(within)));
+        self.answer(attempt, Answer::Admitted(within));
         self.effects.start_session(attempt, request);
     }
 
@@ -218,12 +217,16 @@ impl Actor {
         let answer = match started {
             Ok((record, grant)) => {
                 self.add_session(attempt, record);
-                self.grant = Some(grant);
+                match self.lanes.of(attempt) {
+                    Some(lane) => lane.grant = Some(grant),
+                    // Dropping its handle ends it.
+                    None => drop(self.sessions.remove(&attempt)),
+                }
                 Answer::SessionStarted
             }
             Err(fault) => Answer::SessionFailed(fault),
         };
-        self.input(Input::Answer(attempt, answer));
+        self.answer(attempt, answer);
     }
 
     /// From here on the session's own task sees to its end, wanted or not.
@@ -239,22 +242,27 @@ impl Actor {
     }
 
     fn on_resumed(&mut self, attempt: Attempt, resumed: Result<Resumption, Fault>) {
-        if !self.parts.machine.wants_resumption(attempt) {
+        let now = self.parts.context.now();
+        let Some(lane) = self.lanes.of(attempt).filter(|lane| lane.machine.wants_resumption(attempt)) else {
             return;
-        }
+        };
         let answer = match resumed {
             Ok(Resumption::Granted(grant)) => {
-                self.grant = Some(grant);
+                lane.grant = Some(grant);
                 Answer::Resumed
             }
-            Ok(Resumption::Gone) => Answer::SessionGone,
+            Ok(Resumption::Gone) => {
+                let session = lane.machine.session().and_then(|session| self.sessions.get(&session));
+                Answer::SessionGone { unused: session.is_some_and(|session| is_unused(&session.shared, now)) }
+            }
             Err(fault) => Answer::ResumeFailed(fault),
         };
-        self.input(Input::Answer(attempt, answer));
+        self.answer(attempt, answer);
     }
 
     fn on_dialled(&mut self, attempt: Attempt, dialled: Result<(BoxChannel, SecretString), Fault>) {
-        let Some(session) = self.parts.machine.wants_channel(attempt) else { return };
+        let lane = self.lanes.of(attempt);
+        let Some(session) = lane.and_then(|lane| lane.machine.wants_channel(attempt)) else { return };
         let answer = match dialled {
             Ok((channel, token)) => {
                 if let Some(session) = self.sessions.get(&session) {
@@ -264,17 +272,18 @@ impl Actor {
             }
             Err(fault) => Answer::ChannelFailed(fault),
         };
-        self.input(Input::Answer(attempt, answer));
+        self.answer(attempt, answer);
     }
 
     fn on_news(&mut self, session: Attempt, news: News) {
-        let current = self.parts.machine.session() == Some(session);
+        let lane = self.lanes.of(session);
+        let current = lane.is_some_and(|lane| lane.machine.session() == Some(session));
         match news {
             News::Machine(news) => {
                 if news == machine::SessionNews::Closed {
                     self.sessions.remove(&session);
                 }
-                self.input(Input::Session(session, news));
+                self.input(session, Input::Session(session, news));
             }
             News::PayloadLimit(limit) => {
                 if let Some(session) = self.sessions.get(&session) {
@@ -286,7 +295,8 @@ impl Actor {
             News::Agent(version) if current => self.status.agent_version = Some(version),
             News::Remote(health) if current => self.learn_remote(health),
             News::Trouble(fault) if current => {
-                self.chronicle.trouble(self.subject(), &fault);
+                let subject = self.sessions.get(&session).map(|session| self.subject_of(session));
+                self.chronicle.trouble(subject.unwrap_or_else(|| self.subject()), &fault);
                 self.status.last_fault = Some(fault);
             }
             News::Limit(limit) if current => self.status.limit = limit,
@@ -304,77 +314,53 @@ impl Actor {
         }
     }
 
-    fn on_connection(&mut self, local: BoxLocalStream) {
-        let settings = self.parts.context.settings();
-        let full = self.parts.meter.connections() >= settings.max_connections;
-        if full || !self.parts.machine.holds_connections() {
-            Front::refuse(local);
-        } else if let Some(session) = self.session_up() {
-            self.forward(&session, local);
-        } else {
-            self.front.hold(local, settings.max_held_connections as usize);
-            self.input(Input::Waiting(self.front.has_held()));
-        }
+    fn answer(&mut self, attempt: Attempt, answer: Answer) {
+        self.input(attempt, Input::Answer(attempt, answer));
     }
 
-    /// Hands the held connections to the session, in the order they came.
-    fn forward_held(&mut self) {
-        if !self.front.has_held() {
-            return;
-        }
-        let Some(session) = self.session_up() else { return };
-        while let Some(local) = self.front.release() {
-            self.forward(&session, local);
-        }
-        self.input(Input::Waiting(false));
-    }
-
-    fn session_up(&self) -> Option<Arc<SharedSession>> {
-        let session = self.sessions.get(&self.parts.machine.session_up()?)?;
-        Some(Arc::clone(&session.shared))
-    }
-
-    fn forward(&self, session: &Arc<SharedSession>, local: BoxLocalStream) {
-        let ActorParts { context, meter, .. } = &self.parts;
-        match session.open(context.now()) {
-            Ok(stream) => {
-                let pump = PumpContext {
-                    session: Arc::clone(session),
-                    clock: Arc::clone(&context.ports.clock),
-                    meter: Arc::clone(meter),
-                    cancelled: context.tasks.cancelled().clone(),
-                };
-                // Refused only while the daemon stops: dropping the pump closes the connection.
-                let _stopping = context.tasks.spawn("connection", Pump::new(pump, stream, local).run());
-            }
-            Err(error @ (OpenError::SessionOver | OpenError::Exhausted)) => {
-                tracing::debug!(%error, "a connection came too late for its session");
-                Front::refuse(local);
-            }
-        }
-    }
-
-    fn input(&mut self, input: Input) {
-        self.parts.machine.handle_input(input, self.parts.context.now());
+    /// For the lane that `attempt` is of.
+    fn input(&mut self, attempt: Attempt, input: Input) {
+        let now = self.parts.context.now();
+        self.lanes.of(attempt).into_iter().for_each(|lane| lane.machine.handle_input(input.clone(), now));
     }
 
     /// Does everything that the machine wants done, and shows the result.
     fn carry_out(&mut self) {
         self.forward_held();
-        self.due = loop {
-            match self.parts.machine.poll_output() {
-                Output::Effect(effect) => self.carry_out_one(effect),
-                Output::Timeout(due) => break due,
-            }
-        };
+        self.drain(0);
+        for number in 1..machine::LANES {
+            self.drain(number);
+        }
         let now = self.parts.context.now();
+        self.due = self.next_due(now);
         self.due.into_iter().for_each(|due| self.timer.as_mut().reset(now.timer_at(due)));
         self.refresh_status();
         // The board compares: only what changed is published.
         self.parts.context.publisher.set_status(self.parts.id, &self.status);
-        if self.parts.machine.is_stopped() {
+        if self.lanes.main.machine.is_stopped() {
             self.tell_stop_waiters();
         }
+    }
+
+    /// Does what the machine of a lane wants done.
+    fn drain(&mut self, number: u64) {
+        while let Some(lane) = self.lanes.of(Attempt(number)) {
+            match lane.machine.poll_output() {
+                // What a further lane says of listener and state is not the tunnel's.
+                Output::Effect(effect) if number == 0 || effect.is_of_session() => self.carry_out_one(effect),
+                Output::Effect(_) => {}
+                Output::Timeout(due) => {
+                    lane.due = due;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn next_due(&self, now: Now) -> Option<Instant> {
+        let place = self.next_place(now);
+        let lingers = self.lanes.lingers().map(|lingers| now.mono + lingers);
+        [self.lanes.due(), self.front.next_expiry(), place, lingers].into_iter().flatten().min()
     }
 
     fn carry_out_one(&mut self, effect: Effect) {
@@ -387,7 +373,8 @@ impl Actor {
             Effect::StartSession(attempt) => self.queue_start(attempt),
             Effect::Dial(attempt) => self.dial(attempt),
             Effect::ResumeSession(attempt) => {
-                let session = self.parts.machine.session().and_then(|session| self.sessions.get(&session));
+                let session = self.lanes.of(attempt).and_then(|lane| lane.machine.session());
+                let session = session.and_then(|session| self.sessions.get(&session));
                 if let Some(session) = session {
                     self.effects.resume_session(attempt, session.scope.clone(), session.id.clone());
                 }
@@ -415,21 +402,26 @@ impl Actor {
         let now = context.now();
         let place = context.politeness.reserve(&context.scope(&self.parts.wanted.spec), now.mono);
         let place = Box::pin(tokio::time::sleep_until(now.timer_at(place)));
-        self.admission = Some(Admission { attempt, place });
+        let Some(lane) = self.lanes.of(attempt) else { return };
+        lane.admission = Some(Admission { attempt, place });
+        if attempt.0 % machine::LANES != 0 {
+            return;
+        }
         self.status.remote = RemoteHealth::Unknown;
         self.status.agent_version = None;
         self.status.limit = None;
     }
 
     fn dial(&mut self, attempt: Attempt) {
-        let session = self.parts.machine.session().and_then(|session| self.sessions.get(&session));
-        if let (Some(session), Some(grant)) = (session, self.grant.take()) {
+        let Some(lane) = self.lanes.of(attempt) else { return };
+        let session = lane.machine.session().and_then(|session| self.sessions.get(&session));
+        if let (Some(session), Some(grant)) = (session, lane.grant.take()) {
             self.effects.dial(attempt, session.scope.clone(), grant);
         }
     }
 
     fn show(&mut self, state: TunnelState) {
-        let (attempt, now) = (self.parts.machine.connects(), self.parts.context.now());
+        let (attempt, now) = (self.lanes.main.machine.connects(), self.parts.context.now());
         self.chronicle.enter(&state, &self.status.state, attempt, self.subject(), now.mono);
         if state.label() != self.status.state.label() {
             self.status.since = now.wall;
@@ -447,7 +439,7 @@ impl Actor {
 
     /// The tunnel as events show it.
     fn subject(&self) -> EventSubject {
-        let session = self.parts.machine.session().and_then(|session| self.sessions.get(&session));
+        let session = self.lanes.main.machine.session().and_then(|session| self.sessions.get(&session));
         match session {
             Some(session) => self.subject_of(session),
             None => subject(self.parts.id, &self.parts.wanted.spec),
@@ -466,7 +458,7 @@ impl Actor {
     }
 
     fn refresh_status(&mut self) {
-        let machine = &self.parts.machine;
+        let machine = &self.lanes.main.machine;
         self.status.attempt = machine.connects();
         self.status.listening = self.front.addresses();
         let session = machine.session().and_then(|session| self.sessions.get(&session));
@@ -475,6 +467,9 @@ impl Actor {
     }
 
     fn tell_stop_waiters(&mut self) {
+        if !self.lanes.is_one() {
+            return;
+        }
         for waiter in self.stop_waiters.drain(..) {
             let _caller_left = waiter.send(());
         }

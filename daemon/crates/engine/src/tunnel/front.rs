@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use crate::ports::{BoxLocalStream, LocalListener};
 
@@ -19,6 +20,10 @@ impl Held {
     }
 }
 
+/// How long a connection waits for the tunnel. Longer than applications wait for a connection to be made, but this one is
+/// made already: what they wait for now is an answer, for which many have no limit.
+const HOLD: Duration = Duration::from_secs(60);
+
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.iter().for_each(|stream| stream.reset_on_close());
@@ -29,7 +34,8 @@ impl Drop for Held {
 #[derive(Default)]
 pub(crate) struct Front {
     listener: Option<Box<dyn LocalListener>>,
-    held: VecDeque<Held>,
+    /// Each with the time it came.
+    held: VecDeque<(Instant, Held)>,
 }
 
 impl fmt::Debug for Front {
@@ -63,11 +69,35 @@ impl Front {
     }
 
     /// Lets a connection wait, unless `limit` wait already: then it is reset.
-    pub(crate) fn hold(&mut self, stream: BoxLocalStream, limit: usize) {
+    pub(crate) fn hold(&mut self, stream: BoxLocalStream, limit: usize, now: Instant) {
         let held = Held::new(stream);
         if self.held.len() < limit {
-            self.held.push_back(held);
+            self.held.push_back((now, held));
         }
+    }
+
+    /// Since when the one has waited that has waited longest.
+    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        self.held.front().map(|(since, _)| *since)
+    }
+
+    /// Resets those that have waited for too long; answers how many.
+    pub(crate) fn expire(&mut self, now: Instant) -> usize {
+        let before = self.held.len();
+        while self.waiting_since().is_some_and(|since| since + HOLD <= now) {
+            self.held.pop_front();
+        }
+        before - self.held.len()
+    }
+
+    /// When the next one will have waited for too long.
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.waiting_since().map(|since| since + HOLD)
+    }
+
+    /// How many wait.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
     }
 
     /// Resets a connection.
@@ -77,7 +107,7 @@ impl Front {
 
     /// The connection that has waited longest.
     pub(crate) fn release(&mut self) -> Option<BoxLocalStream> {
-        self.held.pop_front().and_then(Held::release)
+        self.held.pop_front().and_then(|(_, held)| held.release())
     }
 
     /// Resets all that wait.

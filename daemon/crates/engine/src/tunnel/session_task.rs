@@ -13,6 +13,7 @@ use stormtunnel_model::{Attempt, Fault, SsmSessionId, Target, TunnelSpec};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::clock::Now;
 use crate::ports::{AwsScope, OpenSession};
 use crate::publish::Meter;
 use crate::retry::Backoff;
@@ -24,6 +25,8 @@ use crate::tunnel::session_driver::{Connect, Driver, News, Step};
 use crate::tunnel::session_end::Ending;
 use crate::tunnel::shared_session::SharedSession;
 
+/// The shortest idle timeout that an account may set for its sessions; without a setting it is 20 minutes.
+const SHORTEST_IDLE: Duration = Duration::from_secs(60);
 /// Calls to TerminateSession before the session is left to its idle timeout and to the next daemon.
 const TERMINATE_TRIES: u32 = 5;
 /// How long one of them may take.
@@ -83,8 +86,9 @@ impl SessionTask {
     ) -> (Self, SessionHandle) {
         let config = context.session_config(&record.scope);
         let seed = context.ports.entropy.seed();
-        let session = PortSession::new(config, context.now().for_session(), seed);
-        let shared = Arc::new(SharedSession::new(session, context.unread.share()));
+        let now = context.now();
+        let session = PortSession::new(config, now.for_session(), seed);
+        let shared = Arc::new(SharedSession::new(session, context.unread.share(), now));
         let (connects, connects_receiver) = mpsc::channel(CONNECT_CAPACITY);
         let (gone, end) = (CancellationToken::new(), CancellationToken::new());
         let clock = Arc::clone(&context.ports.clock);
@@ -116,10 +120,11 @@ impl SessionTask {
             tracing::error!(session = %self.record.id, %message, "session driver panicked");
             Ending { fault: Fault::internal(message), over: false }
         });
+        let unused = is_unused(&self.shared, self.context.now());
         self.shared.end();
         if !self.end.is_cancelled() {
             tracing::info!(session = %self.record.id, %fault, "session ended");
-            self.tell(News::Machine(SessionNews::Ended { fault, over })).await;
+            self.tell(News::Machine(SessionNews::Ended { fault, over, unused })).await;
         }
         self.driver.close().await;
         see_out(&self.context, &self.record, over || self.gone.is_cancelled()).await;
@@ -148,6 +153,11 @@ impl SessionTask {
     async fn tell(&mut self, news: News) {
         let _gone = self.mailbox.send(Message::Session(self.started, news)).await;
     }
+}
+
+/// Whether nobody used a session for so long that AWS may have closed it for that.
+pub(crate) fn is_unused(session: &SharedSession, now: Now) -> bool {
+    session.unused_for(now) >= SHORTEST_IDLE
 }
 
 /// Ends a session at AWS, unless it is `over`, and forgets it in the store once that is certain.

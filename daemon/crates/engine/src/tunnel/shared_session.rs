@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
 use ssm_session::{OpenError, PortSession, SessionEvent, StreamId, WriteError};
@@ -40,6 +41,8 @@ pub(crate) struct Inner {
     bound: usize,
     /// Of the driver, while it has nothing to do.
     driver: Option<Waker>,
+    /// When the last connection went, while there is none.
+    unused_since: Option<Instant>,
     /// Nothing comes of this session any more.
     over: bool,
 }
@@ -98,9 +101,17 @@ impl fmt::Debug for SharedSession {
 }
 
 impl SharedSession {
-    pub(crate) fn new(session: PortSession, share: Share) -> Self {
-        let streams = HashMap::new();
-        let inner = Inner { session, streams, ahead: 0, share, bound: 0, driver: None, over: false };
+    pub(crate) fn new(session: PortSession, share: Share, now: Now) -> Self {
+        let inner = Inner {
+            session,
+            streams: HashMap::new(),
+            ahead: 0,
+            share,
+            bound: 0,
+            driver: None,
+            unused_since: Some(now.mono),
+            over: false,
+        };
         Self { inner: Mutex::new(inner), sent: AtomicU64::new(0), received: AtomicU64::new(0) }
     }
 
@@ -130,6 +141,16 @@ impl SharedSession {
         self.inner.is_poisoned()
     }
 
+    /// Connections that it carries.
+    pub(crate) fn connections(&self) -> usize {
+        self.lock().streams.len()
+    }
+
+    /// For how long it has carried no connection; zero while it does.
+    pub(crate) fn unused_for(&self, now: Now) -> Duration {
+        self.lock().unused_since.map_or(Duration::ZERO, |since| now.mono.saturating_duration_since(since))
+    }
+
     /// Opens a stream.
     pub(crate) fn open(&self, now: Now) -> Result<StreamId, OpenError> {
         let (stream, wakers) = {
@@ -139,6 +160,7 @@ impl SharedSession {
             }
             let stream = inner.session.open(now.for_session())?;
             inner.streams.insert(stream, Watched { fate: Fate::Open, heard: false, ahead: 0, pump: None });
+            inner.unused_since = None;
             (stream, inner.settle(true))
         };
         wakers.wake();
@@ -158,6 +180,9 @@ impl SharedSession {
             let mut inner = self.lock();
             let Some(watched) = inner.streams.remove(&stream) else { return };
             inner.ahead -= watched.ahead;
+            if inner.streams.is_empty() {
+                inner.unused_since = Some(now.mono);
+            }
             if !inner.over {
                 inner.session.abort(stream, now.for_session());
             }

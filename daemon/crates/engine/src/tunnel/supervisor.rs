@@ -379,14 +379,13 @@ impl Supervisor {
             context: Arc::clone(&self.context),
             id,
             wanted,
-            machine,
             meter,
             ledger,
             sender: sender.clone(),
             mailbox,
             ports_chosen: self.ports_chosen.0.clone(),
         };
-        if let Ok(task) = self.context.tasks.spawn("tunnel", Actor::new(parts).run()) {
+        if let Ok(task) = self.context.tasks.spawn("tunnel", Actor::new(machine, parts).run()) {
             self.actors.push(Box::pin(task.map(move |ended| (id, ended))));
         }
         sender

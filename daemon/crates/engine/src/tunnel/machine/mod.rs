@@ -8,6 +8,8 @@
 //! | state | input | next | effects |
 //! |---|---|---|---|
 //! | Stopped | Run, Restart | Binding | BindListener |
+//! | Binding | ListenerBound, on demand and nobody waits | Idle | |
+//! | Idle | a local connection waits; Run, unless on demand | Starting | StartSession |
 //! | Stopped | Delete | Stopped | Finished |
 //! | Binding | ListenerBound | Starting | StartSession |
 //! | Starting | Admitted | Starting, connect timeout runs | |
@@ -18,12 +20,14 @@
 //! | Resuming | Resumed | Resuming | Dial |
 //! | Resuming | ChannelOpened | Up, or Opening when the handshake is still to come | |
 //! | Resuming | ResumeFailed, ChannelFailed: the network | Resuming | after a wait: ResumeSession |
-//! | Up, Resuming | SessionEnded, SessionGone: first since it proved itself | Starting | EndSession, StartSession |
+//! | Up, Resuming | SessionEnded, SessionGone: by AWS, and nobody used it, and it is not kept warm | Idle | EndSession |
+//! | Up, Resuming | other SessionEnded, SessionGone: first since it proved itself | Starting | EndSession, StartSession |
 //! | Binding .. Resuming | any other failure that passes | Retrying | EndSession; a timer |
 //! | Binding .. Resuming | any other failure that a person ends | Blocked | EndSession, ResetHeld |
 //! | Starting .. Resuming | the connect timeout | Retrying | EndSession; a timer |
 //! | Retrying | its time has come, Run | Binding or Starting | BindListener or StartSession |
 //! | Retrying | a local connection waits | Retrying, in 5 s at most | |
+//! | Retrying, on demand | none waits any more | Idle | |
 //! | Blocked | Run; for a sign-in: a minute passed | Binding or Starting | BindListener or StartSession |
 //! | any of the above | Restart | Binding or Starting, failures forgotten | EndSession, StartSession |
 //! | any of the above | SpecChanged | as Restart for another session; another listener alone leaves the session | CloseListener, BindListener |
@@ -38,7 +42,9 @@ mod transitions;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use stormtunnel_model::{Attempt, ConnectStep, Fault, FaultKind, Recovery, Timestamp, TunnelState};
+use stormtunnel_model::{
+    Attempt, ConnectStep, Fault, FaultKind, Keep, Recovery, SessionCount, Timestamp, TunnelState,
+};
 
 use crate::clock::Now;
 use crate::retry::Backoff;
@@ -55,6 +61,9 @@ pub const RESUME_AT_ONCE_AFTER: Duration = Duration::from_secs(10);
 pub const SIGN_IN_RECHECK: Duration = Duration::from_secs(60);
 /// How long a stop waits for AWS to confirm the end of the session. The ending itself goes on after it.
 pub const STOP_WAIT: Duration = Duration::from_secs(10);
+
+/// Attempts of machines that share an actor are this far apart, so that no two of them ever have one in common.
+pub const LANES: u64 = SessionCount::MAX as u64;
 
 /// What a tunnel is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +116,10 @@ pub enum Answer {
     /// It has none, for now.
     ResumeFailed(Fault),
     /// The session is over.
-    SessionGone,
+    SessionGone {
+        /// No local connection had used it for a while.
+        unused: bool,
+    },
     /// The data channel is open.
     ChannelOpened,
     /// It is not.
@@ -134,6 +146,8 @@ pub enum SessionNews {
         fault: Fault,
         /// AWS ended it: there is nothing left to end.
         over: bool,
+        /// No local connection had used it for a while.
+        unused: bool,
     },
     /// Nothing of it is left, at AWS and here.
     Closed,
@@ -171,6 +185,31 @@ pub enum Effect {
     Finished,
 }
 
+impl Command {
+    /// Whether it ends all sessions that there are.
+    pub fn ends_session(self) -> bool {
+        match self {
+            Self::Run | Self::SpecChanged { session: false, .. } => false,
+            Self::Stop | Self::Restart | Self::Delete | Self::SpecChanged { session: true, .. } => true,
+        }
+    }
+}
+
+impl Effect {
+    /// Whether it is about a session, not about the tunnel as a whole.
+    pub fn is_of_session(&self) -> bool {
+        match self {
+            Self::StartSession(_) | Self::Dial(_) | Self::ResumeSession(_) | Self::EndSession { .. } => true,
+            Self::BindListener(_)
+            | Self::CloseListener
+            | Self::ResetHeld
+            | Self::Note(_)
+            | Self::Publish(_)
+            | Self::Finished => false,
+        }
+    }
+}
+
 /// Answer of [`TunnelMachine::poll_output`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -195,6 +234,8 @@ pub enum Then {
 enum State {
     Stopped,
     Binding,
+    /// The next local connection starts a session.
+    Idle,
     Starting {
         attempt: Attempt,
         /// Absent until the call is sent.
@@ -272,6 +313,7 @@ pub struct TunnelMachine {
     closing: BTreeSet<Attempt>,
     /// The connect timeout as it was at the last start; each step of a resume may take as long.
     step_timeout: Duration,
+    keep: Keep,
     waiting: bool,
     backoff: Backoff,
     resume_backoff: Backoff,
@@ -292,12 +334,44 @@ impl TunnelMachine {
             starting: BTreeSet::new(),
             closing: BTreeSet::new(),
             step_timeout: Duration::from_secs(30),
+            keep: Keep::Auto,
             waiting: false,
             backoff: Backoff::new(seed),
             resume_backoff: Backoff::new(resume_seed),
             effects: VecDeque::new(),
             published: Some(TunnelState::Stopped),
         }
+    }
+
+    /// A machine of a further session of a tunnel. It has no listener of its own: connections come to it from outside, and it
+    /// is to be stopped when they are few. `last` is the last attempt of its predecessor, or its number among the lanes.
+    pub fn lane(seed: [u8; 32], last: Attempt) -> Self {
+        Self { listener: Listener::Bound, attempt: last, ..Self::new(seed) }
+    }
+
+    /// Last number given to work.
+    pub fn last_attempt(&self) -> Attempt {
+        self.attempt
+    }
+
+    /// When to hold a session that nobody uses. Heeded from the next input on.
+    pub fn set_keep(&mut self, keep: Keep) {
+        self.keep = keep;
+    }
+
+    /// Whether a session is on its way, for the first time or again.
+    pub fn is_connecting(&self) -> bool {
+        matches!(self.state, State::Starting { .. } | State::Opening { .. } | State::Resuming { .. })
+    }
+
+    /// Whether its last attempt failed.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.state, State::Retrying { .. } | State::Blocked { .. })
+    }
+
+    /// Whether it waits for somebody who needs a session.
+    pub fn is_idle(&self) -> bool {
+        self.state == State::Idle
     }
 
     /// A tunnel whose actor failed `failures` times in a row: it tries again, later each time.
@@ -351,6 +425,7 @@ impl TunnelMachine {
             | State::Resuming { step: Resume::Dialling { attempt, .. }, .. } => Some(attempt),
             State::Stopped
             | State::Binding
+            | State::Idle
             | State::Starting { .. }
             | State::Opening { .. }
             | State::Up { .. }
@@ -400,6 +475,7 @@ impl TunnelMachine {
         match &self.state {
             State::Stopped => TunnelState::Stopped,
             State::Binding => connecting(ConnectStep::Listener),
+            State::Idle => TunnelState::Idle,
             State::Starting { .. } => connecting(ConnectStep::Session),
             State::Opening { .. } => connecting(ConnectStep::Channel),
             State::Up { .. } => TunnelState::Up,
@@ -414,7 +490,7 @@ impl TunnelMachine {
 
     fn next_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Stopped | State::Binding => None,
+            State::Stopped | State::Binding | State::Idle => None,
             State::Starting { deadline, .. } => *deadline,
             State::Opening { deadline, .. } | State::Stopping { deadline, .. } => Some(*deadline),
             State::Up { proved_at, .. } => *proved_at,

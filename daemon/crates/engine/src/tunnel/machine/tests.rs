@@ -1,5 +1,6 @@
 //! Stories; and in `matrix`, every state with every input.
 
+mod keep;
 mod matrix;
 
 use super::*;
@@ -137,7 +138,11 @@ fn signed_out() -> Fault {
 }
 
 fn ended() -> SessionNews {
-    SessionNews::Ended { fault: Fault::new(FaultKind::SessionEnded, ""), over: true }
+    SessionNews::Ended { fault: Fault::new(FaultKind::SessionEnded, ""), over: true, unused: false }
+}
+
+fn closed_unused() -> SessionNews {
+    SessionNews::Ended { fault: Fault::new(FaultKind::SessionEnded, "timed out"), over: true, unused: true }
 }
 
 fn states_shown(bench: &Bench) -> Vec<TunnelState> {
@@ -222,7 +227,7 @@ fn a_resume_is_tried_until_the_session_is_gone() {
         assert!(bench.wait() <= RETRY_CAP);
     }
     let (session, asking) = (bench.machine.session().unwrap(), bench.asked());
-    bench.forget_effects().input(Input::Answer(asking, Answer::SessionGone));
+    bench.forget_effects().input(Input::Answer(asking, Answer::SessionGone { unused: false }));
     let fault = Fault::new(FaultKind::SessionEnded, "it was over when its connection came back");
     assert!(bench.did(&Effect::EndSession { session, over: true, fault: Some(fault) }));
     assert_eq!(bench.count(|effect| matches!(effect, Effect::StartSession(_))), 1, "a new session at once");

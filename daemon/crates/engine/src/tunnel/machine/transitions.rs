@@ -1,8 +1,8 @@
 //! The rows of the table in [`super`], one function per kind of input.
 
 use super::{
-    Answer, Command, Effect, Listener, PROVED_AFTER, RESUME_AT_ONCE_AFTER, RETRY_CAP, RETRY_CAP_WAITING,
-    Resume, SIGN_IN_RECHECK, STOP_WAIT, Session, SessionNews, State, Then, TunnelMachine,
+    Answer, Command, Effect, Keep, LANES, Listener, PROVED_AFTER, RESUME_AT_ONCE_AFTER, RETRY_CAP,
+    RETRY_CAP_WAITING, Resume, SIGN_IN_RECHECK, STOP_WAIT, Session, SessionNews, State, Then, TunnelMachine,
 };
 use super::{Attempt, Duration, Fault, FaultKind, Instant, Recovery, TunnelState};
 use crate::clock::Now;
@@ -21,6 +21,8 @@ impl TunnelMachine {
     fn run(&mut self) {
         match &mut self.state {
             State::Stopped | State::Retrying { .. } | State::Blocked { .. } => self.connect(),
+            State::Idle if self.keep == Keep::OnDemand => {}
+            State::Idle => self.connect(),
             State::Stopping { then, .. } => then.run_again(),
             State::Binding
             | State::Starting { .. }
@@ -36,7 +38,11 @@ impl TunnelMachine {
         }
         self.end_session(false, None);
         self.backoff.reset();
-        self.connect();
+        if self.listener == Listener::Bound && self.waits_for_demand() {
+            self.state = State::Idle;
+        } else {
+            self.connect();
+        }
     }
 
     fn stop(&mut self, then: Then, now: Now) {
@@ -46,6 +52,7 @@ impl TunnelMachine {
             State::Stopping { then: Then::Delete, .. } => {}
             State::Stopping { then: planned, .. } => *planned = then,
             State::Binding
+            | State::Idle
             | State::Starting { .. }
             | State::Opening { .. }
             | State::Up { .. }
@@ -70,12 +77,15 @@ impl TunnelMachine {
         }
         if session {
             self.restart();
+        } else if self.state == State::Idle && self.keep == Keep::Warm && !listener {
+            self.connect();
         } else if listener {
             // A tunnel that waits for its next try binds with that try.
             match self.state {
                 State::Retrying { .. } | State::Blocked { .. } => self.connect(),
                 State::Stopped
                 | State::Binding
+                | State::Idle
                 | State::Starting { .. }
                 | State::Opening { .. }
                 | State::Up { .. }
@@ -90,7 +100,7 @@ impl TunnelMachine {
             Answer::ListenerBound if self.wants_listener(attempt) => {
                 self.listener = Listener::Bound;
                 if self.state == State::Binding {
-                    self.start_session();
+                    self.listener_bound();
                 }
             }
             Answer::ListenerFailed(fault) if self.wants_listener(attempt) => {
@@ -108,11 +118,11 @@ impl TunnelMachine {
             }
             Answer::Resumed => self.resumed(attempt, now),
             Answer::ResumeFailed(fault) if self.wants_resumption(attempt) => self.resume_later(fault, now),
-            Answer::SessionGone if self.wants_resumption(attempt) => {
+            Answer::SessionGone { unused } if self.wants_resumption(attempt) => {
                 let fault = Fault::new(FaultKind::SessionEnded, "it was over when its connection came back");
-                self.session_over(fault, true, now);
+                self.session_over(fault, true, unused, now);
             }
-            Answer::ResumeFailed(_) | Answer::SessionGone => {}
+            Answer::ResumeFailed(_) | Answer::SessionGone { .. } => {}
             Answer::ChannelOpened if self.wants_channel(attempt).is_some() => {
                 self.channel_opened(attempt, now);
             }
@@ -144,6 +154,7 @@ impl TunnelMachine {
             // Too late for us, but it exists and costs money and attention.
             State::Stopped
             | State::Binding
+            | State::Idle
             | State::Starting { .. }
             | State::Opening { .. }
             | State::Up { .. }
@@ -171,6 +182,7 @@ impl TunnelMachine {
             State::Resuming { up_by: Some(up_by), .. } if !session.was_up => up_by,
             State::Stopped
             | State::Binding
+            | State::Idle
             | State::Starting { .. }
             | State::Up { .. }
             | State::Resuming { .. }
@@ -186,6 +198,7 @@ impl TunnelMachine {
             State::Resuming { .. } => self.resume_later(fault, now),
             State::Stopped
             | State::Binding
+            | State::Idle
             | State::Starting { .. }
             | State::Opening { .. }
             | State::Up { .. }
@@ -227,7 +240,7 @@ impl TunnelMachine {
                     self.channel_lost(proven, fault, now);
                 }
             }
-            SessionNews::Ended { fault, over } => self.session_over(fault, over, now),
+            SessionNews::Ended { fault, over, unused } => self.session_over(fault, over, unused, now),
             SessionNews::Closed => {}
         }
     }
@@ -238,6 +251,7 @@ impl TunnelMachine {
             State::Up { since, .. } => (now.mono.saturating_duration_since(since), None),
             State::Stopped
             | State::Binding
+            | State::Idle
             | State::Starting { .. }
             | State::Opening { .. }
             | State::Resuming { .. }
@@ -260,11 +274,15 @@ impl TunnelMachine {
         self.expire(now);
     }
 
-    /// The session is over without our doing. One that had worked is replaced at once, the first time.
-    fn session_over(&mut self, fault: Fault, over: bool, now: Now) {
+    /// The session is over without our doing. One that had worked is replaced at once, the first time; one that AWS closed
+    /// because nobody used it, when somebody wants to.
+    fn session_over(&mut self, fault: Fault, over: bool, unused: bool, now: Now) {
         let was_up = self.session.as_ref().is_some_and(|session| session.was_up);
         self.end_session(over, Some(fault.clone()));
-        if was_up && self.backoff.failures() == 0 && fault.recovery() == Recovery::Retry {
+        let rests = over && unused && !self.waiting && self.keep != Keep::Warm;
+        if was_up && rests && self.listener == Listener::Bound {
+            self.state = State::Idle;
+        } else if was_up && self.backoff.failures() == 0 && fault.recovery() == Recovery::Retry {
             self.backoff.note_failure();
             self.effects.push_back(Effect::Note(fault));
             self.connect();
@@ -280,8 +298,14 @@ impl TunnelMachine {
                 *at = (*at).min(now.mono + RETRY_CAP_WAITING);
                 *shown = now.wall_at(*at);
             }
+            State::Idle if waiting => self.connect(),
+            // Who asked has given up; the next one asks again.
+            State::Retrying { .. } if self.keep == Keep::OnDemand && self.listener == Listener::Bound => {
+                self.state = State::Idle;
+            }
             State::Stopped
             | State::Binding
+            | State::Idle
             | State::Starting { .. }
             | State::Opening { .. }
             | State::Up { .. }
@@ -316,8 +340,22 @@ impl TunnelMachine {
             }
             State::Retrying { .. } | State::Blocked { .. } => self.connect(),
             State::Stopping { .. } => self.rest(),
-            State::Stopped | State::Binding => {}
+            State::Stopped | State::Binding | State::Idle => {}
         }
+    }
+
+    /// The tunnel listens: the rest of the way up, or not before it is needed.
+    fn listener_bound(&mut self) {
+        if self.waits_for_demand() {
+            self.state = State::Idle;
+        } else {
+            self.start_session();
+        }
+    }
+
+    /// Whether nobody needs a session, and none is to be held.
+    fn waits_for_demand(&self) -> bool {
+        self.keep == Keep::OnDemand && !self.waiting
     }
 
     fn resume(&mut self, up_by: Option<Instant>, now: Now) {
@@ -361,6 +399,7 @@ impl TunnelMachine {
         self.end_session(false, Some(fault.clone()));
         self.effects.push_back(Effect::Note(fault.clone()));
         self.state = match fault.recovery() {
+            Recovery::Retry if self.listener == Listener::Bound && self.waits_for_demand() => State::Idle,
             Recovery::Retry => {
                 let cap = if self.waiting { RETRY_CAP_WAITING } else { RETRY_CAP };
                 let at = now.mono + self.backoff.next_wait(cap);
@@ -427,7 +466,7 @@ impl TunnelMachine {
     }
 
     fn next_attempt(&mut self) -> Attempt {
-        self.attempt = self.attempt.next();
+        self.attempt = Attempt(self.attempt.0 + LANES);
         self.attempt
     }
 }

@@ -2,9 +2,10 @@
 
 use super::*;
 
-const STATES: [&str; 13] = [
+const STATES: [&str; 14] = [
     "stopped",
     "binding",
+    "idle",
     "queued",
     "starting",
     "dialling",
@@ -25,6 +26,7 @@ fn in_state(state: &str) -> Bench {
     match state {
         "stopped" => &mut bench,
         "binding" => bench.command(Command::Run),
+        "idle" => bench.up().news(closed_unused()),
         "queued" => bench.command(Command::Run).answer(Answer::ListenerBound),
         "starting" => bench.started(),
         "dialling" => bench.started().answer(Answer::SessionStarted),
@@ -67,12 +69,14 @@ fn inputs(bench: &Bench) -> Vec<(&'static str, Input)> {
         ("Resumed", answer(Answer::Resumed)),
         ("ResumeFailed", answer(Answer::ResumeFailed(network()))),
         ("ResumeFailed, denied", answer(Answer::ResumeFailed(denied()))),
-        ("SessionGone", answer(Answer::SessionGone)),
+        ("SessionGone", answer(Answer::SessionGone { unused: false })),
+        ("SessionGone unused", answer(Answer::SessionGone { unused: true })),
         ("ChannelOpened", answer(Answer::ChannelOpened)),
         ("ChannelFailed", answer(Answer::ChannelFailed(network()))),
         ("HandshakeUp", news(SessionNews::HandshakeUp)),
         ("ChannelLost", news(SessionNews::ChannelLost { channel, proven: true, fault: network() })),
         ("Ended", news(ended())),
+        ("Ended unused", news(closed_unused())),
         ("Closed", news(SessionNews::Closed)),
         ("Waiting", Input::Waiting(true)),
         ("not Waiting", Input::Waiting(false)),
@@ -84,7 +88,8 @@ fn expected(state: &str, input: &str) -> Option<&'static str> {
     let runs = !matches!(state, "stopped" | "stopping");
     let resuming = state.starts_with("resume");
     match input {
-        "Run" if matches!(state, "stopped" | "retrying" | "blocked") => Some("Connecting"),
+        "Run" if matches!(state, "stopped" | "idle" | "retrying" | "blocked") => Some("Connecting"),
+        "Waiting" if state == "idle" => Some("Connecting"),
         "Restart" if state != "stopping" => Some("Connecting"),
         // With nothing under way a stop is complete at once.
         "Stop" | "Delete" if matches!(state, "binding" | "queued" | "retrying" | "blocked") => {
@@ -102,7 +107,9 @@ fn expected(state: &str, input: &str) -> Option<&'static str> {
         "HandshakeUp" if state == "dialling" || state == "handshaking" => Some("Up"),
         "ChannelLost" if state == "up" => Some("Connecting"),
         "Ended" if state == "up" || resuming => Some("Connecting"),
-        "Ended" if matches!(state, "dialling" | "handshaking") => Some("Retrying"),
+        "Ended unused" if state == "up" || resuming => Some("Idle"),
+        "SessionGone unused" if state == "resume asking" => Some("Idle"),
+        "Ended" | "Ended unused" if matches!(state, "dialling" | "handshaking") => Some("Retrying"),
         "Closed" if state == "stopping" => Some("Stopped"),
         _ => None,
     }
