@@ -8,8 +8,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// A FIN this long after the flag is not about the same connect.
-const FLAG_LIFETIME: Duration = Duration::from_secs(5);
+/// A FIN this long after the flag is not about the same connect. The agent sends one right behind the other, but the second
+/// may be lost, and be sent again later than once.
+const FLAG_LIFETIME: Duration = Duration::from_secs(30);
 
 /// Streams that may still wait for their connect.
 #[derive(Debug)]
@@ -46,9 +47,10 @@ impl Dialling {
         self.proven.is_none_or(|proven| id > proven)
     }
 
-    /// The WebSocket is a new one: what was announced may leave only now.
+    /// The WebSocket is a new one: what was announced may leave only now, and the FIN behind a flag may come only now.
     pub(crate) fn reconnected(&mut self, now: Instant) {
         self.waiting.iter_mut().for_each(|(_, since)| *since = now);
+        self.failures.iter_mut().for_each(|at| *at = now);
     }
 
     /// A stream is announced.
@@ -153,5 +155,15 @@ mod tests {
         let mut dialling = dialling(64, &[3], now);
         dialling.failed(now);
         assert!(!dialling.is_refusal(3.into(), now + FLAG_LIFETIME));
+    }
+
+    #[test]
+    fn an_outage_does_not_come_between_a_flag_and_its_fin() {
+        let now = origin();
+        let mut dialling = dialling(64, &[3], now);
+        dialling.failed(now);
+        let back = now + FLAG_LIFETIME * 2;
+        dialling.reconnected(back);
+        assert!(dialling.is_refusal(3.into(), back + FLAG_LIFETIME - Duration::from_millis(1)));
     }
 }
