@@ -54,6 +54,8 @@ pub(super) struct Agent {
     streams: BTreeMap<StreamId, Stream>,
     /// Counts the bytes that the engine is sent.
     delivered: Arc<AtomicUsize>,
+    /// The most connections at once, of all agents.
+    busiest: Arc<AtomicUsize>,
     /// Messages to be lost.
     losing: usize,
     over: bool,
@@ -75,7 +77,7 @@ impl Agent {
     pub(super) fn new(
         remote: Remote,
         orders: mpsc::Receiver<Order>,
-        delivered: Arc<AtomicUsize>,
+        (delivered, busiest): (Arc<AtomicUsize>, Arc<AtomicUsize>),
         seed: [u8; 32],
     ) -> Self {
         let mut session = AgentSession::new(AgentConfig::default(), now(), seed);
@@ -85,7 +87,7 @@ impl Agent {
         let (kept, streams) = (VecDeque::new(), BTreeMap::new());
         let (channel, black_hole) = (None, None);
         let (losing, over) = (0, false);
-        Self { session, remote, orders, channel, black_hole, kept, streams, delivered, losing, over }
+        Self { session, remote, orders, channel, black_hole, kept, streams, delivered, busiest, losing, over }
     }
 
     pub(super) async fn run(mut self) {
@@ -210,6 +212,7 @@ impl Agent {
             }
             AgentEvent::Dial(stream) => {
                 self.streams.insert(stream, Stream::default());
+                self.busiest.fetch_max(self.streams.len(), Ordering::Relaxed);
                 self.session.dial_succeeded(stream, now());
             }
             AgentEvent::Readable(stream) => self.serve(stream),

@@ -14,10 +14,11 @@ use stormtunnel_engine::ports::{
     SessionRequest, SsmApi,
 };
 use stormtunnel_engine::tasks::Tasks;
-use stormtunnel_engine::testing::{TestClock, TestEntropy, World, memory_channel};
+use stormtunnel_engine::testing::{PATIENCE, TestClock, TestEntropy, World, memory_channel};
 use stormtunnel_engine::{Engine, EngineHandle, Ports};
 use stormtunnel_model::{Fault, FaultKind, SsmSessionId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 pub(crate) use self::agent::Remote;
 use self::agent::{Agent, Order};
@@ -32,6 +33,8 @@ pub(crate) struct Cloud {
     tasks: Tasks,
     entropy: TestEntropy,
     inner: Mutex<Inner>,
+    /// How many sessions are open.
+    open: watch::Sender<usize>,
 }
 
 #[derive(Default)]
@@ -42,11 +45,33 @@ struct Inner {
     network_down: bool,
     remote: Remote,
     delivered: Arc<AtomicUsize>,
+    busiest: Arc<AtomicUsize>,
 }
 
 impl Cloud {
     fn new() -> Self {
-        Self { tasks: Tasks::new(), entropy: TestEntropy::default(), inner: Mutex::default() }
+        Self {
+            tasks: Tasks::new(),
+            entropy: TestEntropy::default(),
+            inner: Mutex::default(),
+            open: watch::Sender::new(0),
+        }
+    }
+
+    fn count(&self) {
+        self.open.send_replace(self.open_sessions());
+    }
+
+    /// Waits until so many sessions are open.
+    pub(crate) async fn until_open(&self, count: usize) {
+        let mut open = self.open.subscribe();
+        let reached = timeout(PATIENCE, open.wait_for(|open| *open == count)).await;
+        reached.expect("so many sessions").expect("the cloud lives");
+    }
+
+    /// Most connections that any one session has had at once.
+    pub(crate) fn busiest(&self) -> usize {
+        self.inner().busiest.load(Ordering::Relaxed)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -107,12 +132,14 @@ impl Cloud {
     pub(crate) async fn close_sessions(&self, output: &str) {
         self.order_all(|| Order::Close(output.to_owned())).await;
         self.inner().sessions.clear();
+        self.count();
     }
 
     /// Ends all sessions without telling anybody.
     pub(crate) async fn expire_sessions(&self) {
         self.order_all(|| Order::DropChannel).await;
         self.inner().sessions.clear();
+        self.count();
     }
 
     async fn order_all(&self, order: impl Fn() -> Order) {
@@ -136,10 +163,12 @@ impl Cloud {
         inner.started += 1;
         let id = SsmSessionId(format!("me@example-{:04}", inner.started));
         let (orders, receiver) = mpsc::channel(ORDER_CAPACITY);
-        let delivered = Arc::clone(&inner.delivered);
-        let agent = Agent::new(inner.remote.clone(), receiver, delivered, self.entropy.seed());
+        let counters = (Arc::clone(&inner.delivered), Arc::clone(&inner.busiest));
+        let agent = Agent::new(inner.remote.clone(), receiver, counters, self.entropy.seed());
         self.tasks.spawn("agent", agent.run()).unwrap();
         inner.sessions.insert(id.clone(), orders);
+        drop(inner);
+        self.count();
         Ok(grant(id, &request.scope))
     }
 
@@ -163,6 +192,7 @@ impl Cloud {
     async fn terminate_now(&self, id: &SsmSessionId) -> Result<(), Fault> {
         self.reachable()?;
         let agent = self.inner().sessions.remove(id);
+        self.count();
         if let Some(agent) = agent {
             let _over = agent.send(Order::Close(String::new())).await;
         }
