@@ -81,10 +81,8 @@ impl PortSession {
             | Phase::Up
             | Phase::Over => None,
         };
-        let own = earliest(
-            earliest(self.step_deadline, terminate),
-            self.streams.next_timeout(self.silence.is_doubted()),
-        );
+        let own =
+            earliest(earliest(self.step_deadline, terminate), self.streams.next_timeout(self.may_ask()));
         let own = earliest(own, self.channel.resends_awaited_until());
         let own = earliest(own, self.rest.until());
         if !self.connected {

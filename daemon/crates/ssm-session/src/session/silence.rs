@@ -38,11 +38,6 @@ struct Question {
 }
 
 impl Silence {
-    /// Whether the agent is being asked.
-    pub(super) fn is_doubted(&self) -> bool {
-        self.question.is_some()
-    }
-
     /// The question leaves under this number.
     pub(super) fn asked_as(&mut self, number: i64) {
         if let Some(question) = &mut self.question {
@@ -56,11 +51,16 @@ impl PortSession {
     pub(super) fn judge_silence(&mut self, now: Instant) {
         self.settle(now);
         self.believe(now);
-        if self.silence.question.is_none() && self.is_up() && self.streams.has_silent(now) {
+        if self.may_ask() && self.streams.has_silent(now) {
             self.silence.question = Some(Question { asked_at: now, number: None });
             let payload = Bytes::from_static(&NOP);
             self.controls.push_back(Control { payload_type: PayloadType::Output, payload });
         }
+    }
+
+    /// Whether the agent can be asked: one question at a time, and none in a session that is ending.
+    pub(super) fn may_ask(&self) -> bool {
+        self.silence.question.is_none() && self.is_up()
     }
 
     /// Lets the graces begin of streams whose bytes are all acknowledged.

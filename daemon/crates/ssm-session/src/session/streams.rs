@@ -260,9 +260,9 @@ impl Streams {
         self.pump(now);
     }
 
-    /// `asking`: it is being found out whether silence can be believed, so that more of it is no news.
-    pub(crate) fn next_timeout(&self, asking: bool) -> Option<Instant> {
-        let fin = self.half_closed.next_timeout().filter(|_| self.connected && !asking);
+    /// `silence`: whether somebody wants to know of a stream that falls silent.
+    pub(crate) fn next_timeout(&self, silence: bool) -> Option<Instant> {
+        let fin = self.half_closed.next_timeout().filter(|_| self.connected && silence);
         let announces = self.up && self.connected && !self.waiting.is_empty();
         let dial = self.dialling.next_timeout().filter(|_| announces);
         earliest(earliest(self.mux_timeout, fin), earliest(self.next_relief(), dial))
