@@ -4,6 +4,7 @@ mod cpu;
 mod latency;
 mod memory;
 mod resume;
+mod sessions;
 mod start;
 mod throughput;
 
@@ -26,14 +27,16 @@ pub(crate) enum Group {
     Start,
     /// How soon everything flows after a loss of the data channel or of messages
     Resume,
+    /// What several sessions are worth where the agent limits each
+    Sessions,
     /// What up to a thousand idle tunnels hold and use; takes nine minutes
     Memory,
 }
 
 impl Group {
     /// In the order in which they are run.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Cpu, Self::Throughput, Self::Latency, Self::Start, Self::Resume, Self::Memory];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Cpu, Self::Throughput, Self::Latency, Self::Start, Self::Resume, Self::Sessions, Self::Memory];
 
     /// The heading of its table.
     pub(crate) fn title(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Group {
             Self::Latency => "Latency",
             Self::Start => "Start",
             Self::Resume => "Resume",
+            Self::Sessions => "Sessions",
             Self::Memory => "Memory",
         }
     }
@@ -54,6 +58,7 @@ impl Group {
             Self::Latency => latency::run(bench, report).await,
             Self::Start => start::run(bench, report).await,
             Self::Resume => resume::run(bench, report).await,
+            Self::Sessions => sessions::run(bench, report).await,
             Self::Memory => memory::run(bench, report).await,
         }
     }

@@ -40,6 +40,16 @@ impl Scene {
         habits: AgentHabits,
         settings: &[(&str, &str)],
     ) -> Result<Self> {
+        Self::spread(server, habits, settings, 1).await
+    }
+
+    /// The same with a tunnel that may spread its connections over so many sessions.
+    pub(crate) async fn spread(
+        server: SocketAddr,
+        habits: AgentHabits,
+        settings: &[(&str, &str)],
+        sessions: u8,
+    ) -> Result<Self> {
         let aws = Aws::start().await?;
         aws.map_service(HOST, PORT, server).await?;
         aws.inject(&Injection::Habits { habits }).await?;
@@ -47,9 +57,9 @@ impl Scene {
         for (key, value) in settings {
             place.stctl_ok(&["settings", "set", key, value]).await?;
         }
-        let remote = format!("{HOST}:{PORT}");
+        let (remote, sessions) = (format!("{HOST}:{PORT}"), sessions.to_string());
         let add = ["tunnel", "add", TUNNEL, "--target", INSTANCE, "--remote", &remote, "--up"];
-        place.stctl_ok(&add).await?;
+        place.stctl_ok(&[&add[..], &["--sessions", &sessions]].concat()).await?;
         let shown = show(&place).await?;
         let address = listening(&shown)?;
         Ok(Self { place, aws, address })
