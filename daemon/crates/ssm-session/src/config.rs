@@ -81,6 +81,9 @@ pub struct Config {
     pub pong_timeout: Duration,
     /// Data outstanding and no acknowledgement for this long: reported as stalled.
     pub agent_stalled_after: Duration,
+    /// The same for this long: the session is given up, if the gateway answers and the agent cannot be waiting for a
+    /// destination that takes nothing (see [`crate::SessionEnd::AgentLost`]).
+    pub agent_lost_after: Duration,
     /// Longest wait for the acknowledgement of the terminate flag.
     pub terminate_wait: Duration,
 }
@@ -104,6 +107,7 @@ impl Default for Config {
             ping_interval: Duration::from_secs(20),
             pong_timeout: Duration::from_secs(10),
             agent_stalled_after: Duration::from_secs(10),
+            agent_lost_after: Duration::from_secs(30),
             terminate_wait: Duration::from_secs(1),
         }
     }

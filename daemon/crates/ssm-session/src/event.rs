@@ -61,6 +61,8 @@ pub enum SessionEvent {
     AgentStalled {
         /// Last sign of progress.
         since: Instant,
+        /// It may be waiting for a destination that takes nothing: nobody can tell. Otherwise it is the agent's own doing.
+        maybe_remote: bool,
     },
     /// The stalled agent acknowledged again.
     AgentRecovered,
@@ -174,6 +176,13 @@ pub enum SessionEnd {
     AgentTooOld {
         /// What it announced.
         agent_version: Version,
+    },
+    /// The agent confirmed nothing for [`crate::Config::agent_lost_after`], while the gateway answered. Less was sent than it
+    /// takes in for destinations that read nothing, so it is not waiting for one: it is gone, or stuck for good.
+    #[error("the agent has confirmed nothing for {} s although the gateway answers", silence.as_secs())]
+    AgentLost {
+        /// For how long.
+        silence: Duration,
     },
     /// `terminate` was called.
     #[error("ended by the user")]

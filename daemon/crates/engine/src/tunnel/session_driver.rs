@@ -348,8 +348,12 @@ impl Driver {
             | SessionEvent::Writable(_)
             | SessionEvent::Closed(_)
             | SessionEvent::AgentRecovered => {}
-            SessionEvent::AgentStalled { .. } => {
-                let detail = "it stopped confirming what it is sent";
+            SessionEvent::AgentStalled { maybe_remote, .. } => {
+                let detail = if maybe_remote {
+                    "it stopped confirming what it is sent: either it is in trouble, or the service behind it takes nothing"
+                } else {
+                    "it stopped confirming what it is sent; a new session is started if that goes on"
+                };
                 self.tell(News::Trouble(Fault::new(FaultKind::AgentUnresponsive, detail)));
             }
             SessionEvent::AgentResendsSlowly { missing, waiting } => {

@@ -34,6 +34,11 @@ pub(crate) fn ending(end: SessionEnd, was_up: bool, spec: &TunnelSpec) -> Ending
             let kind = FaultKind::AgentUnsupported { version: agent_version.as_str().to_owned() };
             Ending { fault: Fault::new(kind, ""), over: false }
         }
+        SessionEnd::AgentLost { silence } => {
+            let detail =
+                format!("it confirmed nothing for {} s although the gateway answers", silence.as_secs());
+            Ending { fault: Fault::new(FaultKind::AgentUnresponsive, detail), over: false }
+        }
         SessionEnd::UserTerminated { .. } => {
             Ending { fault: Fault::new(FaultKind::SessionEnded, text), over: false }
         }

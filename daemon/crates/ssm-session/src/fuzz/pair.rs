@@ -91,6 +91,8 @@ impl Pair {
             message_rate: (choice & 2 != 0).then_some(rate),
             stream_buffer: if choice & 4 == 0 { 16 << 20 } else { 65_535 },
             max_undialled: if choice & 8 == 0 { 64 } else { 1 },
+            // Time passes in leaps here: what this would end could not heal.
+            agent_lost_after: HEALING * 2,
             ..Config::default()
         };
         let head = Resend::HeadOnly { tick: Duration::from_millis(100) };

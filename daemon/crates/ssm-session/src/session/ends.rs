@@ -10,6 +10,9 @@ use crate::kind::{Flag, PayloadType};
 use crate::statistics::Statistics;
 use crate::time::{Now, earliest};
 
+/// What AWS's agent takes in for all destinations of a session before it stops reading: the bucket of its multiplexer.
+const AGENT_BUFFER: u64 = 4 << 20;
+
 impl PortSession {
     /// Ends the session on the user's behalf. [`SessionEvent::Ended`] follows within [`crate::Config::terminate_wait`];
     /// the TerminateSession call should be made in any case.
@@ -138,14 +141,28 @@ impl PortSession {
         if !reading {
             self.channel.excuse_peer(now.mono);
         } else if let Some(since) = self.channel.outbox().waiting_since() {
-            self.stalled = true;
-            self.events.push_back(SessionEvent::AgentStalled { since });
+            if std::mem::replace(&mut self.stalled, true) {
+                return self.end(SessionEnd::AgentLost { silence: now.mono - since });
+            }
+            let maybe_remote = self.may_wait_for_remote();
+            self.events.push_back(SessionEvent::AgentStalled { since, maybe_remote });
         }
     }
 
-    /// When the agent counts as stalled; `None` while it owes nothing or is stalled already.
+    /// When the agent counts as stalled, and once it does, when it counts as lost; `None` while it owes nothing, or may
+    /// have a reason.
     fn stall_deadline(&self) -> Option<Instant> {
-        let since = self.channel.outbox().waiting_since().filter(|_| !self.stalled)?;
-        Some(since + self.config.agent_stalled_after)
+        let since = self.channel.outbox().waiting_since()?;
+        if !self.stalled {
+            return Some(since + self.config.agent_stalled_after);
+        }
+        // The path is proven: otherwise the agent may have confirmed everything.
+        let is_lost = self.is_up() && !self.may_wait_for_remote() && self.liveness.confirmed_since(since);
+        is_lost.then(|| since + self.config.agent_lost_after)
+    }
+
+    /// Whether the agent may have taken in all that it can for destinations that read nothing.
+    fn may_wait_for_remote(&self) -> bool {
+        self.channel.counters.bytes_out >= AGENT_BUFFER
     }
 }

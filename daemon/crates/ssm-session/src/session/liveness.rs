@@ -25,11 +25,24 @@ pub(crate) struct Liveness {
     unanswered_until: Option<Instant>,
     /// A ping is to leave as soon as the socket takes one.
     owed: bool,
+    /// When the last ping was due.
+    pinged_at: Option<Instant>,
+    /// When the last ping that was answered was due.
+    confirmed_at: Option<Instant>,
 }
 
 impl Liveness {
     pub(crate) fn new(interval: Duration, timeout: Duration) -> Self {
-        Self { interval, timeout, next_ping: None, silent_until: None, unanswered_until: None, owed: false }
+        Self {
+            interval,
+            timeout,
+            next_ping: None,
+            silent_until: None,
+            unanswered_until: None,
+            owed: false,
+            pinged_at: None,
+            confirmed_at: None,
+        }
     }
 
     /// A connection begins; its first ping leaves at that time.
@@ -42,6 +55,7 @@ impl Liveness {
     pub(crate) fn disconnected(&mut self) {
         self.answered();
         (self.next_ping, self.owed) = (None, false);
+        (self.pinged_at, self.confirmed_at) = (None, None);
     }
 
     /// Something arrived.
@@ -54,6 +68,12 @@ impl Liveness {
     /// A pong arrived.
     pub(crate) fn answered(&mut self) {
         (self.silent_until, self.unanswered_until) = (None, None);
+        self.confirmed_at = self.pinged_at;
+    }
+
+    /// Whether a ping of that time or later was answered: the connection worked both ways.
+    pub(crate) fn confirmed_since(&self, time: Instant) -> bool {
+        self.confirmed_at.is_some_and(|at| at >= time)
     }
 
     /// Whether a ping is to leave now; the answer counts as sent.
@@ -66,6 +86,7 @@ impl Liveness {
     fn tick(&mut self, now: Instant) {
         if self.next_ping.is_some_and(|at| at <= now) {
             self.next_ping = Some(now + self.interval);
+            self.pinged_at = Some(now);
             self.silent_until.get_or_insert(now + self.timeout);
             self.unanswered_until.get_or_insert(now + self.timeout * PATIENCE);
             self.owed = true;

@@ -266,7 +266,8 @@ fn the_message_rate_leaves_fourteen_megabytes_a_second() {
 
 #[test]
 fn a_silent_agent_is_reported_and_so_is_its_return() {
-    let config = Config { payload_size: 1024, ..Config::default() };
+    let lost_after = Duration::from_secs(3600);
+    let config = Config { payload_size: 1024, agent_lost_after: lost_after, ..Config::default() };
     let mut pair = Pair::new(config, AgentConfig::default(), Faults::NONE, 1);
     pair.run_until_up();
     pair.open(Job { number: 1, upload: 5_000_000, download: 0 });
@@ -285,6 +286,51 @@ fn a_silent_agent_is_reported_and_so_is_its_return() {
     pair.up.faults.loss = 0;
     pair.run_until(Duration::from_secs(60), Pair::all_done);
     assert!(pair.seen(|event| *event == SessionEvent::AgentRecovered));
+}
+
+/// A pair whose agent confirms nothing more once it was sent about so many bytes.
+fn abandoned(upload: u64) -> Pair {
+    let mut pair = Pair::new(without_rate_limit(), fast_agent(), Faults::NONE, 1);
+    pair.run_until_up();
+    let job = pair.open(Job { number: 1, upload, download: 0 });
+    pair.run_until(Duration::from_secs(60), Pair::all_done);
+    pair.client.abort(job, pair.now);
+    pair.run_for(SECOND);
+    pair.up.faults.loss = 1000;
+    let stream = pair.client.open(pair.now).unwrap();
+    pair.client.write(stream, &mut Bytes::from_static(b"anybody there?"), pair.now).unwrap();
+    pair
+}
+
+#[test]
+fn an_agent_that_confirms_nothing_is_given_up_if_no_destination_can_be_the_reason() {
+    let mut pair = abandoned(100_000);
+    let before = pair.elapsed();
+    pair.run_for(Duration::from_secs(31));
+    assert!(pair.seen(|event| matches!(event, SessionEvent::AgentStalled { maybe_remote: false, .. })));
+    assert!(matches!(end(&pair), Some(SessionEnd::AgentLost { silence }) if silence.as_secs() == 30));
+    let (at, _) = pair.events.last().unwrap();
+    assert!((*at - before).as_secs() == 30, "{at:?}");
+}
+
+#[test]
+fn an_agent_whose_destination_may_take_nothing_is_waited_for() {
+    let mut pair = abandoned(4 << 20);
+    pair.run_for(Duration::from_secs(600));
+    assert!(pair.seen(|event| matches!(event, SessionEvent::AgentStalled { maybe_remote: true, .. })));
+    assert_eq!(end(&pair), None);
+}
+
+#[test]
+fn an_agent_is_not_blamed_for_a_path_on_which_not_even_a_ping_comes_back() {
+    let mut pair = abandoned(100_000);
+    pair.mute_pongs = true;
+    // It goes on talking, so that the connection does not count as silent.
+    pair.run_for(Duration::from_secs(39));
+    assert_eq!(end(&pair), None);
+    pair.run_for(Duration::from_secs(30));
+    assert!(pair.seen(|event| *event == SessionEvent::ChannelDead));
+    assert_eq!(end(&pair), None, "the session can resume");
 }
 
 #[test]
