@@ -312,10 +312,10 @@ impl FaultKind {
                 "look at the local application: it stopped reading from its connection",
             ),
             Self::PortInUse { .. } => row(
-                R::Retry,
+                R::FixByUser,
                 G::FailedPrecondition,
                 E::Conflict,
-                "free the port, or choose another with `stctl tunnel edit NAME --local PORT`",
+                "free the port, which is then taken within 5 s, or choose another with `stctl tunnel edit NAME --local PORT`",
             ),
             Self::Network => row(
                 R::Retry,

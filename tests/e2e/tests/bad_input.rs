@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Context as _, Result};
 use aws_emulator::{Config, Injection};
+use stormtunnel_e2e::DEADLINE;
 use stormtunnel_e2e::process::Output;
-use stormtunnel_e2e::scene::Scene;
+use stormtunnel_e2e::scene::{Scene, state};
 
 /// Words after `stctl`, the exit code, and what the sentence must hold.
 type Row = (&'static str, i32, &'static [&'static str]);
@@ -132,9 +133,10 @@ async fn port_in_use() -> Result<String> {
     let me = std::process::id().to_string();
     let named = !cfg!(target_os = "linux") || output.stderr.contains(&me);
     assert!(named, "process {me} holds the port, and the system tells: {}", output.stderr);
+    let mut watch = scene.watch("x").await?;
     drop(holder);
-    // The port is free: the tunnel comes up by itself.
-    scene.ok(&["wait", "x"]).await.context("the port is free again")?;
+    // The port is free: the tunnel takes it by itself.
+    watch.until_tunnel(DEADLINE, |tunnel| state(tunnel) == "up").await.context("the port is free again")?;
     Ok("port in use with its holder".to_owned())
 }
 

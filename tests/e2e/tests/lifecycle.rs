@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use aws_emulator::{Config, Counter};
 use stormtunnel_e2e::bulk::EchoServer;
 use stormtunnel_e2e::process::{self, Signal};
@@ -56,6 +56,34 @@ fn with_stctl_on_path(place: &Place) -> Result<Vec<(String, String)>> {
         }
     }
     Ok(environment)
+}
+
+#[tokio::test]
+async fn a_port_that_was_taken_meanwhile_blocks_its_tunnel_alone_and_is_taken_back() -> Result<()> {
+    let echo = EchoServer::start().await?;
+    let (scene, automatic) = Scene::with_tunnel(Config::default(), echo.address()).await?;
+    scene.add("other", "db.internal:5432").await?;
+    scene.ok(&["up", "other"]).await?;
+    scene.ok(&["daemon", "stop"]).await?;
+    let squatter = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, automatic))?;
+
+    scene.ok(&["wait", "other"]).await?;
+    let waited = scene.stctl(&["wait", "db"]).await?;
+    ensure!(waited.code == 3 && state(&scene.tunnel("db").await?) == "blocked", "{waited:?}");
+    let explained = scene.ok(&["explain", "db"]).await?;
+    let me = std::process::id().to_string();
+    ensure!(!cfg!(target_os = "linux") || explained.contains(&me), "{me} is not named: {explained}");
+    let mut watch = scene.watch("db").await?;
+    drop(squatter);
+    let start = Instant::now();
+    watch.until_tunnel(DEADLINE, |tunnel| state(tunnel) == "up").await?;
+    assert_eq!(scene.port("db").await?, automatic);
+    println!(
+        "promise restore.port-taken: Blocked with the holder's process while another tunnel was up, and on its port {} ms after \
+         that was free",
+        start.elapsed().as_millis()
+    );
+    Ok(())
 }
 
 #[tokio::test]

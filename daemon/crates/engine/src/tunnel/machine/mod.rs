@@ -29,6 +29,8 @@
 //! | Retrying | a local connection waits | Retrying, in 5 s at most | |
 //! | Retrying, on demand | none waits any more | Idle | |
 //! | Blocked | Run; for a sign-in: a minute passed | Binding or Starting | BindListener or StartSession |
+//! | Blocked by a taken port | 5 s passed | Blocked | BindListener |
+//! | Blocked by a taken port | ListenerBound | Starting or Idle | StartSession |
 //! | any of the above | Restart | Binding or Starting, failures forgotten | EndSession, StartSession |
 //! | any of the above | SpecChanged | as Restart for another session; another listener alone leaves the session | CloseListener, BindListener |
 //! | any but Stopped | Stop, Delete | Stopping | CloseListener, ResetHeld, EndSession |
@@ -59,6 +61,8 @@ pub const PROVED_AFTER: Duration = Duration::from_secs(60);
 pub const RESUME_AT_ONCE_AFTER: Duration = Duration::from_secs(10);
 /// How often a tunnel that waits for a sign-in looks whether it happened.
 pub const SIGN_IN_RECHECK: Duration = Duration::from_secs(60);
+/// How often a tunnel whose port is taken tries to take it.
+pub const PORT_RECHECK: Duration = Duration::from_secs(5);
 /// How long a stop waits for AWS to confirm the end of the session. The ending itself goes on after it.
 pub const STOP_WAIT: Duration = Duration::from_secs(10);
 

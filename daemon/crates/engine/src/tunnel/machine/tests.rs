@@ -431,10 +431,22 @@ fn a_new_target_takes_a_new_session() {
 fn a_taken_port_is_tried_again_and_never_replaced() {
     let mut bench = Bench::new();
     let taken = Fault::new(FaultKind::PortInUse { address: "localhost:1".to_owned(), holder: None }, "");
-    bench.command(Command::Run).answer(Answer::ListenerFailed(taken));
-    assert_eq!(bench.shown(), "Retrying");
+    bench.command(Command::Run).answer(Answer::ListenerFailed(taken.clone()));
+    assert_eq!(bench.machine.shown(), TunnelState::Blocked { fault: taken.clone() });
+    for _ in 0..3 {
+        bench.forget_effects();
+        assert_eq!(bench.wait(), PORT_RECHECK);
+        assert_eq!(bench.count(|effect| matches!(effect, Effect::BindListener(_))), 1);
+        assert_eq!(bench.drain(), None, "one try at a time");
+        bench.answer(Answer::ListenerFailed(taken.clone()));
+        assert_eq!(states_shown(&bench), [], "that it looks is no news");
+    }
     bench.forget_effects().wait();
-    assert_eq!(bench.count(|effect| matches!(effect, Effect::BindListener(_))), 1);
+    bench.answer(Answer::ListenerBound);
+    assert_eq!(
+        (bench.shown(), bench.count(|effect| matches!(effect, Effect::StartSession(_)))),
+        ("Connecting", 1)
+    );
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The rows of the table in [`super`], one function per kind of input.
 
 use super::{
-    Answer, Command, Effect, Keep, LANES, Listener, PROVED_AFTER, RESUME_AT_ONCE_AFTER, RETRY_CAP,
-    RETRY_CAP_WAITING, Resume, SIGN_IN_RECHECK, STOP_WAIT, Session, SessionNews, State, Then, TunnelMachine,
+    Answer, Command, Effect, Keep, LANES, Listener, PORT_RECHECK, PROVED_AFTER, RESUME_AT_ONCE_AFTER,
+    RETRY_CAP, RETRY_CAP_WAITING, Resume, SIGN_IN_RECHECK, STOP_WAIT, Session, SessionNews, State, Then,
+    TunnelMachine,
 };
 use super::{Attempt, Duration, Fault, FaultKind, Instant, Recovery, TunnelState};
 use crate::clock::Now;
@@ -99,7 +100,7 @@ impl TunnelMachine {
         match answer {
             Answer::ListenerBound if self.wants_listener(attempt) => {
                 self.listener = Listener::Bound;
-                if self.state == State::Binding {
+                if matches!(self.state, State::Binding | State::Blocked { .. }) {
                     self.listener_bound();
                 }
             }
@@ -338,6 +339,11 @@ impl TunnelMachine {
                 self.backoff.reset();
                 self.state = State::Up { since, proved_at: None };
             }
+            State::Blocked { fault: Fault { kind: FaultKind::PortInUse { .. }, .. }, ref mut recheck } => {
+                // It stays Blocked while it looks: whoever watches is not told every five seconds.
+                *recheck = None;
+                self.bind();
+            }
             State::Retrying { .. } | State::Blocked { .. } => self.connect(),
             State::Stopping { .. } => self.rest(),
             State::Stopped | State::Binding | State::Idle => {}
@@ -406,7 +412,10 @@ impl TunnelMachine {
                 State::Retrying { at, shown: now.wall_at(at), fault }
             }
             Recovery::SignIn => self.blocked(fault, Some(now.mono + SIGN_IN_RECHECK)),
-            Recovery::FixByUser => self.blocked(fault, None),
+            Recovery::FixByUser => {
+                let taken = matches!(fault.kind, FaultKind::PortInUse { .. });
+                self.blocked(fault, taken.then(|| now.mono + PORT_RECHECK))
+            }
         };
     }
 
