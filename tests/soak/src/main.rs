@@ -7,6 +7,7 @@
 //! Reading order: `plan` (what a run is), `footprint` (what the daemon holds), then one file per scenario.
 
 mod bulk;
+mod chaos;
 mod clock;
 mod dice;
 mod faults;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::plan::Plan;
-use crate::{bulk, faults, line_feeds, lost_acks, stalled, upload};
+use crate::{bulk, chaos, faults, line_feeds, lost_acks, stalled, upload};
 
 /// What can be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,6 +25,8 @@ pub(crate) enum Scenario {
     UploadResumes,
     /// Every fault at random times under connections of every kind
     Faults,
+    /// Many tunnels, random faults, and the daemon killed in the middle of it
+    Chaos,
 }
 
 impl Scenario {
@@ -38,6 +40,7 @@ impl Scenario {
         Self::LostAck,
         Self::UploadResumes,
         Self::Faults,
+        Self::Chaos,
     ];
 
     /// The name on the command line.
@@ -56,6 +59,7 @@ impl Scenario {
             Self::LostAck => "soak.lost-ack",
             Self::UploadResumes => "soak.upload-resumes",
             Self::Faults => "soak.faults",
+            Self::Chaos => "soak.chaos",
         }
     }
 
@@ -70,6 +74,7 @@ impl Scenario {
             Self::LostAck => lost_acks::run(plan).await,
             Self::UploadResumes => upload::run(plan).await,
             Self::Faults => faults::run(plan).await,
+            Self::Chaos => chaos::run(plan).await,
         }
     }
 }
