@@ -6,7 +6,7 @@ use stormtunnel_engine::incidents::QUIET;
 use stormtunnel_engine::ports::Incident;
 use stormtunnel_engine::testing::{spec, wait_until};
 use stormtunnel_engine::tunnel::machine::RETURN_WITHIN;
-use stormtunnel_model::{Timestamp, Tunnel, TunnelState};
+use stormtunnel_model::{Keep, Timestamp, Tunnel, TunnelSpec, TunnelState};
 use tokio::time::Instant;
 
 use super::cloud::Setup;
@@ -121,6 +121,50 @@ async fn a_dark_waking_looks_after_tunnels_as_well() {
     wait_until(&setup.handle, "db", |tunnel| !is_up(tunnel)).await;
     assert!(woke.elapsed() <= QUIET + PROOF + SLACK, "{:?}", woke.elapsed());
     wait_until(&setup.handle, "db", is_up).await;
+    setup.shutdown().await;
+}
+
+/// Every session of a tunnel with several is asked for proof.
+#[tokio::test(start_paused = true)]
+async fn all_sessions_of_a_tunnel_are_looked_after() {
+    let setup = Setup::new().await;
+    let spec = TunnelSpec { sessions: 2.try_into().unwrap(), ..spec("db") };
+    setup.handle.create(None, spec, true).await.unwrap();
+    let port = wait_until(&setup.handle, "db", is_up).await.status.listening[0].port();
+    let connect = || async { echo(setup.world.network.connect(port).await.unwrap(), b"before").await };
+    let mut clients = vec![connect().await];
+    while setup.cloud.started() < 2 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        clients.push(connect().await);
+    }
+    // The second session is up by then, and both have been pinged lately.
+    tokio::time::advance(Duration::from_secs(2)).await;
+    clients.push(connect().await);
+    setup.cloud.swallow_channels().await;
+    let woke = Instant::now();
+    setup.world.incidents.report(WOKE);
+    while setup.cloud.resumed() < 2 {
+        // Small steps: each lets a task take only one of its own.
+        tokio::time::advance(Duration::from_millis(2)).await;
+        assert!(woke.elapsed() <= QUIET + PROOF + SLACK, "{} resumed", setup.cloud.resumed());
+    }
+    let echoes = clients.into_iter().map(|client| echo(client, b"after"));
+    drop(futures_util::future::join_all(echoes).await);
+    assert_eq!(setup.cloud.started(), 2);
+    setup.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_that_waits_for_use_is_left_alone() {
+    let setup = Setup::new().await;
+    let spec = TunnelSpec { keep: Keep::OnDemand, ..spec("db") };
+    setup.handle.create(None, spec, true).await.unwrap();
+    wait_until(&setup.handle, "db", |tunnel| tunnel.status.state == TunnelState::Idle).await;
+    setup.world.incidents.report(WOKE);
+    for _ in 0..20 {
+        tokio::time::advance(Duration::from_millis(500)).await;
+    }
+    assert_eq!((setup.handle.get("db").unwrap().status.state, setup.cloud.started()), (TunnelState::Idle, 0));
     setup.shutdown().await;
 }
 
