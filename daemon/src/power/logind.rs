@@ -90,7 +90,7 @@ impl Watch for Logind {
                 match self.listen(&bulletin).await {
                     Ok(()) => tracing::debug!("the system's bus went away; the clocks are still watched"),
                     Err(error) => {
-                        tracing::debug!(%error, "no news of sleep over D-Bus; the clocks are still watched")
+                        tracing::debug!(%error, "no news of sleep over D-Bus; the clocks are still watched");
                     }
                 }
                 tokio::time::sleep(self.look_again).await;
