@@ -35,6 +35,7 @@ use crate::instance::{
 use crate::local_network::TcpNetwork;
 use crate::logging::{self, LogControl, LoggingError};
 use crate::paths::{Paths, PathsError};
+use crate::power;
 use crate::settings_file::SettingsFile;
 use crate::signals::{self, SignalsError};
 use crate::store::{OpenedStore, SqliteStore, StoreError, StoreHandle};
@@ -184,6 +185,8 @@ pub struct Surroundings {
     pub settings: watch::Receiver<Arc<Settings>>,
     /// The database.
     pub store: StoreHandle,
+    /// Where adapters with tasks of their own start them.
+    pub tasks: Tasks,
 }
 
 /// The real world.
@@ -199,6 +202,7 @@ fn aws_ports(surroundings: Surroundings) -> Result<Ports, AppError> {
         network: Arc::new(TcpNetwork),
         store: Arc::new(surroundings.store.clone()),
         history: Arc::new(surroundings.store),
+        incidents: Arc::new(power::start(&surroundings.tasks)?),
         clock,
         entropy: Arc::new(SystemEntropy::new()?),
     })
@@ -242,7 +246,9 @@ impl Daemon {
         let settings = SettingsFile::open(&paths.settings);
         settings.watch(&tasks)?;
         follow_log_filter(&tasks, settings.subscribe(), log.clone())?;
-        let ports = ports(Surroundings { settings: settings.subscribe(), store: store.handle() })?;
+        let surroundings =
+            Surroundings { settings: settings.subscribe(), store: store.handle(), tasks: tasks.clone() };
+        let ports = ports(surroundings)?;
         let (connections, unlink) =
             Socket::bind(&paths.socket, &instance)?.into_connections(rustix::process::geteuid().as_raw());
         let (engine, handle) = Engine::start(ports, settings.subscribe()).await.map_err(AppError::Engine)?;

@@ -4,7 +4,7 @@
 //! AWS crate does); it owns what a process owns: arguments, locks, files, sockets, signals, the log.
 //!
 //! Read [`app`] first: start and stop, in order. Then the adapters of the engine's ports: [`store`] (SQLite),
-//! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness).
+//! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness), [`power`] (sleep, network, clock changes).
 
 pub mod app;
 pub mod args;
@@ -15,6 +15,7 @@ pub mod instance;
 pub mod local_network;
 pub mod logging;
 pub mod paths;
+pub mod power;
 pub mod settings_file;
 pub mod signals;
 pub mod store;

@@ -74,7 +74,18 @@ const UNREACHABLE: &[Unreachable] = &[
     },
     Unreachable {
         member: "stormtunnel-engine",
-        packages: &["*tungstenite", "aws-*", "axum*", "hyper*", "notify", "prost*", "rusqlite", "tonic*"],
+        packages: &[
+            "*tungstenite",
+            "aws-*",
+            "axum*",
+            "hyper*",
+            "notify",
+            "objc2*",
+            "prost*",
+            "rusqlite",
+            "tonic*",
+            "zbus*",
+        ],
         reason: "the engine reaches the world only through its ports, so that every decision can be tested with fakes",
     },
     Unreachable {

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::handle::EngineHandle;
 use crate::history::History;
+use crate::incidents;
 use crate::ports::{
-    ChannelDialer, Clock, Entropy, HistoryStore, LocalNetwork, SsmApi, StoredState, TunnelStore,
+    ChannelDialer, Clock, Entropy, HistoryStore, Incidents, LocalNetwork, SsmApi, StoredState, TunnelStore,
 };
 use crate::publish::Publisher;
 use crate::tasks::{Task, Tasks, TasksClosed};
@@ -28,6 +29,9 @@ const COMMAND_CAPACITY: usize = 64;
 /// Received bytes that all sessions together may hold until local applications take them: two sessions of which nobody
 /// reads, or any number of busy ones.
 const UNREAD_BYTES: usize = 128 << 20;
+
+/// Disturbances that may wait for the supervisor. More are merged where they are reported.
+const DISTURBANCE_CAPACITY: usize = 1;
 
 /// How long storing the last events may take.
 const FLUSH_BOUND: Duration = Duration::from_secs(1);
@@ -45,6 +49,8 @@ pub struct Ports {
     pub store: Arc<dyn TunnelStore>,
     /// Events and statistics.
     pub history: Arc<dyn HistoryStore>,
+    /// Sleep, network, clock of the machine.
+    pub incidents: Arc<dyn Incidents>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Seeds.
@@ -95,6 +101,7 @@ impl Engine {
         let (seed, keeper_seed) = (ports.entropy.seed(), ports.entropy.seed());
         let publisher = Publisher::new(Epoch(u64::from_be_bytes(*seed.first_chunk().unwrap_or(&[0; 8]))));
         let tasks = Tasks::new();
+        let source = Arc::clone(&ports.incidents);
         let context = Arc::new(Context {
             ports,
             settings,
@@ -107,9 +114,12 @@ impl Engine {
         });
         let (sender, commands) = mpsc::channel(COMMAND_CAPACITY);
         let stop = CancellationToken::new();
-        let mut supervisor = Supervisor::new(context, commands, stop.clone());
+        let (settled, disturbances) = mpsc::channel(DISTURBANCE_CAPACITY);
+        let mut supervisor = Supervisor::new(context, commands, disturbances, stop.clone());
         supervisor.restore(tunnels, open_sessions).await;
         let supervisor = tasks.spawn("supervisor", supervisor.run()).map_err(|error| internal(&error))?;
+        let settle = until_cancelled(tasks.clone(), incidents::settle(source, settled));
+        tasks.spawn("incidents", settle).map_err(|error| internal(&error))?;
         let statistics = until_cancelled(tasks.clone(), publisher.clone().publish_statistics());
         tasks.spawn("statistics", statistics).map_err(|error| internal(&error))?;
         let keeper = until_cancelled(tasks.clone(), history.clone().keep(keeper_seed));

@@ -13,6 +13,7 @@ pub mod clock;
 mod engine;
 pub mod handle;
 mod history;
+pub mod incidents;
 pub mod ports;
 pub mod publish;
 pub mod retry;

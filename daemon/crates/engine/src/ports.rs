@@ -7,7 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::{Sink, Stream};
 use secrecy::SecretString;
@@ -33,6 +33,34 @@ pub trait Clock: Send + Sync + fmt::Debug {
 pub trait Entropy: Send + Sync + fmt::Debug {
     /// 256 fresh random bits.
     fn seed(&self) -> [u8; 32];
+}
+
+/// Something that happened to the machine under all tunnels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incident {
+    /// It was asleep and is awake again.
+    Woke {
+        /// For how long.
+        slept: Duration,
+        /// It woke for itself, to look for mail or to charge, and goes back to sleep soon; nobody is there. Tunnels are
+        /// looked after all the same. Whatever shows itself to a person or uses something up must wait for a waking that is
+        /// not dark: no browser is opened and no token is rotated. Always false where the system does not tell.
+        dark: bool,
+    },
+    /// Addresses, routes or links are others than before, perhaps.
+    NetworkChanged,
+    /// The wall clock was set.
+    ClockJumped {
+        /// By so many milliseconds; negative is back.
+        by_ms: i64,
+    },
+}
+
+/// What happens to the machine. [`Bulletin`](crate::incidents::Bulletin) is where adapters report it.
+pub trait Incidents: Send + Sync {
+    /// The next incident, when it happens. At most one of each kind waits to be taken: later ones are merged with it.
+    /// Cancel-safe.
+    fn next(&self) -> PortFuture<'_, Incident>;
 }
 
 /// Whose credentials to use, and where: the two things every AWS call of a tunnel needs.

@@ -31,6 +31,12 @@ impl Backoff {
         FLOOR + Duration::from_millis(self.rng.next_u64() % span.saturating_add(1))
     }
 
+    /// Somewhere between now and `within`, for what is to happen soon but not everywhere at once. Counts nothing.
+    pub fn spread(&mut self, within: Duration) -> Duration {
+        let span = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.rng.next_u64() % span.saturating_add(1))
+    }
+
     /// Counts a failure without a wait.
     pub fn note_failure(&mut self) {
         self.failures = self.failures.saturating_add(1);

@@ -5,6 +5,8 @@
 
 mod cloud;
 #[cfg(test)]
+mod disturbed;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod memory;

@@ -8,6 +8,7 @@
 //! | `HistoryStore` | [`MemoryHistory`] |
 //! | `LocalNetwork` | [`MemoryNetwork`]: ports and connections |
 //! | `SsmApi` | [`ScriptedSsm`]: succeeds unless told otherwise, and knows which sessions are open |
+//! | `Incidents` | [`Bulletin`], which is also what the daemon's adapters report to |
 //! | `ChannelDialer` | [`ScriptedDialer`]: hands the far end of each channel to the test |
 
 mod channel;
@@ -34,6 +35,7 @@ pub use self::ssm::ScriptedSsm;
 pub use self::store::MemoryStore;
 use crate::engine::Ports;
 use crate::handle::EngineHandle;
+use crate::incidents::Bulletin;
 use crate::ports::{Clock, Entropy, StoredTunnel};
 use crate::publish::Change;
 
@@ -95,6 +97,8 @@ pub struct World {
     pub store: Arc<MemoryStore>,
     /// Stored events and statistics.
     pub history: Arc<MemoryHistory>,
+    /// What happens to the machine.
+    pub incidents: Bulletin,
     /// Settings, to be changed while the engine runs.
     pub settings: watch::Sender<Arc<Settings>>,
 }
@@ -107,6 +111,7 @@ impl Default for World {
             network: Arc::default(),
             store: Arc::default(),
             history: Arc::default(),
+            incidents: Bulletin::default(),
             settings: watch::Sender::new(Arc::default()),
         }
     }
@@ -121,6 +126,7 @@ impl World {
             network: Arc::clone(&self.network) as _,
             store: Arc::clone(&self.store) as _,
             history: Arc::clone(&self.history) as _,
+            incidents: Arc::new(self.incidents.clone()),
             clock: Arc::new(TestClock::new()),
             entropy: Arc::new(TestEntropy::default()),
         }

@@ -139,6 +139,7 @@ impl Actor {
     fn on_message(&mut self, message: Message) {
         match message {
             Message::Order(order) => self.on_order(order),
+            Message::Disturbed => self.on_disturbed(),
             Message::Bound(attempt, bound) => self.on_bound(attempt, bound),
             Message::Started(attempt, started) => self.on_started(attempt, started),
             Message::Resumed(attempt, resumed) => self.on_resumed(attempt, resumed),
@@ -165,6 +166,11 @@ impl Actor {
                 let _caller_left = done.send(());
             }
         }
+    }
+
+    fn on_disturbed(&mut self) {
+        let now = self.parts.context.now();
+        self.lanes.all().for_each(|(_, lane)| lane.machine.handle_input(Input::Disturbed, now));
     }
 
     fn on_bound(&mut self, attempt: Attempt, bound: Result<Box<dyn LocalListener>, BindError>) {
@@ -377,6 +383,11 @@ impl Actor {
                 let session = session.and_then(|session| self.sessions.get(&session));
                 if let Some(session) = session {
                     self.effects.resume_session(attempt, session.scope.clone(), session.id.clone());
+                }
+            }
+            Effect::Verify(session) => {
+                if let Some(session) = self.sessions.get(&session) {
+                    session.shared.verify(self.parts.context.now());
                 }
             }
             Effect::EndSession { session, over, fault } => {

@@ -16,6 +16,8 @@ pub(crate) const MAILBOX_CAPACITY: usize = 64;
 pub(crate) enum Message {
     /// By the supervisor.
     Order(Order),
+    /// By the supervisor: something happened to the machine (see `incidents`).
+    Disturbed,
     /// The answer of a bind.
     Bound(Attempt, Result<Box<dyn LocalListener>, BindError>),
     /// The answer of a StartSession; the session is noted as open.

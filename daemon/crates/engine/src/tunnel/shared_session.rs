@@ -151,6 +151,16 @@ impl SharedSession {
         self.lock().unused_since.map_or(Duration::ZERO, |since| now.mono.saturating_duration_since(since))
     }
 
+    /// Has the data channel prove that it works. The driver looks at once, and again when the time for that is over.
+    pub(crate) fn verify(&self, now: Now) {
+        let wakers = {
+            let mut inner = self.lock();
+            inner.session.verify(now.for_session());
+            inner.settle(true)
+        };
+        wakers.wake();
+    }
+
     /// Opens a stream.
     pub(crate) fn open(&self, now: Now) -> Result<StreamId, OpenError> {
         let (stream, wakers) = {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::handle::{Command, Reply, TunnelResult, Update, Updated, Verb};
 use crate::history::ledger::Ledger;
+use crate::incidents::Disturbance;
 use crate::ports::{OpenSession, StoredTunnel};
 use crate::publish::{Meter, stopped_tunnel};
 use crate::tasks::TaskFailed;
@@ -40,6 +41,7 @@ pub(crate) struct Supervisor {
     context: Arc<Context>,
     tunnels: BTreeMap<TunnelId, Entry>,
     commands: mpsc::Receiver<Command>,
+    disturbances: mpsc::Receiver<Disturbance>,
     ports_chosen: (mpsc::Sender<PortChosen>, mpsc::Receiver<PortChosen>),
     /// Actors, until they end.
     actors: FuturesUnordered<ActorEnd>,
@@ -71,12 +73,14 @@ impl Supervisor {
     pub(crate) fn new(
         context: Arc<Context>,
         commands: mpsc::Receiver<Command>,
+        disturbances: mpsc::Receiver<Disturbance>,
         stop: CancellationToken,
     ) -> Self {
         Self {
             context,
             tunnels: BTreeMap::new(),
             commands,
+            disturbances,
             ports_chosen: mpsc::channel(PORTS_CHOSEN_CAPACITY),
             actors: FuturesUnordered::new(),
             stop,
@@ -123,12 +127,21 @@ impl Supervisor {
                 Some(chosen) = self.ports_chosen.1.recv() => self.keep_port(chosen).await,
                 Some((id, ended)) = self.actors.next() => self.on_actor_ended(id, ended),
                 Some(command) = self.commands.recv() => self.on_command(command).await,
+                Some(disturbance) = self.disturbances.recv() => self.on_disturbance(disturbance).await,
             }
         }
         self.commands.close();
         // Whoever asks now is told that the daemon stops.
         while self.commands.recv().await.is_some() {}
         self.stop_all().await;
+    }
+
+    async fn on_disturbance(&self, disturbance: Disturbance) {
+        disturbance.log(self.tunnels.len());
+        for entry in self.tunnels.values() {
+            // An actor that just failed gets a successor, which tries again by itself.
+            let _failed = entry.mailbox.send(Message::Disturbed).await;
+        }
     }
 
     async fn stop_all(&mut self) {

@@ -4,6 +4,9 @@
 //! Silence for 10 s after a ping is death. What else arrives proves that the service reaches us, but not that we reach
 //! it: an agent that hears no acknowledgement sends all the more. So a ping wants its pong as well, though with patience:
 //! a pong stands behind everything that the service has buffered for us.
+//!
+//! A connection that may have died unnoticed (the machine slept, its network changed) can be asked for proof at once, see
+//! [`Liveness::verify`].
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +16,18 @@ use crate::time::earliest;
 /// a path of 100 kB/s may be as much as 4 MB behind, which is what a system's socket buffers hold.
 const PATIENCE: u32 = 4;
 
+/// How long a connection that is to prove itself may be silent. A pong takes a round trip, and a ping that is lost in the
+/// moment in which a network comes up is sent again by TCP after 0.2, 0.6, 1.4 and 3 s. A verdict that is wrong costs a
+/// resume and no byte.
+pub(crate) const PROOF: Duration = Duration::from_secs(5);
+
 /// Ping schedule of one connection at a time.
 #[derive(Debug)]
 pub(crate) struct Liveness {
     interval: Duration,
     timeout: Duration,
+    /// How long silence is borne at present: `timeout`, or less until a connection has proved itself.
+    bearable: Duration,
     next_ping: Option<Instant>,
     /// When silence becomes death. Only while a ping waits for its pong.
     silent_until: Option<Instant>,
@@ -36,6 +46,7 @@ impl Liveness {
         Self {
             interval,
             timeout,
+            bearable: timeout,
             next_ping: None,
             silent_until: None,
             unanswered_until: None,
@@ -58,16 +69,29 @@ impl Liveness {
         (self.pinged_at, self.confirmed_at) = (None, None);
     }
 
+    /// The connection is to prove that it works: a ping leaves at once, and [`PROOF`] of silence is death. Asking again
+    /// before it did gives it no more time.
+    pub(crate) fn verify(&mut self, now: Instant) {
+        if self.next_ping.is_none() {
+            return;
+        }
+        self.next_ping = Some(now);
+        self.tick(now);
+        self.bearable = self.bearable.min(PROOF);
+        self.silent_until = earliest(self.silent_until, Some(now + self.bearable));
+    }
+
     /// Something arrived.
     pub(crate) fn heard(&mut self, now: Instant) {
         if let Some(until) = &mut self.silent_until {
-            *until = now + self.timeout;
+            *until = now + self.bearable;
         }
     }
 
     /// A pong arrived.
     pub(crate) fn answered(&mut self) {
         (self.silent_until, self.unanswered_until) = (None, None);
+        self.bearable = self.timeout;
         self.confirmed_at = self.pinged_at;
     }
 
@@ -87,7 +111,7 @@ impl Liveness {
         if self.next_ping.is_some_and(|at| at <= now) {
             self.next_ping = Some(now + self.interval);
             self.pinged_at = Some(now);
-            self.silent_until.get_or_insert(now + self.timeout);
+            self.silent_until.get_or_insert(now + self.bearable);
             self.unanswered_until.get_or_insert(now + self.timeout * PATIENCE);
             self.owed = true;
         }
@@ -102,7 +126,7 @@ impl Liveness {
             return false;
         }
         if !reading {
-            self.silent_until = Some(now + self.timeout);
+            self.silent_until = Some(now + self.bearable);
             self.unanswered_until = Some(now + self.timeout * PATIENCE);
             return false;
         }
@@ -207,6 +231,77 @@ mod tests {
         liveness.heard(start + s(4));
         assert!(!liveness.is_dead(true, start + s(13)));
         assert!(liveness.is_dead(true, start + s(14)));
+    }
+
+    #[test]
+    fn a_connection_that_is_to_prove_itself_is_asked_at_once_and_has_seconds() {
+        let start = origin();
+        let mut liveness = Liveness::new(s(20), s(10));
+        liveness.connected(start);
+        liveness.ping_due(start);
+        liveness.answered();
+        liveness.verify(start + s(7));
+        assert_eq!(liveness.next_timeout(), Some(start + s(7) + PROOF));
+        assert!(liveness.ping_due(start + s(7)));
+        liveness.verify(start + s(9));
+        assert!(!liveness.is_dead(true, start + s(11)));
+        assert!(liveness.is_dead(true, start + s(7) + PROOF), "asking again gives it no more time");
+        liveness.verify(start + s(13));
+        assert_eq!(liveness.next_timeout(), None, "reported once");
+    }
+
+    #[test]
+    fn a_connection_that_proved_itself_has_the_usual_time_again() {
+        let start = origin();
+        let mut liveness = Liveness::new(s(20), s(10));
+        liveness.connected(start);
+        liveness.ping_due(start);
+        liveness.verify(start + s(1));
+        assert!(liveness.ping_due(start + s(1)));
+        liveness.answered();
+        assert!(!liveness.is_dead(true, start + s(20)));
+        assert!(liveness.ping_due(start + s(21)), "the next one, an interval later");
+        assert!(!liveness.is_dead(true, start + s(30)));
+        assert!(liveness.is_dead(true, start + s(31)));
+    }
+
+    /// A ping that is on its way already may have been lost: it does not stand for the one that is asked for.
+    #[test]
+    fn proof_is_asked_for_even_while_a_pong_is_awaited() {
+        let start = origin();
+        let mut liveness = Liveness::new(s(20), s(10));
+        liveness.connected(start);
+        assert!(liveness.ping_due(start));
+        liveness.verify(start + s(2));
+        assert!(liveness.ping_due(start + s(2)));
+        liveness.verify(start + s(8));
+        assert!(liveness.is_dead(true, start + s(8)), "silent since before");
+    }
+
+    /// A path that still carries a download is not dead because the pong stands behind it.
+    #[test]
+    fn arrivals_are_proof_enough_for_as_long_as_ever() {
+        let start = origin();
+        let mut liveness = Liveness::new(s(20), s(10));
+        liveness.connected(start);
+        liveness.ping_due(start);
+        liveness.answered();
+        liveness.verify(start);
+        let mut dies_at = |second: u64| {
+            liveness.ping_due(start + s(second));
+            liveness.heard(start + s(second));
+            liveness.is_dead(true, start + s(second))
+        };
+        assert_eq!((0..100).find(|second| dies_at(*second)), Some(40));
+    }
+
+    #[test]
+    fn without_a_connection_there_is_nothing_to_prove() {
+        let start = origin();
+        let mut liveness = Liveness::new(s(20), s(10));
+        liveness.verify(start);
+        assert!(!liveness.ping_due(start));
+        assert_eq!(liveness.next_timeout(), None);
     }
 
     #[test]

@@ -181,6 +181,12 @@ impl PortSession {
         }
     }
 
+    /// The WebSocket may have died without a word, because the machine slept or its network changed: a ping leaves at once,
+    /// and [`SessionEvent::ChannelDead`] follows within seconds if nothing comes back. One that works is not disturbed.
+    pub fn verify(&mut self, now: Now) {
+        self.liveness.verify(now.mono);
+    }
+
     /// Opens a stream. It may be written at once; it reaches the agent when the session is up and the agent is not
     /// busy connecting too many others.
     ///

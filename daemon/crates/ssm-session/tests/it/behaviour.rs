@@ -344,6 +344,31 @@ fn a_missing_pong_means_a_dead_channel() {
 }
 
 #[test]
+fn a_channel_that_died_in_its_sleep_is_found_out_within_seconds_of_being_asked() {
+    let mut pair = up();
+    pair.run_for(Duration::from_secs(61));
+    pair.mute_pongs = true;
+    let now = pair.now;
+    pair.client.verify(now);
+    pair.run_until(Duration::from_secs(6), |pair| pair.seen(|event| *event == SessionEvent::ChannelDead));
+    assert_eq!(pair.pings, 5, "one more than there would have been");
+    assert!(!pair.client.is_over(), "the session can resume");
+}
+
+#[test]
+fn a_channel_that_answers_notices_nothing_of_being_asked() {
+    let mut pair = up();
+    pair.run_for(Duration::from_secs(61));
+    for _ in 0..10 {
+        let now = pair.now;
+        pair.client.verify(now);
+        pair.run_for(Duration::from_secs(7));
+    }
+    assert!(!pair.seen(|event| *event == SessionEvent::ChannelDead));
+    assert_eq!(pair.client.statistics().connections, 1);
+}
+
+#[test]
 fn an_idle_session_wakes_only_for_its_pings() {
     let mut pair = up();
     pair.run_for(SECOND);

@@ -28,6 +28,9 @@
 //! | Retrying | its time has come, Run | Binding or Starting | BindListener or StartSession |
 //! | Retrying | a local connection waits | Retrying, in 5 s at most | |
 //! | Retrying, on demand | none waits any more | Idle | |
+//! | Opening, Up: a channel is open | Disturbed | as before | Verify |
+//! | Resuming | Disturbed | Resuming, at once; a step that was under way begins anew | |
+//! | Retrying | Disturbed | Retrying, at once | |
 //! | Blocked | Run; for a sign-in: a minute passed | Binding or Starting | BindListener or StartSession |
 //! | Blocked by a taken port | 5 s passed | Blocked | BindListener |
 //! | Blocked by a taken port | ListenerBound | Starting or Idle | StartSession |
@@ -38,7 +41,11 @@
 //! | Stopping | all sessions closed, or its time is over | Stopped, or Binding for Restart | Finished after Delete |
 //! | any | SessionStarted that nobody waits for any more | | EndSession |
 //! | Up | 60 s passed | Up, failures forgotten | |
+//!
+//! Blocked stays on Disturbed: what a person must mend is not mended by a network, and a network that fails is Retrying.
+//! "At once" is somewhere in the next second, so that a thousand tunnels do not leave together.
 
+mod disturbed;
 mod transitions;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -48,6 +55,7 @@ use stormtunnel_model::{
     Attempt, ConnectStep, Fault, FaultKind, Keep, Recovery, SessionCount, Timestamp, TunnelState,
 };
 
+pub use self::disturbed::RETURN_WITHIN;
 use crate::clock::Now;
 use crate::retry::Backoff;
 
@@ -80,6 +88,9 @@ pub enum Input {
     Session(Attempt, SessionNews),
     /// Whether local connections wait for the tunnel.
     Waiting(bool),
+    /// Something happened to the machine that may have cost connections, or may have brought them back: it slept, its
+    /// network changed, its clock was set.
+    Disturbed,
 }
 
 /// The user's will.
@@ -170,6 +181,8 @@ pub enum Effect {
     Dial(Attempt),
     /// Get a new token for the session.
     ResumeSession(Attempt),
+    /// Have the data channel of the session that was started in that attempt prove that it works.
+    Verify(Attempt),
     /// End the session that was started in that attempt, and all its connections.
     EndSession {
         /// Which.
@@ -203,7 +216,11 @@ impl Effect {
     /// Whether it is about a session, not about the tunnel as a whole.
     pub fn is_of_session(&self) -> bool {
         match self {
-            Self::StartSession(_) | Self::Dial(_) | Self::ResumeSession(_) | Self::EndSession { .. } => true,
+            Self::StartSession(_)
+            | Self::Dial(_)
+            | Self::ResumeSession(_)
+            | Self::Verify(_)
+            | Self::EndSession { .. } => true,
             Self::BindListener(_)
             | Self::CloseListener
             | Self::ResetHeld
@@ -394,6 +411,7 @@ impl TunnelMachine {
             Input::Answer(attempt, answer) => self.handle_answer(attempt, answer, now),
             Input::Session(session, news) => self.handle_news(session, news, now),
             Input::Waiting(waiting) => self.handle_waiting(waiting, now),
+            Input::Disturbed => self.disturbed(now),
         }
         self.settle();
     }

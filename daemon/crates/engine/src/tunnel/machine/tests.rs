@@ -1,5 +1,6 @@
 //! Stories; and in `matrix`, every state with every input.
 
+mod disturbed;
 mod keep;
 mod matrix;
 
@@ -64,6 +65,7 @@ impl Bench {
             | Effect::Dial(attempt)
             | Effect::ResumeSession(attempt) => Some(*attempt),
             Effect::CloseListener
+            | Effect::Verify(_)
             | Effect::EndSession { .. }
             | Effect::ResetHeld
             | Effect::Note(_)
@@ -153,6 +155,7 @@ fn states_shown(bench: &Bench) -> Vec<TunnelState> {
         | Effect::StartSession(_)
         | Effect::Dial(_)
         | Effect::ResumeSession(_)
+        | Effect::Verify(_)
         | Effect::EndSession { .. }
         | Effect::ResetHeld
         | Effect::Note(_)

@@ -80,6 +80,7 @@ fn inputs(bench: &Bench) -> Vec<(&'static str, Input)> {
         ("Closed", news(SessionNews::Closed)),
         ("Waiting", Input::Waiting(true)),
         ("not Waiting", Input::Waiting(false)),
+        ("Disturbed", Input::Disturbed),
     ]
 }
 
@@ -140,7 +141,7 @@ fn late_answers_change_nothing() {
                 Input::Answer(_, Answer::SessionStarted) => continue,
                 Input::Answer(_, answer) => Input::Answer(late, answer),
                 Input::Session(_, news) => Input::Session(late, news),
-                Input::Command(_) | Input::Waiting(_) => continue,
+                Input::Command(_) | Input::Waiting(_) | Input::Disturbed => continue,
             };
             let before = bench.machine.state.clone();
             bench.forget_effects().input(input.clone());
