@@ -179,7 +179,7 @@ async fn nobody_to_reach(scene: &Scene) -> Result<String> {
     let socket = scene.sandbox().directory().join("none.sock");
     let mut command = scene.command(&["ls", "--socket", &socket.to_string_lossy()]);
     command.env("STCTL_NO_AUTOSTART", "1");
-    let output = stormtunnel_e2e::process::run(command, stormtunnel_e2e::DEADLINE).await?;
+    let output = stormtunnel_e2e::process::run(command, DEADLINE).await?;
     let socket = socket.to_string_lossy();
     assert_eq!(
         complaint(&output, 5, &["the daemon is not running", &socket, "stctl daemon run"]),
