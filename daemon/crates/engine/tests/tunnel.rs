@@ -8,6 +8,8 @@ mod cloud;
 mod history;
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod targets;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,6 +3,8 @@
 //! It never waits for the world: calls run as tasks ([`Effects`]), sessions and connections have tasks of their own,
 //! and all of them report to its mailbox.
 
+mod news;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,8 +13,7 @@ use std::time::Instant;
 use secrecy::SecretString;
 use ssm_session::OpenError;
 use stormtunnel_model::{
-    Attempt, EventKind, EventSubject, Fault, FaultKind, LocalPort, RemoteHealth, TunnelId, TunnelState,
-    TunnelStatus,
+    Attempt, EventSubject, Fault, FaultKind, LocalPort, RemoteHealth, TunnelId, TunnelState, TunnelStatus,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
@@ -20,7 +21,6 @@ use tokio::time::Sleep;
 use crate::history::ledger::Ledger;
 use crate::ports::{
     BindError, BoxChannel, BoxLocalStream, LocalListener, OpenSession, Resumption, SessionGrant,
-    SessionRequest,
 };
 use crate::publish::Meter;
 use crate::tunnel::chronicle::{Chronicle, subject};
@@ -29,8 +29,9 @@ use crate::tunnel::effects::{Effects, abandon};
 use crate::tunnel::front::Front;
 use crate::tunnel::machine::{self, Answer, Effect, Input, Output, TunnelMachine};
 use crate::tunnel::mailbox::{Message, Order, PortChosen, Wanted};
+use crate::tunnel::node::{Choice, Nodes, NotStarted, StartOrder, Started};
 use crate::tunnel::pump::{Pump, PumpContext};
-use crate::tunnel::session_driver::{Connect, News};
+use crate::tunnel::session_driver::Connect;
 use crate::tunnel::session_task::{SessionHandle, SessionTask};
 use crate::tunnel::shared_session::SharedSession;
 
@@ -55,6 +56,7 @@ pub(crate) struct Actor {
     sessions: BTreeMap<Attempt, SessionHandle>,
     /// What the next dial needs.
     grant: Option<SessionGrant>,
+    nodes: Nodes,
     /// The place of the next StartSession among all those of its account.
     admission: Option<Admission>,
     status: TunnelStatus,
@@ -92,6 +94,7 @@ impl Actor {
             front: Front::default(),
             sessions: BTreeMap::new(),
             grant: None,
+            nodes: Nodes::default(),
             admission: None,
             status,
             chronicle,
@@ -203,35 +206,39 @@ impl Actor {
             return;
         }
         let spec = &self.parts.wanted.spec;
-        let request = SessionRequest {
+        let order = StartOrder {
             scope: self.parts.context.scope(spec),
             target: spec.target.clone(),
             remote: spec.remote.clone(),
             local_port: self.front.addresses().first().map_or(0, std::net::SocketAddr::port),
+            failures: self.nodes.failures(),
         };
         let within = self.parts.context.settings().connect_timeout;
         self.input(Input::Answer(attempt, Answer::Admitted(within)));
-        self.effects.start_session(attempt, request);
+        self.effects.start_session(attempt, order);
     }
 
-    fn on_started(&mut self, attempt: Attempt, started: Result<(OpenSession, SessionGrant), Fault>) {
-        let answer = match started {
-            Ok((record, grant)) => {
-                self.add_session(attempt, record);
+    fn on_started(&mut self, attempt: Attempt, started: Result<Box<Started>, NotStarted>) {
+        let answer = match started.map(|started| *started) {
+            Ok(Started { record, grant, choice }) => {
+                self.add_session(attempt, (record, choice));
                 self.grant = Some(grant);
                 Answer::SessionStarted
             }
-            Err(fault) => Answer::SessionFailed(fault),
+            Err(NotStarted { fault, node }) => {
+                self.nodes.failed(node.as_ref(), &fault, self.parts.context.now().mono);
+                Answer::SessionFailed(fault)
+            }
         };
         self.input(Input::Answer(attempt, answer));
     }
 
     /// From here on the session's own task sees to its end, wanted or not.
-    fn add_session(&mut self, attempt: Attempt, record: OpenSession) {
+    fn add_session(&mut self, attempt: Attempt, session: (OpenSession, Choice)) {
         let ActorParts { context, wanted, meter, sender, .. } = &self.parts;
         let (task, handle) =
-            SessionTask::new(Arc::clone(context), record, &wanted.spec, meter, attempt, sender.clone());
-        self.chronicle.session_started(self.subject_of(&handle));
+            SessionTask::new(Arc::clone(context), session, &wanted.spec, meter, attempt, sender.clone());
+        self.chronicle.session_started(self.subject_of(&handle), &handle.choice);
         self.sessions.insert(attempt, handle);
         if context.tasks.spawn("session", task.run()).is_err() {
             tracing::warn!("a session that was started while the daemon ends is left to the next one");
@@ -248,7 +255,12 @@ impl Actor {
                 Answer::Resumed
             }
             Ok(Resumption::Gone) => Answer::SessionGone,
-            Err(fault) => Answer::ResumeFailed(fault),
+            Err(fault) => {
+                if matches!(fault.kind, FaultKind::TargetNotConnected { .. }) {
+                    self.suspect_node();
+                }
+                Answer::ResumeFailed(fault)
+            }
         };
         self.input(Input::Answer(attempt, answer));
     }
@@ -265,43 +277,6 @@ impl Actor {
             Err(fault) => Answer::ChannelFailed(fault),
         };
         self.input(Input::Answer(attempt, answer));
-    }
-
-    fn on_news(&mut self, session: Attempt, news: News) {
-        let current = self.parts.machine.session() == Some(session);
-        match news {
-            News::Machine(news) => {
-                if news == machine::SessionNews::Closed {
-                    self.sessions.remove(&session);
-                }
-                self.input(Input::Session(session, news));
-            }
-            News::PayloadLimit(limit) => {
-                if let Some(session) = self.sessions.get(&session) {
-                    let kind = EventKind::PayloadReduced { limit: limit as u64 };
-                    self.chronicle.record(self.subject_of(session), kind);
-                    self.parts.context.learn_payload_limit(&session.scope, limit);
-                }
-            }
-            News::Agent(version) if current => self.status.agent_version = Some(version),
-            News::Remote(health) if current => self.learn_remote(health),
-            News::Trouble(fault) if current => {
-                self.chronicle.trouble(self.subject(), &fault);
-                self.status.last_fault = Some(fault);
-            }
-            News::Limit(limit) if current => self.status.limit = limit,
-            News::Agent(_) | News::Remote(_) | News::Trouble(_) | News::Limit(_) => {}
-        }
-    }
-
-    fn learn_remote(&mut self, health: RemoteHealth) {
-        self.status.remote = health;
-        if health == RemoteHealth::Refused {
-            let remote = self.parts.wanted.spec.remote.to_string();
-            let fault = Fault::new(FaultKind::RemoteRefused { remote }, "");
-            self.chronicle.record(self.subject(), EventKind::ConnectionRefused { fault: fault.clone() });
-            self.status.last_fault = Some(fault);
-        }
     }
 
     fn on_connection(&mut self, local: BoxLocalStream) {
@@ -393,8 +368,10 @@ impl Actor {
                 }
             }
             Effect::EndSession { session, over, fault } => {
+                self.nodes.acquit(session);
                 if let Some(session) = self.sessions.remove(&session) {
-                    let traffic = session.shared.carried();
+                    let (traffic, now) = (session.shared.carried(), self.parts.context.now().mono);
+                    fault.iter().for_each(|fault| self.nodes.failed(Some(&session.choice.node), fault, now));
                     self.chronicle.session_ended(self.subject_of(&session), fault, traffic);
                     session.end(over);
                 }
@@ -459,7 +436,7 @@ impl Actor {
         EventSubject {
             profile: session.scope.profile.clone(),
             region: session.scope.region.clone(),
-            target: session.target.clone(),
+            target: session.choice.target.clone(),
             session: Some(session.id.clone()),
             ..subject(self.parts.id, &self.parts.wanted.spec)
         }
@@ -471,6 +448,7 @@ impl Actor {
         self.status.listening = self.front.addresses();
         let session = machine.session().and_then(|session| self.sessions.get(&session));
         self.status.session = session.map(|session| session.id.clone());
+        self.status.node = session.map(|session| session.choice.node.clone());
         self.status.limit = self.status.limit.filter(|_| session.is_some());
     }
 

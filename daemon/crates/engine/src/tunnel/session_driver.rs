@@ -50,6 +50,10 @@ pub(crate) enum News {
     Remote(RemoteHealth),
     /// Something went wrong that the session survives.
     Trouble(Fault),
+    /// The agent confirms again what it is sent.
+    AgentBack,
+    /// The node is gone, or another one has to take its place.
+    NodeLost(Fault),
     /// What holds its transfers up from now on; the figure in it is the meter's.
     Limit(Option<TunnelLimit>),
     /// Payloads beyond this break the connection.
@@ -346,8 +350,8 @@ impl Driver {
             }
             SessionEvent::Reset { reason: ResetReason::SessionEnded, .. }
             | SessionEvent::Writable(_)
-            | SessionEvent::Closed(_)
-            | SessionEvent::AgentRecovered => {}
+            | SessionEvent::Closed(_) => {}
+            SessionEvent::AgentRecovered => self.tell(News::AgentBack),
             SessionEvent::AgentStalled { .. } => {
                 let detail = "it stopped confirming what it is sent";
                 self.tell(News::Trouble(Fault::new(FaultKind::AgentUnresponsive, detail)));

@@ -36,6 +36,8 @@ pub(super) enum Order {
     DropChannel,
     /// The channel stays open and swallows nothing more.
     BlackHole,
+    /// The node is gone: its agent hears and says nothing any more, while the gateway goes on.
+    Mute,
     /// So many messages to the client get lost.
     Lose(usize),
     Garbage,
@@ -119,6 +121,7 @@ impl Agent {
             Order::Attach(channel) => self.channel = Some(channel),
             Order::DropChannel => self.channel = None,
             Order::BlackHole => self.black_hole = self.channel.take(),
+            Order::Mute => self.remote = Remote::Silent,
             Order::Lose(count) => self.losing = count,
             Order::Garbage => self.send(WsMessage::Binary(Bytes::from_static(b"garbage"))).await,
             Order::Close(output) => self.close(output).await,
@@ -179,6 +182,7 @@ impl Agent {
 
     fn forward(&mut self, message: WsMessage) {
         match message {
+            WsMessage::Binary(_) if matches!(self.remote, Remote::Silent) => {}
             WsMessage::Binary(_) if self.losing > 0 => self.losing -= 1,
             WsMessage::Binary(_) => self.kept.push_back(message),
             WsMessage::Ping(data) => self.session.handle_message(WsMessage::Pong(data), now()).unwrap(),
