@@ -6,6 +6,9 @@
     reason = "a test fails by panicking; clippy exempts test functions only, not what they share"
 )]
 
+#[cfg(test)]
+mod targets;
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
