@@ -134,9 +134,9 @@ async fn what_can_be_reached_is_listed_with_as_much_as_is_allowed() -> Result<()
 
     let deny = |action: &str| Injection::Deny { action: action.to_owned(), denied: true };
     scene.emulator().inject(deny("ssm:DescribeInstanceInformation"));
-    let blind = scene.stctl(&["targets", "-o", "json"]).await?;
-    let list: Value = serde_json::from_str(&blind.stdout)?;
+    let list = scene.json(&["targets"]).await?;
     assert!(shown(&list).iter().all(|(_, agent)| agent == "unknown"), "{list}");
+    let blind = scene.stctl(&["targets"]).await?;
     assert!(blind.stderr.contains("ssm:DescribeInstanceInformation"), "{}", blind.stderr);
     scene.emulator().inject(deny("ec2:DescribeInstances"));
     let refused = scene.stctl(&["targets"]).await?;
