@@ -50,7 +50,10 @@ impl InstanceFinder for Ec2Instances {
 /// A client costs nothing to make: connections are those of the HTTP client in the configuration.
 fn client(ec2: &Ec2Access) -> Client {
     let mut config = aws_sdk_ec2::config::Builder::from(ec2.config()).interceptor(EndpointGuard);
-    config.set_endpoint_url(ec2.endpoint_url());
+    // Setting none would take away what the profile itself names.
+    if let Some(endpoint) = ec2.endpoint_url() {
+        config = config.endpoint_url(endpoint);
+    }
     Client::from_conf(config.build())
 }
 

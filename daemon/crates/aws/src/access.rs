@@ -335,7 +335,9 @@ impl AwsAccess {
         let shared = SharedCredentialsProvider::new(credentials.clone());
         let config = config.into_builder().credentials_provider(shared).build();
         let mut ssm = aws_sdk_ssm::config::Builder::from(&config).interceptor(EndpointGuard);
-        ssm.set_endpoint_url(endpoints.ssm.as_ref().map(Endpoint::api_url));
+        if let Some(endpoint) = &endpoints.ssm {
+            ssm = ssm.endpoint_url(endpoint.api_url());
+        }
         let files_profile = profile.map_or_else(|| self.environment.chain_profile(), Profile::as_str);
         let subject = Subject {
             profile: profile.map(ToString::to_string).unwrap_or_default(),
