@@ -91,12 +91,12 @@ async fn replaced(end_sessions: bool) -> Result<Duration> {
     scene.emulator().inject(Injection::AddInstance { instance: bastion(NEW) });
     // What connects before the daemon knows is lost with the old session; it tries again, as applications do.
     let reached = async {
-        while !echoes(port).await? {}
+        // The old agent may hear of its end a moment late, and echo once more.
+        while !echoes(port).await? || node(&scene.tunnel("db").await?) != NEW {}
         Ok::<_, anyhow::Error>(())
     };
     timeout(2 * DEADLINE, reached).await.context("nobody is reached any more")??;
     let took = begin.elapsed();
-    assert_eq!(node(&scene.tunnel("db").await?), NEW);
     ensure!(took < REPLACED, "{took:?} until the new instance was reached");
     Ok(took)
 }
