@@ -17,6 +17,9 @@ const OTHER: &str = "i-0cccccccccccccccc";
 /// How long a replaced instance may keep new connections waiting.
 const REPLACED: Duration = Duration::from_secs(15);
 
+/// How long an application waits for an answer before it tries again.
+const ATTEMPT: Duration = Duration::from_secs(1);
+
 fn bastion(id: &str) -> Instance {
     Instance::new(id).tagged("Role", "bastion").tagged("Name", "bastion").at([10, 0, 1, 2])
 }
@@ -92,19 +95,21 @@ async fn replaced(end_sessions: bool) -> Result<Duration> {
     // What connects before the daemon knows is lost with the old session; it tries again, as applications do.
     let reached = async {
         // The old agent may hear of its end a moment late, and echo once more.
-        while !echoes(port).await? || node(&scene.tunnel("db").await?) != NEW {}
+        while !echoes(port).await || node(&scene.tunnel("db").await?) != NEW {}
         Ok::<_, anyhow::Error>(())
     };
     timeout(2 * DEADLINE, reached).await.context("nobody is reached any more")??;
     let took = begin.elapsed();
-    ensure!(took < REPLACED, "{took:?} until the new instance was reached");
+    let history = scene.ok(&["events", "db"]).await?;
+    ensure!(took < REPLACED, "{took:?} until the new instance was reached\n{history}");
     Ok(took)
 }
 
-/// Whether a new connection reaches the service: it may be reset, with its session.
-async fn echoes(port: u16) -> Result<bool> {
-    let mut connection = local::connect(port, DEADLINE).await?;
-    Ok(local::echo(&mut connection, "is anybody there?\n", DEADLINE).await.is_ok())
+/// Whether a new connection reaches the service soon. One that was there before may be reset with its session, or wait for
+/// an answer that died with its instance.
+async fn echoes(port: u16) -> bool {
+    let Ok(mut connection) = local::connect(port, ATTEMPT).await else { return false };
+    local::echo(&mut connection, "is anybody there?\n", ATTEMPT).await.is_ok()
 }
 
 #[tokio::test]

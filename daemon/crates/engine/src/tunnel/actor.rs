@@ -29,7 +29,7 @@ use crate::tunnel::effects::{Effects, abandon};
 use crate::tunnel::front::Front;
 use crate::tunnel::machine::{self, Answer, Effect, Input, Output, TunnelMachine};
 use crate::tunnel::mailbox::{Message, Order, PortChosen, Wanted};
-use crate::tunnel::node::{Choice, Nodes, NotStarted, StartOrder, Started};
+use crate::tunnel::node::{Choice, Hint, Nodes, NotStarted, StartOrder, Started};
 use crate::tunnel::pump::{Pump, PumpContext};
 use crate::tunnel::session_driver::Connect;
 use crate::tunnel::session_task::{SessionHandle, SessionTask};
@@ -257,7 +257,7 @@ impl Actor {
             Ok(Resumption::Gone) => Answer::SessionGone,
             Err(fault) => {
                 if matches!(fault.kind, FaultKind::TargetNotConnected { .. }) {
-                    self.suspect_node();
+                    self.suspect_node(Hint::Silent);
                 }
                 Answer::ResumeFailed(fault)
             }
@@ -368,7 +368,7 @@ impl Actor {
                 }
             }
             Effect::EndSession { session, over, fault } => {
-                self.nodes.acquit(session);
+                self.nodes.acquit(session, Hint::Silent);
                 if let Some(session) = self.sessions.remove(&session) {
                     let (traffic, now) = (session.shared.carried(), self.parts.context.now().mono);
                     fault.iter().for_each(|fault| self.nodes.failed(Some(&session.choice.node), fault, now));

@@ -1,8 +1,8 @@
 //! Finding the node of a session, at each StartSession anew, and watching over it while its agent is silent.
 //!
 //! A session through an instance that was terminated is not always ended by the service: the gateway goes on answering
-//! pings. So when what was sent stays unconfirmed, or the session cannot be resumed because its node is not connected,
-//! the target is looked up again. Only when the node is gone, or another one can take its place, the session is ended;
+//! pings. So when the service asks for silence, what was sent stays unconfirmed, or the session cannot be resumed because
+//! its node is not connected, the target is looked up again. Only when the node is gone, or another one can take its place, the session is ended;
 //! what follows is a new session, through the node that is right by then.
 
 use std::sync::Arc;
@@ -21,6 +21,11 @@ use crate::tunnel::session_driver::News;
 
 /// Longest wait between two looks at a node whose agent is silent.
 const LOOK_CAP: Duration = Duration::from_secs(30);
+
+/// How long a pause lasts before it says something: an agent whose own connection broke is back within a second.
+const PAUSE_PATIENCE: Duration = Duration::from_secs(2);
+/// How often a node is looked at because of a pause. It may end without a word.
+const PAUSE_LOOKS: u32 = 5;
 
 /// What a session is to be started with.
 #[derive(Clone, Debug)]
@@ -101,12 +106,28 @@ fn record_of(request: SessionRequest, grant: &SessionGrant) -> OpenSession {
     OpenSession { id: grant.id.clone(), scope, target: node.into() }
 }
 
+/// Why a node may be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hint {
+    /// The service asks for silence. Most pauses mean nothing.
+    Paused,
+    /// The agent confirms nothing, or AWS says that it is not connected.
+    Silent,
+}
+
 /// What an actor knows of the nodes that its sessions go through.
 #[derive(Debug, Default)]
 pub(crate) struct Nodes {
     failures: RecentFailures,
-    /// The session whose node is being looked at; dropping it ends that.
-    suspected: Option<(Attempt, DropGuard)>,
+    suspicion: Option<Suspicion>,
+}
+
+/// A node that is being looked at, until this is dropped.
+#[derive(Debug)]
+struct Suspicion {
+    session: Attempt,
+    hint: Hint,
+    _acquitted: DropGuard,
 }
 
 impl Nodes {
@@ -121,32 +142,36 @@ impl Nodes {
         }
     }
 
-    /// The session is well again, or over.
-    pub(crate) fn acquit(&mut self, session: Attempt) {
-        if self.suspected.as_ref().is_some_and(|(suspected, _)| *suspected == session) {
-            self.suspected = None;
-        }
+    /// What the hint said of that session holds no longer. The end of a pause does not end a silence.
+    pub(crate) fn acquit(&mut self, session: Attempt, hint: Hint) {
+        let ended =
+            |suspicion: &mut Suspicion| suspicion.session == session && !outweighs(suspicion.hint, hint);
+        let _acquitted = self.suspicion.take_if(ended);
     }
 
-    /// The agent of that session is silent: from now on its node is looked at, unless the target names it.
+    /// From now on the node of that session is looked at, unless the target names it.
     pub(crate) fn suspect(
         &mut self,
         session: Attempt,
-        choice: &Choice,
-        scope: &AwsScope,
+        hint: Hint,
+        (choice, scope): (&Choice, &AwsScope),
         (context, mailbox): (&Arc<Context>, &mpsc::Sender<Message>),
     ) {
-        let watched = self.suspected.as_ref().is_some_and(|(suspected, _)| *suspected == session);
-        if watched || choice.found.is_none() {
+        let weaker = |suspicion: &Suspicion| suspicion.session != session || outweighs(hint, suspicion.hint);
+        if choice.found.is_none() || !self.suspicion.as_ref().is_none_or(weaker) {
             return;
         }
         let acquitted = CancellationToken::new();
-        let look = Look { context: Arc::clone(context), scope: scope.clone(), choice: choice.clone() };
+        let look = Look { context: Arc::clone(context), scope: scope.clone(), choice: choice.clone(), hint };
         let task = look.tell(session, mailbox.clone(), acquitted.clone());
         // Refused only while the daemon stops, which ends the session too.
         let _stopping = context.tasks.spawn("look at node", task);
-        self.suspected = Some((session, acquitted.drop_guard()));
+        self.suspicion = Some(Suspicion { session, hint, _acquitted: acquitted.drop_guard() });
     }
+}
+
+fn outweighs(one: Hint, other: Hint) -> bool {
+    one == Hint::Silent && other == Hint::Paused
 }
 
 /// Looks at a node again and again.
@@ -154,33 +179,48 @@ struct Look {
     context: Arc<Context>,
     scope: AwsScope,
     choice: Choice,
+    hint: Hint,
 }
 
 impl Look {
     async fn tell(self, session: Attempt, mailbox: mpsc::Sender<Message>, acquitted: CancellationToken) {
-        let fault = tokio::select! {
+        let lost = tokio::select! {
             biased;
             () = acquitted.cancelled() => return,
             () = self.context.tasks.cancelled().cancelled() => return,
-            fault = self.until_lost() => fault,
+            lost = self.until_lost() => lost,
         };
-        let _actor_gone = mailbox.send(Message::Session(session, News::NodeLost(fault))).await;
+        if let Some(fault) = lost {
+            let _actor_gone = mailbox.send(Message::Session(session, News::NodeLost(fault))).await;
+        }
+    }
+
+    /// Nothing when nothing was found in the time that the hint is worth.
+    async fn until_lost(&self) -> Option<Fault> {
+        let (patience, looks) = match self.hint {
+            Hint::Paused => (PAUSE_PATIENCE, PAUSE_LOOKS),
+            Hint::Silent => (Duration::ZERO, u32::MAX),
+        };
+        tokio::time::sleep(patience).await;
+        let mut backoff = Backoff::new(self.context.ports.entropy.seed());
+        for _ in 0..looks {
+            if let Some(fault) = self.look().await {
+                return Some(fault);
+            }
+            tokio::time::sleep(backoff.next_wait(LOOK_CAP)).await;
+        }
+        None
     }
 
     /// A look that fails tells nothing of the node: as likely it is our own network that is silent.
-    async fn until_lost(&self) -> Fault {
+    async fn look(&self) -> Option<Fault> {
         let Choice { target, node, .. } = &self.choice;
-        let mut backoff = Backoff::new(self.context.ports.entropy.seed());
-        loop {
-            match self.context.ports.targets.candidates(&self.scope, target).await {
-                Ok(found) => {
-                    if let Some(fault) = lost(target, node, &found) {
-                        return fault;
-                    }
-                }
-                Err(fault) => tracing::debug!(%node, %fault, "a silent node cannot be looked up"),
+        match self.context.ports.targets.candidates(&self.scope, target).await {
+            Ok(found) => lost(target, node, &found),
+            Err(fault) => {
+                tracing::debug!(%node, %fault, "a silent node cannot be looked up");
+                None
             }
-            tokio::time::sleep(backoff.next_wait(LOOK_CAP)).await;
         }
     }
 }

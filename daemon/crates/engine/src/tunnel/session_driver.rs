@@ -50,6 +50,8 @@ pub(crate) enum News {
     Remote(RemoteHealth),
     /// Something went wrong that the session survives.
     Trouble(Fault),
+    /// Whether the service asks for silence.
+    Paused(bool),
     /// The agent confirms again what it is sent.
     AgentBack,
     /// The node is gone, or another one has to take its place.
@@ -352,6 +354,8 @@ impl Driver {
             | SessionEvent::Writable(_)
             | SessionEvent::Closed(_) => {}
             SessionEvent::AgentRecovered => self.tell(News::AgentBack),
+            SessionEvent::Paused => self.tell(News::Paused(true)),
+            SessionEvent::Unpaused => self.tell(News::Paused(false)),
             SessionEvent::AgentStalled { .. } => {
                 let detail = "it stopped confirming what it is sent";
                 self.tell(News::Trouble(Fault::new(FaultKind::AgentUnresponsive, detail)));

@@ -80,6 +80,11 @@ impl Cloud {
         self.inner().asked.clone()
     }
 
+    /// The gateways ask their clients for silence, or take that back.
+    pub(crate) async fn pause(&self, pause: bool) {
+        self.order_all(|| Order::Pause(pause)).await;
+    }
+
     /// The agents of all sessions fall silent for good, while their gateways go on.
     pub(crate) async fn mute(&self) {
         self.order_all(|| Order::Mute).await;

@@ -105,6 +105,39 @@ async fn new_connections_reach_the_node_that_took_the_place_of_a_silent_one() {
     setup.shutdown().await;
 }
 
+/// Nobody uses the tunnel: the pause is all that there is to be noticed.
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_lasts_makes_the_daemon_look_and_a_short_one_does_not() {
+    let (setup, _port) = up_through_old().await;
+    setup.cloud.pause(true).await;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    setup.cloud.pause(false).await;
+    for _ in 0..60 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(setup.world.targets.asked().len(), 1, "only at the start");
+
+    setup.world.targets.set(vec![online(NEW, 2)]);
+    let begin = Instant::now();
+    setup.cloud.pause(true).await;
+    wait_until(&setup.handle, "db", is_up_through(NEW)).await;
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    setup.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_without_an_end_is_not_looked_at_for_ever() {
+    let (setup, port) = up_through_old().await;
+    setup.cloud.pause(true).await;
+    for _ in 0..600 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert!(setup.world.targets.asked().len() <= 6, "{:?}", setup.world.targets.asked().len());
+    echo(setup.world.network.connect(port).await.unwrap(), b"still there").await;
+    assert_eq!(setup.cloud.started(), 1);
+    setup.shutdown().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_node_that_is_still_there_keeps_its_session() {
     let (setup, port) = up_through_old().await;

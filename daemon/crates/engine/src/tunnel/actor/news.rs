@@ -4,6 +4,7 @@ use stormtunnel_model::{Attempt, EventKind, Fault, FaultKind, RemoteHealth};
 
 use super::{Actor, ActorParts};
 use crate::tunnel::machine::{self, Input};
+use crate::tunnel::node::Hint;
 use crate::tunnel::session_driver::News;
 
 impl Actor {
@@ -27,12 +28,14 @@ impl Actor {
             News::Remote(health) if current => self.learn_remote(health),
             News::Trouble(fault) if current => {
                 if fault.kind == FaultKind::AgentUnresponsive {
-                    self.suspect_node();
+                    self.suspect_node(Hint::Silent);
                 }
                 self.chronicle.trouble(self.subject(), &fault);
                 self.status.last_fault = Some(fault);
             }
-            News::AgentBack => self.nodes.acquit(session),
+            News::Paused(true) if current => self.suspect_node(Hint::Paused),
+            News::Paused(_) => self.nodes.acquit(session, Hint::Paused),
+            News::AgentBack => self.nodes.acquit(session, Hint::Silent),
             News::NodeLost(fault) => {
                 self.input(Input::Session(session, machine::SessionNews::Ended { fault, over: false }));
             }
@@ -41,11 +44,12 @@ impl Actor {
         }
     }
 
-    pub(super) fn suspect_node(&mut self) {
+    pub(super) fn suspect_node(&mut self, hint: Hint) {
         let ActorParts { context, machine, sender, .. } = &self.parts;
         let current = machine.session().and_then(|current| Some((current, self.sessions.get(&current)?)));
         if let Some((current, session)) = current {
-            self.nodes.suspect(current, &session.choice, &session.scope, (context, sender));
+            let subject = (&session.choice, &session.scope);
+            self.nodes.suspect(current, hint, subject, (context, sender));
         }
     }
 
