@@ -42,10 +42,10 @@ pub struct Globals {
     /// Settings file for a daemon that is started [env: STORMTUNNEL_CONFIG]
     #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
-    /// AWS profile, for `tunnel add` and `tunnel edit` [env, for `add`: STCTL_PROFILE, AWS_PROFILE]
+    /// AWS profile, for `tunnel add`, `tunnel edit` and `targets` [env, not for `edit`: STCTL_PROFILE, AWS_PROFILE]
     #[arg(long, global = true, value_name = "PROFILE")]
     pub profile: Option<Profile>,
-    /// AWS region, for `tunnel add` and `tunnel edit` [env, for `add`: AWS_REGION, AWS_DEFAULT_REGION]
+    /// AWS region, for `tunnel add`, `tunnel edit` and `targets` [env, not for `edit`: AWS_REGION, AWS_DEFAULT_REGION]
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<Region>,
     /// Form of the output
@@ -134,6 +134,15 @@ pub enum Verb {
     /// Show what tunnels carried and went through, since they were made and since the daemon started
     #[command(after_help = "Examples:\n  stctl stats\n  stctl stats db -o json")]
     Stats(StatsArgs),
+    /// List what tunnels can go through: instances and hybrid nodes, with the state of their agents
+    ///
+    /// Needs ec2:DescribeInstances or ssm:DescribeInstanceInformation; with one of them the list is less complete, and
+    /// says so.
+    #[command(after_help = "Examples:\n  \
+        stctl targets\n  \
+        stctl targets tag:Env=prod --profile prod --region eu-west-1\n  \
+        stctl targets -o json")]
+    Targets(TargetsArgs),
     /// Wait until tunnels are up: 0 up, 3 blocked or stopped, 4 login needed, 124 timeout
     #[command(after_help = "Example:\n  stctl wait db --timeout 30s && psql -h localhost -p 15432")]
     Wait(WaitArgs),
@@ -149,7 +158,7 @@ impl Verb {
     /// Whether `--profile` and `--region` mean something to it.
     pub(crate) fn takes_scope(&self) -> bool {
         match self {
-            Self::Tunnel(TunnelVerb::Add(_) | TunnelVerb::Edit(_)) => true,
+            Self::Tunnel(TunnelVerb::Add(_) | TunnelVerb::Edit(_)) | Self::Targets(_) => true,
             Self::Tunnel(TunnelVerb::Show(_) | TunnelVerb::Rm(_))
             | Self::Up(_)
             | Self::Down(_)
@@ -173,7 +182,8 @@ pub enum TunnelVerb {
     /// Make a tunnel
     #[command(after_help = "Examples:\n  \
         stctl tunnel add db --target i-0abcdef12 --remote db.internal:5432 --local 15432\n  \
-        stctl tunnel add web --target i-0abcdef12 --remote 8080 --up")]
+        stctl tunnel add web --target i-0abcdef12 --remote 8080 --up\n  \
+        stctl tunnel add db --target tag:Role=bastion,Env=prod --remote db.internal:5432")]
     Add(AddArgs),
     /// Change a tunnel
     #[command(after_help = "Example:\n  stctl tunnel edit db --local 25432")]
@@ -191,7 +201,13 @@ pub enum TunnelVerb {
 pub struct AddArgs {
     /// Name: a to z, 0 to 9 and "-", at most 63 characters
     pub name: TunnelName,
-    /// Where to go through: an instance (i-…), a hybrid node (mi-…) or an ECS container (ecs:CLUSTER_TASK_RUNTIME)
+    /// Where to go through: i-…, name:VALUE, tag:KEY=VALUE, asg:NAME, ip:ADDRESS, … (see --help)
+    ///
+    /// A node by its id: an instance (i-…), a hybrid node (mi-…) or an ECS container (ecs:CLUSTER_TASK_RUNTIME). Or what
+    /// to look for, at each new session anew: name:VALUE (the tag Name), tag:KEY=VALUE[,KEY=VALUE] (all of them),
+    /// asg:NAME (an Auto Scaling group), ip:10.0.1.2 (the private address) or dns:NAME (the private DNS name). Of several
+    /// running instances one whose agent is online is taken, the newest first, and another one when that fails.
+    /// `stctl targets` lists what there is.
     #[arg(long, value_name = "TARGET")]
     pub target: Target,
     /// Where to lead; without a host, a port of the target itself
@@ -218,6 +234,14 @@ pub struct AddArgs {
     pub up: bool,
 }
 
+/// `targets`
+#[derive(Args, Debug)]
+pub struct TargetsArgs {
+    /// Only what this target stands for, in any form that `tunnel add --target` takes
+    #[arg(value_name = "TARGET")]
+    pub target: Option<Target>,
+}
+
 /// `tunnel edit`
 #[derive(Args, Debug)]
 pub struct EditArgs {
@@ -227,7 +251,7 @@ pub struct EditArgs {
     /// New name
     #[arg(long, value_name = "NAME")]
     pub rename: Option<TunnelName>,
-    /// New target
+    /// New target, as for `tunnel add`
     #[arg(long, value_name = "TARGET")]
     pub target: Option<Target>,
     /// New remote end

@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use stormtunnel_model::{InvalidName, Profile, Region};
 use stormtunnel_proto::Client;
 use stormtunnel_proto::paths::{self, Platform};
 
@@ -54,11 +56,27 @@ impl<'o> Context<'o> {
             let headline = format!("{flag} has no meaning for this command");
             return Err(Box::new(Problem::usage(
                 headline,
-                "leave it out; it belongs to `tunnel add` and `tunnel edit`",
+                "leave it out; it belongs to `tunnel add`, `tunnel edit` and `targets`",
             )));
         }
         let paths = Paths::resolve(globals, |name| env.value(name))?;
         Ok(Self { out: Output::new(world, globals), env, globals: globals.clone(), paths })
+    }
+
+    /// The profile asked for. It is resolved here: the daemon never sees this environment.
+    pub(crate) fn profile(&self) -> Result<Option<Profile>, Failure> {
+        match &self.globals.profile {
+            Some(profile) => Ok(Some(profile.clone())),
+            None => self.from_env(&["STCTL_PROFILE", "AWS_PROFILE"]),
+        }
+    }
+
+    /// The region asked for, likewise.
+    pub(crate) fn region(&self) -> Result<Option<Region>, Failure> {
+        match &self.globals.region {
+            Some(region) => Ok(Some(region.clone())),
+            None => self.from_env(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
+        }
     }
 
     /// A connection to the daemon, which is started if none runs.
@@ -66,6 +84,18 @@ impl<'o> Context<'o> {
         let autostart = self.env.text("STCTL_NO_AUTOSTART").is_none();
         let client = autostart::connect(&self.plan(), autostart).await;
         Ok(client.map_err(|error| error.problem())?.with_deadline(CALL_DEADLINE))
+    }
+
+    fn from_env<T>(&self, variables: &[&str]) -> Result<Option<T>, Failure>
+    where
+        T: FromStr<Err = InvalidName>,
+    {
+        let found = variables.iter().find_map(|variable| Some((variable, self.env.text(variable)?)));
+        let Some((variable, text)) = found else { return Ok(None) };
+        text.parse().map(Some).map_err(|error| {
+            let remedy = "correct or unset it, or use the flag";
+            Problem::usage(format!("variable {variable}: {error}"), remedy).into()
+        })
     }
 
     /// A connection to the daemon that runs; none is started.

@@ -280,6 +280,7 @@ mod tests {
             ("sign_in_needed", 4),
             ("permission_denied", 8),
             ("target_not_connected", 6),
+            ("target_not_found", 6),
             ("remote_refused", 3),
             ("remote_unresolvable", 6),
             ("remote_forbidden", 8),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use stormtunnel_api::{Api, ServeError};
-use stormtunnel_aws::{AwsAccess, AwsEnvironment, AwsSsm};
+use stormtunnel_aws::{AwsAccess, AwsEnvironment, AwsSsm, AwsTargets, InstanceFinder};
 use stormtunnel_engine::ports::Clock;
 use stormtunnel_engine::tasks::{Task, TaskFailed, Tasks, TasksClosed};
 use stormtunnel_engine::{Engine, Ports};
@@ -198,6 +198,7 @@ fn aws_ports(surroundings: Surroundings) -> Result<Ports, AppError> {
     let access = AwsAccess::new(surroundings.settings, environment, Arc::clone(&clock));
     Ok(Ports {
         ssm: Arc::new(AwsSsm::new(Arc::clone(&access))),
+        targets: Arc::new(AwsTargets::new(Arc::clone(&access), instances())),
         dialer: Arc::new(WsDialer::new(access)),
         network: Arc::new(TcpNetwork),
         store: Arc::new(surroundings.store.clone()),
@@ -206,6 +207,17 @@ fn aws_ports(surroundings: Surroundings) -> Result<Ports, AppError> {
         clock,
         entropy: Arc::new(SystemEntropy::new()?),
     })
+}
+
+/// Looks instances up, where this daemon can.
+#[cfg(feature = "ec2")]
+fn instances() -> Option<Arc<dyn InstanceFinder>> {
+    Some(Arc::new(stormtunnel_aws_ec2::Ec2Instances))
+}
+
+#[cfg(not(feature = "ec2"))]
+fn instances() -> Option<Arc<dyn InstanceFinder>> {
+    None
 }
 
 /// What a daemon is started with.

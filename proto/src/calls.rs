@@ -3,8 +3,8 @@
 use std::fmt;
 
 use stormtunnel_model::{
-    Epoch, Etag, Event, EventId, Fault, RequestId, Revision, Timestamp, Tunnel, TunnelId, TunnelName,
-    TunnelSpec, TunnelSpecPatch,
+    Candidate, Epoch, Etag, Event, EventId, Fault, Profile, Region, RequestId, Revision, Target, Timestamp,
+    Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch,
 };
 
 /// Makes a tunnel.
@@ -140,6 +140,28 @@ pub enum EventUpdate {
     Recorded(Box<Event>),
     /// The watch goes on where it was: events follow.
     Resumed,
+}
+
+/// Which targets to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListTargets {
+    /// Whose credentials; absent means the daemon's default profile.
+    pub profile: Option<Profile>,
+    /// Where; absent means the profile's region.
+    pub region: Option<Region>,
+    /// Only what this one stands for.
+    pub target: Option<Target>,
+}
+
+/// The nodes that can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetList {
+    /// The region that was searched.
+    pub region: Region,
+    /// What was found there.
+    pub candidates: Vec<Candidate>,
+    /// What the answer lacks and why, one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// What the daemon is.

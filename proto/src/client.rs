@@ -18,14 +18,16 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tower::service_fn;
 
 use crate::calls::{
-    CreateTunnel, DaemonInfo, EventWatchUpdate, ListEvents, SettingChange, SettingState, SettingsState,
-    TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvents, WatchTunnels, WatchUpdate,
+    CreateTunnel, DaemonInfo, EventWatchUpdate, ListEvents, ListTargets, SettingChange, SettingState,
+    SettingsState, TargetList, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvents,
+    WatchTunnels, WatchUpdate,
 };
 use crate::conversions::{ConversionError, parse_events};
 use crate::status;
 use crate::v1::daemon_service_client::DaemonServiceClient;
 use crate::v1::event_service_client::EventServiceClient;
 use crate::v1::settings_service_client::SettingsServiceClient;
+use crate::v1::target_service_client::TargetServiceClient;
 use crate::v1::tunnel_service_client::TunnelServiceClient;
 use crate::v1::{self, TunnelResult};
 
@@ -257,6 +259,15 @@ impl Client {
         Ok(response.statistics.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
     }
 
+    /// The nodes that tunnels could go through.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn list_targets(&self, list: ListTargets) -> Result<TargetList, CallError> {
+        let request = self.request(v1::ListTargetsRequest::from(list));
+        Ok(answer(self.targets().list_targets(request)).await?.try_into()?)
+    }
+
     /// The settings with these keys, or all when there are none.
     ///
     /// # Errors
@@ -310,6 +321,10 @@ impl Client {
 
     fn events(&self) -> EventServiceClient<Channel> {
         EventServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    fn targets(&self) -> TargetServiceClient<Channel> {
+        TargetServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
     fn settings_service(&self) -> SettingsServiceClient<Channel> {

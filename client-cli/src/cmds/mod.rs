@@ -7,6 +7,7 @@ mod ls;
 mod settings;
 mod stats;
 mod status;
+mod targets;
 mod tunnel;
 mod up;
 mod wait;
@@ -39,6 +40,7 @@ pub(crate) async fn run(context: &mut Context<'_>, verb: &Verb) -> Ending {
         Verb::Events(args) => events::run(context, args).await,
         Verb::Explain(args) => explain::run(context, args).await,
         Verb::Stats(args) => stats::run(context, args).await,
+        Verb::Targets(args) => targets::run(context, args).await,
         Verb::Wait(args) => wait::run(context, args).await,
         Verb::Settings(verb) => settings::run(context, verb).await,
         Verb::Daemon(verb) => daemon::run(context, verb).await,

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use stormtunnel_model::{
-    ExitCode, InvalidName, Label, Labels, Profile, Region, RequestId, Tunnel, TunnelSpec, TunnelSpecPatch,
-};
+use stormtunnel_model::{ExitCode, Label, Labels, RequestId, Tunnel, TunnelSpec, TunnelSpecPatch};
 use stormtunnel_proto::calls::{CreateTunnel, TunnelOutcome, UpdateTunnel};
 use stormtunnel_proto::{CallError, Client};
 
@@ -63,16 +61,9 @@ async fn add_and_follow(context: &mut Context<'_>, client: &Client, create: Crea
     conclude(&mut context.out, &settled)
 }
 
-/// The tunnel as it was asked for. Profile and region are resolved here: the daemon never sees this environment.
+/// The tunnel as it was asked for. Profile and region are resolved here.
 fn spec(context: &Context<'_>, args: &AddArgs) -> Result<TunnelSpec, Failure> {
-    let profile: Option<Profile> = match &context.globals.profile {
-        Some(profile) => Some(profile.clone()),
-        None => from_env(context, &["STCTL_PROFILE", "AWS_PROFILE"])?,
-    };
-    let region: Option<Region> = match &context.globals.region {
-        Some(region) => Some(region.clone()),
-        None => from_env(context, &["AWS_REGION", "AWS_DEFAULT_REGION"])?,
-    };
+    let (profile, region) = (context.profile()?, context.region()?);
     Ok(TunnelSpec {
         name: args.name.clone(),
         profile,
@@ -84,17 +75,6 @@ fn spec(context: &Context<'_>, args: &AddArgs) -> Result<TunnelSpec, Failure> {
         labels: labels(&args.labels),
         keep: args.keep,
         sessions: args.sessions,
-    })
-}
-
-fn from_env<T>(context: &Context<'_>, variables: &[&str]) -> Result<Option<T>, Failure>
-where
-    T: std::str::FromStr<Err = InvalidName>,
-{
-    let found = variables.iter().find_map(|variable| Some((variable, context.env.text(variable)?)));
-    let Some((variable, text)) = found else { return Ok(None) };
-    text.parse().map(Some).map_err(|error| {
-        Problem::usage(format!("variable {variable}: {error}"), "correct or unset it, or use the flag").into()
     })
 }
 

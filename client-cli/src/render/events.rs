@@ -44,6 +44,7 @@ fn sentence(event: &Event, style: Style) -> String {
         | EventKind::Retrying { .. }
         | EventKind::Blocked { .. }
         | EventKind::Stopped
+        | EventKind::NodeChosen { .. }
         | EventKind::ConnectionRefused { .. }
         | EventKind::ReaderReset { .. }
         | EventKind::AgentStalled { .. }
@@ -81,6 +82,7 @@ fn tone(kind: &EventKind) -> Tone {
         | EventKind::IntentChanged { .. }
         | EventKind::Restarted
         | EventKind::Stopped
+        | EventKind::NodeChosen { .. }
         | EventKind::SessionStarted
         | EventKind::SessionEnded { fault: None, .. }
         | EventKind::Unknown { .. } => Tone::Off,

@@ -28,6 +28,7 @@ pub struct EventView {
     fields: Option<Vec<String>>,
     count: Option<u64>,
     limit: Option<u64>,
+    node: Option<String>,
     sent_bytes: Option<u64>,
     received_bytes: Option<u64>,
     fault: Option<FaultView>,
@@ -86,6 +87,11 @@ impl EventView {
             fields: if let EventKind::Changed { fields } = &event.kind { Some(fields.clone()) } else { None },
             count: if let EventKind::EventsLost { count } = event.kind { Some(count) } else { None },
             limit: if let EventKind::PayloadReduced { limit } = event.kind { Some(limit) } else { None },
+            node: if let EventKind::NodeChosen { node, .. } = &event.kind {
+                Some(node.to_string())
+            } else {
+                None
+            },
             sent_bytes: traffic.map(|traffic| traffic.sent),
             received_bytes: traffic.map(|traffic| traffic.received),
             fault: event.kind.fault().map(FaultView::of),

@@ -8,6 +8,7 @@ pub mod lines;
 pub mod problems;
 pub mod sentences;
 pub mod tables;
+pub mod target_views;
 pub mod times;
 pub mod views;
 
@@ -74,8 +75,11 @@ pub fn address(tunnel: &Tunnel) -> String {
     LocalEndpoint { address, port: in_use.unwrap_or(port) }.to_string()
 }
 
-/// Where a tunnel goes through: target and region, where one is known.
+/// Where a tunnel goes through: target, the node that was found for it, and region, as far as they are known.
 fn via(tunnel: &Tunnel) -> String {
-    let region = tunnel.spec.region.as_ref().map(|region| format!(" ({region})"));
-    format!("{}{}", tunnel.spec.target, region.unwrap_or_default())
+    let target = &tunnel.spec.target;
+    let node = tunnel.status.node.as_ref().map(|node| node.as_str()).filter(|node| *node != target.as_str());
+    let region = tunnel.spec.region.as_ref().map(|region| region.as_str());
+    let more: Vec<&str> = node.into_iter().chain(region).collect();
+    if more.is_empty() { target.to_string() } else { format!("{target} ({})", more.join(", ")) }
 }

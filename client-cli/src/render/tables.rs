@@ -1,7 +1,7 @@
 //! Tables that fit the terminal.
 
 use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
-use stormtunnel_model::{Statistics, Timestamp, Tunnel, TunnelStatistics};
+use stormtunnel_model::{AgentStatus, Candidate, Statistics, Timestamp, Tunnel, TunnelStatistics};
 use stormtunnel_proto::calls::SettingState;
 
 use super::{Style, Tone, address, times};
@@ -22,7 +22,7 @@ pub fn tunnels(tunnels: &[Tunnel], style: Style, width: Option<u16>) -> String {
 
 /// Tunnels with everything that there is to say in a line, however long it gets.
 pub fn wide_tunnels(tunnels: &[Tunnel], now: Timestamp, style: Style) -> String {
-    let more = ["PROFILE", "REGION", "SINCE", "CONNS", "SENT", "RECEIVED"];
+    let more = ["NODE", "PROFILE", "REGION", "SINCE", "CONNS", "SENT", "RECEIVED"];
     let header: Vec<&str> = COMMON.into_iter().chain(more).collect();
     let mut table = table(&header, style, None);
     for tunnel in tunnels {
@@ -30,6 +30,7 @@ pub fn wide_tunnels(tunnels: &[Tunnel], now: Timestamp, style: Style) -> String 
         let mut cells = common_cells(tunnel, style, usize::MAX);
         let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
         cells.extend([
+            Cell::new(or_dash(status.node.as_ref().map(|node| node.as_str()))),
             Cell::new(or_dash(tunnel.spec.profile.as_ref().map(|profile| profile.as_str()))),
             Cell::new(or_dash(tunnel.spec.region.as_ref().map(|region| region.as_str()))),
             Cell::new(times::span(now.since(status.since))),
@@ -98,6 +99,39 @@ pub fn reasons(tunnels: &[Tunnel]) -> Vec<String> {
     let faulted = tunnels.iter().filter_map(|tunnel| Some((tunnel, tunnel.status.state.fault()?)));
     let name = |tunnel: &Tunnel| tunnel.spec.name.to_string();
     faulted.map(|(tunnel, fault)| format!("{}: {fault}; see `stctl status {0}`", name(tunnel))).collect()
+}
+
+/// Nodes that tunnels could go through.
+pub fn targets(candidates: &[Candidate], wide: bool, style: Style) -> String {
+    let header = ["NAME", "NODE", "ADDRESS", "AGENT", "PLATFORM", "LAUNCHED"];
+    let header = if wide { &header[..] } else { &header[..5] };
+    let mut table = table(header, style, None);
+    let or_dash = |text: Option<String>| Cell::new(text.unwrap_or_else(|| "-".to_owned()));
+    for Candidate { node, name, address, agent, platform, launched_at } in candidates {
+        let status = Cell::new(agent.name());
+        let status = if style.colour { status.fg(cell_colour(agent_tone(*agent))) } else { status };
+        let mut cells = vec![
+            or_dash(name.clone()),
+            Cell::new(node),
+            or_dash(address.map(|address| address.to_string())),
+            status,
+            or_dash(platform.clone()),
+        ];
+        if wide {
+            cells.push(or_dash(launched_at.map(times::rfc3339)));
+        }
+        table.add_row(cells);
+    }
+    finished(&mut table, 0)
+}
+
+fn agent_tone(agent: AgentStatus) -> Tone {
+    match agent {
+        AgentStatus::Online => Tone::Good,
+        AgentStatus::Unknown => Tone::Moving,
+        AgentStatus::Lost => Tone::Bad,
+        AgentStatus::Unregistered => Tone::Off,
+    }
 }
 
 /// Settings.

@@ -64,6 +64,8 @@ struct StatusView {
     address: String,
     listening: Vec<String>,
     session_id: Option<String>,
+    /// The node that the session goes through.
+    node: Option<String>,
     agent_version: Option<String>,
     connections: u32,
     sent_bytes: u64,
@@ -231,6 +233,7 @@ impl StatusView {
             address,
             listening: status.listening.iter().map(ToString::to_string).collect(),
             session_id: status.session.as_ref().map(ToString::to_string),
+            node: status.node.as_ref().map(ToString::to_string),
             agent_version: status.agent_version.clone(),
             connections: status.connections,
             sent_bytes: status.traffic.sent,

@@ -1,6 +1,7 @@
 //! A daemon with the API and without tunnels: what it is told to say, it says.
 
 mod events;
+mod targets;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -13,13 +14,14 @@ use stormtunnel_model::{
     TunnelStatistics,
 };
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, EventWatchUpdate, SettingState, SettingsState, TunnelOutcome, TunnelPage,
-    UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
+    CreateTunnel, DaemonInfo, EventWatchUpdate, SettingState, SettingsState, TargetList, TunnelOutcome,
+    TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
 };
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1::daemon_service_server::{DaemonService, DaemonServiceServer};
 use stormtunnel_proto::v1::event_service_server::EventServiceServer;
 use stormtunnel_proto::v1::settings_service_server::{SettingsService, SettingsServiceServer};
+use stormtunnel_proto::v1::target_service_server::TargetServiceServer;
 use stormtunnel_proto::v1::tunnel_service_server::{TunnelService, TunnelServiceServer};
 use stormtunnel_proto::{API_LEVEL, v1};
 use tokio::net::UnixListener;
@@ -44,6 +46,8 @@ struct State {
     tunnels: BTreeMap<String, Tunnel>,
     events: Vec<Event>,
     statistics: Vec<TunnelStatistics>,
+    /// What tunnels can go through.
+    targets: Option<TargetList>,
     /// What becomes of a tunnel after its next start or stop.
     plots: BTreeMap<String, Vec<TunnelState>>,
     /// What was asked.
@@ -77,6 +81,7 @@ impl Fake {
             tunnels,
             events: Vec::new(),
             statistics: Vec::new(),
+            targets: None,
             plots: BTreeMap::new(),
             asked: Vec::new(),
             refusal: None,
@@ -99,6 +104,7 @@ impl Fake {
         let router = Server::builder()
             .add_service(TunnelServiceServer::new(self.clone()))
             .add_service(EventServiceServer::new(self.clone()))
+            .add_service(TargetServiceServer::new(self.clone()))
             .add_service(SettingsServiceServer::new(self.clone()))
             .add_service(DaemonServiceServer::new(self.clone()));
         async move { router.serve_with_incoming(incoming).await.unwrap() }

@@ -9,3 +9,4 @@ mod labels;
 mod rendering;
 mod starting;
 mod support;
+mod targets;

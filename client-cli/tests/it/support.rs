@@ -106,6 +106,7 @@ pub(crate) fn running(name: &str, remote: &str, local: &str, state: TunnelState)
         tunnel.spec.local.address.ips().into_iter().map(|ip| (ip, port).into()).collect();
     if state == TunnelState::Up {
         tunnel.status.session = Some(SsmSessionId("ada-0123456789abcdef0".to_owned()));
+        tunnel.status.node = tunnel.spec.target.as_node();
         tunnel.status.agent_version = Some("3.3.1611.0".to_owned());
         tunnel.status.remote = RemoteHealth::Ok;
         tunnel.status.connections = 2;

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
 use crate::ids::{Attempt, SsmSessionId, Timestamp, TunnelId};
-use crate::name::{Profile, Region, Target, TunnelName};
+use crate::name::{Profile, Region, TunnelName};
 use crate::state::Intent;
+use crate::target::{ResolvedTarget, Target};
 use crate::tunnel::Traffic;
 
 /// Numbers events in the order in which they were recorded. Only ever grows, also from one daemon life to the next, and
@@ -102,6 +103,15 @@ pub enum EventKind {
     },
     /// It stopped, and nothing of it is left.
     Stopped,
+    /// Of the nodes that its target stands for, one was chosen for the session that follows.
+    NodeChosen {
+        /// The node.
+        node: ResolvedTarget,
+        /// Its name, where it has one.
+        name: Option<String>,
+        /// How many candidates there were.
+        candidates: u32,
+    },
     /// A session was started.
     SessionStarted,
     /// The session got a new data channel: local connections noticed nothing.
@@ -158,6 +168,7 @@ impl EventKind {
             Self::Retrying { .. } => "retrying",
             Self::Blocked { .. } => "blocked",
             Self::Stopped => "stopped",
+            Self::NodeChosen { .. } => "node_chosen",
             Self::SessionStarted => "session_started",
             Self::SessionResumed => "session_resumed",
             Self::SessionEnded { .. } => "session_ended",
@@ -189,6 +200,7 @@ impl EventKind {
             | Self::Up { .. }
             | Self::Idle
             | Self::Stopped
+            | Self::NodeChosen { .. }
             | Self::SessionStarted
             | Self::SessionResumed
             | Self::PayloadReduced { .. }
@@ -217,6 +229,15 @@ impl fmt::Display for EventKind {
             Self::Retrying { .. } => "retrying",
             Self::Blocked { .. } => "blocked",
             Self::Stopped => "stopped",
+            Self::NodeChosen { node, name, candidates } => {
+                write!(f, "node {node}")?;
+                name.iter().try_for_each(|name| write!(f, " ({name})"))?;
+                return if *candidates > 1 {
+                    write!(f, " chosen of {candidates}")
+                } else {
+                    f.write_str(" found")
+                };
+            }
             Self::SessionStarted => "session started",
             Self::SessionResumed => "session resumed",
             Self::SessionEnded { .. } => "session ended",

@@ -76,6 +76,13 @@ pub enum FaultKind {
         /// The region searched.
         region: String,
     },
+    /// No running instance in that region and account is what the target says.
+    TargetNotFound {
+        /// The target.
+        target: String,
+        /// The region searched.
+        region: String,
+    },
     /// Nothing listens on the remote port.
     RemoteRefused {
         /// Host and port as the tunnel has them.
@@ -272,6 +279,14 @@ impl FaultKind {
                 "check instance id, region and profile, that the SSM agent runs there, and that its role has \
                  AmazonSSMManagedInstanceCore",
             ),
+            // An instance that is replaced leaves a gap, which ends by itself.
+            Self::TargetNotFound { .. } => row(
+                R::Retry,
+                G::Unavailable,
+                E::NotFound,
+                "check target, region and profile: `stctl targets` lists what can be reached; \
+                 correct it with `stctl tunnel edit NAME --target T`",
+            ),
             Self::RemoteRefused { .. } => row(
                 R::Retry,
                 G::Unavailable,
@@ -398,6 +413,9 @@ impl fmt::Display for FaultKind {
             }
             Self::TargetNotConnected { target, region } => {
                 write!(f, "{target} is not connected to Session Manager in {region}")
+            }
+            Self::TargetNotFound { target, region } => {
+                write!(f, "no running instance in {region} is {target}")
             }
             Self::RemoteRefused { remote } => write!(f, "nothing accepts connections on remote {remote}"),
             Self::RemoteUnresolvable { host } => write!(f, "the target cannot resolve host \"{host}\""),

@@ -15,8 +15,9 @@ use crate::endpoint::{LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint};
 use crate::ids::{Timestamp, TunnelId};
 use crate::keep::{Keep, SessionCount};
 use crate::label::Labels;
-use crate::name::{InvalidName, Profile, Region, Target, TunnelName};
+use crate::name::{InvalidName, Profile, Region, TunnelName};
 use crate::spec::{TunnelSpec, TunnelSpecPatch};
+use crate::target::{ResolvedTarget, Target, TargetForm};
 
 /// Panics if a parser breaks a promise.
 pub fn names(data: &[u8]) {
@@ -25,7 +26,9 @@ pub fn names(data: &[u8]) {
     name::<TunnelName>(text, |text| text.len() <= 63 && text.bytes().all(is_label_byte) && !is_option(text));
     name::<Profile>(text, |text| !text.chars().any(char::is_control) && text.chars().count() <= 256);
     name::<Region>(text, |text| text.len() <= 63 && text.bytes().all(is_label_byte) && !is_option(text));
-    name::<Target>(text, |text| text.len() <= 400 && text.bytes().all(is_target_byte) && !is_option(text));
+    name::<Target>(text, |text| text.len() <= 400 && !text.chars().any(char::is_control) && !is_option(text));
+    name::<ResolvedTarget>(text, |text| text.bytes().all(is_node_byte) && !is_option(text));
+    target(text);
     remote(text);
     local(text);
     if let Some(id) = round_trip::<TunnelId>(text) {
@@ -41,7 +44,7 @@ fn is_label_byte(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
 }
 
-fn is_target_byte(byte: u8) -> bool {
+fn is_node_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b':')
 }
 
@@ -83,6 +86,24 @@ fn refusal(error: &InvalidName, text: &str) {
     assert!(error.value == text && !error.rule.is_empty());
     let sentence = error.to_string();
     assert!(sentence.contains(text) && sentence.ends_with(error.rule));
+}
+
+/// What a target is taken apart into stands in it.
+fn target(text: &str) {
+    let Ok(target) = text.parse::<Target>() else { return };
+    let node = target.as_node();
+    assert_eq!(node.is_some(), text.parse::<ResolvedTarget>().is_ok(), "{text:?}");
+    match target.form() {
+        TargetForm::Node(node) => assert_eq!(node.as_str(), text),
+        TargetForm::Tags(tags) => {
+            assert!(!tags.is_empty());
+            assert!(
+                tags.iter().all(|(key, value)| !key.is_empty() && !value.is_empty() && text.contains(value))
+            );
+        }
+        TargetForm::Address(address) => assert_eq!(format!("ip:{address}"), text),
+        TargetForm::DnsName(name) => assert_eq!(format!("dns:{name}"), text),
+    }
 }
 
 fn remote(text: &str) {

@@ -9,6 +9,8 @@
 //! | intent | [`Intent`] | what the user wants; stored |
 //! | state | [`TunnelState`] | what is true now; never stored |
 //! | target | [`Target`] | the managed node to go through, as the user wrote it |
+//! | node | [`ResolvedTarget`] | the managed node that was found for a target |
+//! | candidate | [`Candidate`] | one of the nodes that a target stands for |
 //! | remote | [`RemoteEndpoint`] | host and port beyond the node |
 //! | session | [`SsmSessionId`] | one Session Manager session; a tunnel goes through many |
 //! | fault | [`Fault`] | a failure that the user may see; it knows its [`Recovery`] |
@@ -32,6 +34,7 @@ pub mod settings;
 mod spec;
 mod state;
 mod statistics;
+mod target;
 mod tunnel;
 
 pub use endpoint::{LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint};
@@ -40,8 +43,9 @@ pub use fault::{ExitCode, Fault, FaultKind, GrpcCode, Recovery};
 pub use ids::{Attempt, Epoch, Etag, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
 pub use keep::{Keep, SessionCount};
 pub use label::{Label, Labels};
-pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, Target, TunnelName};
+pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, TunnelName};
 pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
 pub use state::{ConnectStep, Intent, RemoteHealth, TunnelLimit, TunnelState};
 pub use statistics::{Statistics, TunnelStatistics};
+pub use target::{AgentStatus, Candidate, NAME_TAG, ResolvedTarget, Target, TargetForm};
 pub use tunnel::{Traffic, Tunnel, TunnelStatus};

@@ -1,4 +1,4 @@
-//! Names that users type: of tunnels, profiles, regions and targets. Parsed once, valid ever after.
+//! Names that users type: of tunnels, profiles and regions; `target` has those of targets. Parsed once, valid ever after.
 
 use std::fmt;
 use std::str::FromStr;
@@ -67,6 +67,8 @@ macro_rules! checked_name {
     };
 }
 
+pub(crate) use checked_name;
+
 checked_name! {
     /// The name of a tunnel: `[a-z0-9][a-z0-9-]{0,62}`, which is a DNS label and an ssh `Host`.
     TunnelName, "name", check_tunnel_name
@@ -82,12 +84,6 @@ checked_name! {
     /// An AWS region such as `eu-west-1` or `us-gov-east-1`. The grammar is checked here; whether AWS has a region
     /// of that name only its endpoint can tell.
     Region, "region", check_region
-}
-
-checked_name! {
-    /// The managed node that a tunnel goes through, as the user wrote it: an instance id (`i-…`), a hybrid node
-    /// (`mi-…`) or an ECS container (`ecs:<cluster>_<task id>_<runtime id>`).
-    Target, "target", check_target
 }
 
 checked_name! {
@@ -157,36 +153,6 @@ fn check_region(text: &str) -> Result<(), &'static str> {
     if well_formed { Ok(()) } else { Err(RULE) }
 }
 
-fn check_target(text: &str) -> Result<(), &'static str> {
-    // StartSession takes 1 to 400 characters.
-    if text.len() > 400 {
-        return Err("it has more than 400 characters");
-    }
-    if let Some(hex) = text.strip_prefix("mi-").or_else(|| text.strip_prefix("i-")) {
-        let is_hex = hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-        return if (8..=17).contains(&hex.len()) && is_hex {
-            Ok(())
-        } else {
-            Err("an instance id is \"i-\" or \"mi-\" and 8 to 17 characters of 0-9 and a-f")
-        };
-    }
-    if let Some(container) = text.strip_prefix("ecs:") {
-        let parts: Vec<&str> = container.split('_').collect();
-        let valid = |part: &&str| {
-            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        };
-        // A cluster name may itself hold underscores; task and runtime id may not.
-        return if parts.len() >= 3 && parts.iter().all(valid) {
-            Ok(())
-        } else {
-            Err("an ECS container is \"ecs:<cluster>_<task id>_<runtime id>\"")
-        };
-    }
-    Err(
-        "a target is an instance id (\"i-…\"), a hybrid node (\"mi-…\") or \"ecs:<cluster>_<task id>_<runtime id>\"",
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,16 +196,5 @@ mod tests {
             "eu-west-1 ",
             "eu/west-1",
         ]);
-    }
-
-    #[test]
-    fn targets_are_managed_nodes() {
-        accepts::<Target>(&[
-            "i-0abcdef1234567890",
-            "i-12345678",
-            "mi-0123456789abcdef0",
-            "ecs:my_cluster_0af_0af-12",
-        ]);
-        refuses::<Target>(&["", "i-", "i-xyz", "web", "ecs:cluster_task", "ecs:c_t_", "10.0.0.1"]);
     }
 }

@@ -32,6 +32,8 @@ pub struct Settings {
     pub default_profile: Option<Profile>,
     /// `aws.default_region`
     pub default_region: Option<Region>,
+    /// `aws.endpoint_ec2`
+    pub endpoint_ec2: Option<String>,
     /// `aws.endpoint_ssm`
     pub endpoint_ssm: Option<String>,
     /// `aws.endpoint_ssmmessages`
@@ -54,6 +56,7 @@ impl Default for Settings {
             max_held_connections: 32,
             default_profile: None,
             default_region: None,
+            endpoint_ec2: None,
             endpoint_ssm: None,
             endpoint_ssmmessages: None,
             ca_bundle: None,
@@ -265,6 +268,12 @@ pub static SETTINGS: &[Setting] = &[
     text!("aws.default_profile", default_profile, parse_profile, "profile of tunnels that name none"),
     text!("aws.default_region", default_region, parse_region, "region of tunnels whose profile names none"),
     text!(
+        "aws.endpoint_ec2",
+        endpoint_ec2,
+        parse_api_endpoint,
+        "URL of the EC2 endpoint instead of AWS's own (PrivateLink): https://HOST[:PORT], or http to loopback"
+    ),
+    text!(
         "aws.endpoint_ssm",
         endpoint_ssm,
         parse_api_endpoint,
@@ -431,7 +440,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_a_scheme_a_host_and_a_port() {
-        let endpoints = ["aws.endpoint_ssm", "aws.endpoint_ssmmessages"];
+        let endpoints = ["aws.endpoint_ec2", "aws.endpoint_ssm", "aws.endpoint_ssmmessages"];
         for setting in endpoints.map(|key| Setting::by_key(key).unwrap()) {
             let mut settings = Settings::default();
             for good in [

@@ -6,7 +6,8 @@ use thiserror::Error;
 use crate::endpoint::{LocalEndpoint, RemoteEndpoint};
 use crate::keep::{Keep, SessionCount};
 use crate::label::Labels;
-use crate::name::{Profile, Region, Target, TunnelName};
+use crate::name::{Profile, Region, TunnelName};
+use crate::target::Target;
 
 /// A tunnel as the user described it. Profile and region are what the front end resolved when it was made: the
 /// daemon never looks at a terminal's environment.

@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::ids::{Attempt, Etag, SsmSessionId, Timestamp, TunnelId};
 use crate::spec::TunnelSpec;
 use crate::state::{Intent, RemoteHealth, TunnelLimit, TunnelState};
+use crate::target::ResolvedTarget;
 
 /// A tunnel, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct TunnelStatus {
     pub listening: Vec<SocketAddr>,
     /// The SSM session in use.
     pub session: Option<SsmSessionId>,
+    /// The node that the session goes through.
+    pub node: Option<ResolvedTarget>,
     /// Version of the agent at the other end, once known.
     pub agent_version: Option<String>,
     /// Local connections open now.
@@ -63,6 +66,7 @@ impl TunnelStatus {
             remote: RemoteHealth::Unknown,
             listening: Vec::new(),
             session: None,
+            node: None,
             agent_version: None,
             connections: 0,
             traffic: Traffic::default(),

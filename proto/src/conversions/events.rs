@@ -91,6 +91,9 @@ fn kind_to_message(kind: EventKind) -> Option<Kind> {
         }
         EventKind::Blocked { fault } => Kind::Blocked(event::Blocked { fault: one(fault) }),
         EventKind::Stopped => Kind::Stopped(event::Stopped {}),
+        EventKind::NodeChosen { node, name, candidates } => {
+            Kind::NodeChosen(event::NodeChosen { node: node.into(), name, candidates })
+        }
         EventKind::SessionStarted => Kind::SessionStarted(event::SessionStarted {}),
         EventKind::SessionResumed => Kind::SessionResumed(event::SessionResumed {}),
         EventKind::SessionEnded { fault, traffic } => Kind::SessionEnded(event::SessionEnded {
@@ -131,6 +134,9 @@ fn parse_kind(kind: Kind) -> Result<EventKind, ConversionError> {
         }
         Kind::Blocked(event::Blocked { fault }) => EventKind::Blocked { fault: one(fault)? },
         Kind::Stopped(event::Stopped {}) => EventKind::Stopped,
+        Kind::NodeChosen(event::NodeChosen { node, name, candidates }) => {
+            EventKind::NodeChosen { node: node.parse()?, name, candidates }
+        }
         Kind::SessionStarted(event::SessionStarted {}) => EventKind::SessionStarted,
         Kind::SessionResumed(event::SessionResumed {}) => EventKind::SessionResumed,
         Kind::SessionEnded(event::SessionEnded { fault, traffic }) => {

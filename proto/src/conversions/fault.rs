@@ -48,6 +48,9 @@ impl From<FaultKind> for Kind {
             FaultKind::TargetNotConnected { target, region } => {
                 Self::TargetNotConnected(fault::TargetNotConnected { target, region })
             }
+            FaultKind::TargetNotFound { target, region } => {
+                Self::TargetNotFound(fault::TargetNotFound { target, region })
+            }
             FaultKind::RemoteRefused { remote } => Self::RemoteRefused(fault::RemoteRefused { remote }),
             FaultKind::RemoteUnresolvable { host } => {
                 Self::RemoteUnresolvable(fault::RemoteUnresolvable { host })
@@ -86,6 +89,9 @@ impl From<Kind> for FaultKind {
             }
             Kind::TargetNotConnected(fault::TargetNotConnected { target, region }) => {
                 Self::TargetNotConnected { target, region }
+            }
+            Kind::TargetNotFound(fault::TargetNotFound { target, region }) => {
+                Self::TargetNotFound { target, region }
             }
             Kind::RemoteRefused(fault::RemoteRefused { remote }) => Self::RemoteRefused { remote },
             Kind::RemoteUnresolvable(fault::RemoteUnresolvable { host }) => Self::RemoteUnresolvable { host },

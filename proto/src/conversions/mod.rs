@@ -10,6 +10,7 @@ mod settings;
 mod spec;
 mod state;
 mod statistics;
+mod targets;
 mod tunnels;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Values of every type that crosses the API, for round-trip tests.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use stormtunnel_model::{
-    Attempt, ConnectStep, Epoch, Etag, Event, EventId, EventKind, EventSubject, Fault, FaultKind, Intent,
-    Keep, Labels, LocalAddress, LocalEndpoint, LocalPort, Profile, Region, RemoteEndpoint, RemoteHealth,
-    RequestId, Revision, SessionCount, SsmSessionId, Statistics, Target, Timestamp, Traffic, Tunnel,
-    TunnelId, TunnelLimit, TunnelName, TunnelSpec, TunnelSpecPatch, TunnelState, TunnelStatistics,
-    TunnelStatus,
+    AgentStatus, Attempt, Candidate, ConnectStep, Epoch, Etag, Event, EventId, EventKind, EventSubject,
+    Fault, FaultKind, Intent, Keep, Labels, LocalAddress, LocalEndpoint, LocalPort, Profile, Region,
+    RemoteEndpoint, RemoteHealth, RequestId, ResolvedTarget, Revision, SessionCount, SsmSessionId,
+    Statistics, Target, Timestamp, Traffic, Tunnel, TunnelId, TunnelLimit, TunnelName, TunnelSpec,
+    TunnelSpecPatch, TunnelState, TunnelStatistics, TunnelStatus,
 };
 use uuid::Uuid;
 
 use crate::calls::{
-    CreateTunnel, DaemonInfo, EventUpdate, EventWatchUpdate, ListEvents, SettingChange, SettingState,
-    SettingsState, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchEvents,
-    WatchTunnels, WatchUpdate,
+    CreateTunnel, DaemonInfo, EventUpdate, EventWatchUpdate, ListEvents, ListTargets, SettingChange,
+    SettingState, SettingsState, TargetList, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel,
+    WatchEvent, WatchEvents, WatchTunnels, WatchUpdate,
 };
 
 fn name() -> impl Strategy<Value = TunnelName> {
@@ -36,7 +36,44 @@ fn region() -> impl Strategy<Value = Region> {
 }
 
 fn target() -> impl Strategy<Value = Target> {
+    let text = prop_oneof![
+        "(i|mi)-[0-9a-f]{8,17}",
+        "(name|asg):[A-Za-z0-9 ._-]{0,20}[a-z]".prop_filter("no leading space", |text| !text.contains(": ")),
+        "tag:[A-Za-z]{1,10}=[a-z0-9]{1,10}",
+        any::<Ipv4Addr>().prop_map(|address| format!("ip:{address}")),
+    ];
+    text.prop_map(|text| text.parse().unwrap())
+}
+
+fn node() -> impl Strategy<Value = ResolvedTarget> {
     "(i|mi)-[0-9a-f]{8,17}".prop_map(|text| text.parse().unwrap())
+}
+
+pub(super) fn list_targets() -> impl Strategy<Value = ListTargets> {
+    (option::of(profile()), option::of(region()), option::of(target()))
+        .prop_map(|(profile, region, target)| ListTargets { profile, region, target })
+}
+
+pub(super) fn target_list() -> impl Strategy<Value = TargetList> {
+    let text = "\\PC{0,20}";
+    let agent =
+        select(vec![AgentStatus::Online, AgentStatus::Unknown, AgentStatus::Lost, AgentStatus::Unregistered]);
+    let names = (node(), option::of(text), option::of(any::<IpAddr>()));
+    let candidate = (names, agent, option::of(text), option::of(time())).prop_map(
+        |((node, name, address), agent, platform, launched_at)| Candidate {
+            node,
+            name,
+            address,
+            agent,
+            platform,
+            launched_at,
+        },
+    );
+    (region(), vec(candidate, 0..4), vec(text, 0..3)).prop_map(|(region, candidates, notes)| TargetList {
+        region,
+        candidates,
+        notes,
+    })
 }
 
 fn remote() -> impl Strategy<Value = RemoteEndpoint> {
@@ -131,7 +168,7 @@ fn time() -> impl Strategy<Value = Timestamp> {
 fn status() -> impl Strategy<Value = TunnelStatus> {
     let health = select(vec![RemoteHealth::Unknown, RemoteHealth::Ok, RemoteHealth::Refused]);
     let listening = vec((any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from), 0..3);
-    let session = (option::of("[a-z0-9-]{1,30}"), option::of("[0-9.]{1,12}"));
+    let session = (option::of("[a-z0-9-]{1,30}"), option::of(node()), option::of("[0-9.]{1,12}"));
     let counts = (any::<u32>(), any::<u64>(), any::<u64>());
     let limit = any::<u64>().prop_map(|waiting_bytes| TunnelLimit::AgentResend { waiting_bytes });
     let troubles = (option::of(fault()), option::of(limit));
@@ -142,7 +179,7 @@ fn status() -> impl Strategy<Value = TunnelStatus> {
             attempt,
             remote,
             listening,
-            (session, agent_version),
+            (session, node, agent_version),
             counts,
             (last_fault, limit),
         )| {
@@ -156,6 +193,7 @@ fn status() -> impl Strategy<Value = TunnelStatus> {
                 remote,
                 listening,
                 session,
+                node,
                 agent_version,
                 connections,
                 traffic,
@@ -305,6 +343,8 @@ fn event_kind() -> impl Strategy<Value = EventKind> {
         fault().prop_map(|fault| EventKind::ReaderReset { fault }),
         fault().prop_map(|fault| EventKind::AgentStalled { fault }),
         any::<u64>().prop_map(|limit| EventKind::PayloadReduced { limit }),
+        (node(), option::of("[a-z ]{1,20}"), any::<u32>())
+            .prop_map(|(node, name, candidates)| EventKind::NodeChosen { node, name, candidates }),
         "[a-z ]{1,20}".prop_map(|headline| EventKind::Unknown { headline }),
     ]
 }

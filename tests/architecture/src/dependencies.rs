@@ -17,6 +17,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("stormtunnel-proto", &["stormtunnel-model"]),
     ("stormtunnel-engine", &["smux", "ssm-session", "stormtunnel-model"]),
     ("stormtunnel-aws", &["ssm-session", "stormtunnel-engine", "stormtunnel-model"]),
+    ("stormtunnel-aws-ec2", &["stormtunnel-aws", "stormtunnel-engine", "stormtunnel-model"]),
     ("stormtunnel-api", &["stormtunnel-engine", "stormtunnel-model", "stormtunnel-proto"]),
     (
         "stormtunneld",
@@ -25,6 +26,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
             "ssm-session",
             "stormtunnel-api",
             "stormtunnel-aws",
+            "stormtunnel-aws-ec2",
             "stormtunnel-engine",
             "stormtunnel-model",
             "stormtunnel-proto",
@@ -127,6 +129,11 @@ const CONFINED: &[Confined] = &[
         packages: &["aws-*"],
         members: &["stormtunnel-aws", "stormtunnel-aws-ec2"],
         reason: "AWS types stop at daemon/crates/aws*: an SDK upgrade must not reach past them",
+    },
+    Confined {
+        packages: &["aws-sdk-ec2"],
+        members: &["stormtunnel-aws-ec2"],
+        reason: "it takes minutes and gigabytes to compile: what does not look instances up does without",
     },
     Confined {
         packages: &["prost*", "tonic-prost*", "protox"],

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use aws_emulator::{Config, Counter, Injection};
 use clap::Parser;
-use stormtunnel_harness::Sandbox;
+use stormtunnel_harness::{Parts, Sandbox};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::intranet::Intranet;
@@ -44,7 +44,7 @@ async fn main() -> Result<()> {
     report.say("Building stormtunneld and stctl (some minutes the first time) ...");
     // From here on Ctrl-C ends what was started, whenever it comes.
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
-    let sandbox = Sandbox::start(Config::default()).await?;
+    let sandbox = Sandbox::start_with(Parts::Quick, Config::default()).await?;
     let intranet = Intranet::start().await?;
     sandbox.emulator().map_service("intranet.vpc", 80, intranet.address());
     let shown = tokio::select! {

@@ -1,5 +1,7 @@
 //! What an emulator is started with.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -65,19 +67,74 @@ impl Default for Config {
 }
 
 /// A managed node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Instance {
     /// `i-…`, `mi-…` or `ecs:…`.
     pub id: String,
     /// Where it is; `None`: the emulator's region.
+    #[serde(default)]
     pub region: Option<String>,
+    /// Its tags, for EC2.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// Its private address, for EC2.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
+    /// When it was launched (RFC 3339).
+    #[serde(default = "launch_time")]
+    pub launched_at: String,
+    /// Its agent is known to Session Manager.
+    #[serde(default = "registered")]
+    pub registered: bool,
+}
+
+fn launch_time() -> String {
+    "2026-01-01T00:00:00.000Z".to_owned()
+}
+
+fn registered() -> bool {
+    true
 }
 
 impl Instance {
     /// A node in the emulator's region.
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
-        Self { id: id.into(), region: None }
+        Self {
+            id: id.into(),
+            region: None,
+            tags: BTreeMap::new(),
+            address: None,
+            launched_at: launch_time(),
+            registered: registered(),
+        }
+    }
+
+    /// The same node with a tag.
+    #[must_use]
+    pub fn tagged(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(key.into(), value.into());
+        self
+    }
+
+    /// The same node with that private address.
+    #[must_use]
+    pub fn at(self, address: impl Into<Ipv4Addr>) -> Self {
+        Self { address: Some(address.into()), ..self }
+    }
+
+    /// The same node, launched at another time (RFC 3339).
+    #[must_use]
+    pub fn launched(self, at: impl Into<String>) -> Self {
+        Self { launched_at: at.into(), ..self }
+    }
+
+    /// Its private DNS name, which AWS makes of the address.
+    #[must_use]
+    pub fn dns_name(&self, region: &str) -> Option<String> {
+        let address = self.address?.to_string().replace('.', "-");
+        Some(format!("ip-{address}.{region}.compute.internal"))
     }
 }
 

@@ -41,6 +41,10 @@ counters! {
     ApiResumeSession = "api.resume_session",
     /// TerminateSession calls.
     ApiTerminateSession = "api.terminate_session",
+    /// DescribeInstances calls.
+    ApiDescribeInstances = "api.describe_instances",
+    /// DescribeInstanceInformation calls.
+    ApiDescribeAgents = "api.describe_instance_information",
     /// Calls refused for their signature or an unknown key.
     ApiBadSignature = "api.bad_signature",
     /// Calls refused for expired credentials.
@@ -159,6 +163,8 @@ counters! {
     InjectedSilentAgents = "injected.silent_agents",
     /// Calls and upgrades denied on order.
     InjectedDenials = "injected.denials",
+    /// Instances terminated.
+    InjectedTerminations = "injected.terminations",
     /// Calls throttled.
     InjectedThrottles = "injected.throttles",
     /// Stream URLs replaced.

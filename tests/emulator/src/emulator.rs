@@ -96,7 +96,7 @@ impl Emulator {
         Ok(emulator)
     }
 
-    /// Base URL of the Session Manager API.
+    /// Base URL of the APIs of Session Manager and EC2.
     #[must_use]
     pub fn api_url(&self) -> &str {
         &self.api_url
@@ -143,6 +143,7 @@ impl Emulator {
     pub fn environment(&self) -> Vec<(String, String)> {
         let config = &self.world.config;
         let mut variables = vec![
+            ("AWS_ENDPOINT_URL_EC2", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_SSM", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_SSMMESSAGES", self.gateway_url.clone()),
             ("AWS_ACCESS_KEY_ID", self.key.id.clone()),

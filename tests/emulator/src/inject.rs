@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::AgentHabits;
+use crate::config::{AgentHabits, Instance};
 
 /// Which way a frame travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,6 +244,18 @@ pub enum Injection {
         /// Whether it is away.
         offline: bool,
     },
+    /// A node comes into being, its agent online.
+    AddInstance {
+        /// The node.
+        instance: Instance,
+    },
+    /// A node is terminated; its agent never comes back.
+    TerminateInstance {
+        /// Which.
+        instance: String,
+        /// The service ends its sessions at once. Otherwise they stay open, silent, with their gateway answering.
+        end_sessions: bool,
+    },
     /// Credentials are expired from now on, or valid again.
     ExpireCredentials {
         /// Which key; absent: all.
@@ -254,7 +266,8 @@ pub enum Injection {
     },
     /// An action is denied, or allowed again.
     Deny {
-        /// As in IAM: `ssm:StartSession`, `ssm:ResumeSession`, `ssm:TerminateSession`, `ssmmessages:OpenDataChannel`.
+        /// As in IAM: `ssm:StartSession`, `ssm:ResumeSession`, `ssm:TerminateSession`, `ssmmessages:OpenDataChannel`,
+        /// `ssm:DescribeInstanceInformation`, `ec2:DescribeInstances`.
         action: String,
         /// Whether it is denied.
         denied: bool,

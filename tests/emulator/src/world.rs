@@ -1,5 +1,6 @@
 //! What all parts of one emulator share: its settings, the sessions, and what was ordered to go wrong.
 
+mod fleet;
 mod orders;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,9 @@ use crate::hosts::Hosts;
 use crate::inject::{Corruption, Direction, FrameKind, LineFaults, ResumeAnswer};
 use crate::tasks::Tasks;
 use crate::tls::Tls;
+use crate::world::fleet::Fleet;
+
+pub(crate) use self::fleet::Seen;
 
 /// Everything shared. Locks are held for a few instructions and never across an await.
 pub(crate) struct World {
@@ -30,7 +34,7 @@ pub(crate) struct World {
     pub(crate) gateway_address: SocketAddr,
     pub(crate) black_hole: watch::Sender<bool>,
     pub(crate) gateway_down: watch::Sender<bool>,
-    offline: BTreeMap<String, watch::Sender<bool>>,
+    pub(crate) fleet: Fleet,
     lines: [watch::Sender<LineFaults>; 2],
     plan: Mutex<Plan>,
     sessions: Mutex<BTreeMap<String, Arc<Session>>>,
@@ -136,10 +140,8 @@ impl World {
         tls: Option<Tls>,
         gateway_address: SocketAddr,
     ) -> Self {
-        let offline =
-            config.instances.iter().map(|instance| (instance.id.clone(), watch::Sender::new(false)));
         Self {
-            offline: offline.collect(),
+            fleet: Fleet::new(config.instances.clone()),
             plan: Mutex::new(Plan::new(config.habits.clone(), config.resume_answer, 0)),
             config,
             counters: Arc::default(),
@@ -174,9 +176,12 @@ impl World {
 
     /// Whether the agent of a node in `region` is away, and changes of that; `None`: no such node there.
     pub(crate) fn instance(&self, id: &str, region: &str) -> Option<watch::Receiver<bool>> {
-        let instance = self.config.instances.iter().find(|instance| instance.id == id)?;
-        let home = instance.region.as_deref().unwrap_or(&self.config.region);
-        if home == region { self.offline.get(id).map(watch::Sender::subscribe) } else { None }
+        self.fleet.agent(id, region, &self.config.region)
+    }
+
+    /// The nodes of a region.
+    pub(crate) fn nodes(&self, region: &str) -> Vec<Seen> {
+        self.fleet.seen(region, &self.config.region)
     }
 
     /// Counts a denial when `action` is denied.

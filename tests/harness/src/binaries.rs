@@ -21,19 +21,30 @@ pub struct Binaries {
     pub stormtunneld: PathBuf,
 }
 
-/// The programs, built by the first caller of this process. `STORMTUNNEL_BIN_DIR` names a directory that has them.
+/// What the daemon is built with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Parts {
+    /// Everything, as it is shipped.
+    #[default]
+    All,
+    /// Without what takes minutes and gigabytes to compile: targets have to be ids of nodes.
+    Quick,
+}
+
+/// The programs, built by the first caller of this process. `STORMTUNNEL_BIN_DIR` names a directory that has them, with
+/// whatever parts.
 ///
 /// # Errors
 /// They do not compile; the compiler's words are on standard error.
-pub async fn binaries() -> Result<&'static Binaries> {
+pub async fn binaries(parts: Parts) -> Result<&'static Binaries> {
     static BUILT: OnceCell<Binaries> = OnceCell::const_new();
-    BUILT.get_or_try_init(find_or_build).await
+    BUILT.get_or_try_init(|| find_or_build(parts)).await
 }
 
-async fn find_or_build() -> Result<Binaries> {
+async fn find_or_build(parts: Parts) -> Result<Binaries> {
     match std::env::var_os("STORMTUNNEL_BIN_DIR") {
         Some(directory) => find(Path::new(&directory)),
-        None => build().await,
+        None => build(parts).await,
     }
 }
 
@@ -45,11 +56,14 @@ fn find(directory: &Path) -> Result<Binaries> {
     Ok(Binaries { stctl: program("stctl")?, stormtunneld: program("stormtunneld")? })
 }
 
-async fn build() -> Result<Binaries> {
+async fn build(parts: Parts) -> Result<Binaries> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut command = Command::new(cargo);
     command.args(["build", "-p", "stormtunneld", "-p", "stctl", "--message-format=json-render-diagnostics"]);
+    if parts == Parts::Quick {
+        command.arg("--no-default-features");
+    }
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }

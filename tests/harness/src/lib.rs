@@ -7,6 +7,6 @@ mod binaries;
 mod place;
 mod sandbox;
 
-pub use binaries::{Binaries, binaries};
+pub use binaries::{Binaries, Parts, binaries};
 pub use place::{Place, Ran};
 pub use sandbox::Sandbox;

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::binaries::{Binaries, binaries};
+use crate::binaries::{Binaries, Parts, binaries};
 
 /// Longest run of one `stctl`.
 const STCTL_DEADLINE: Duration = Duration::from_secs(90);
@@ -44,7 +44,15 @@ impl Place {
     /// # Errors
     /// The programs do not compile, or the temporary directory cannot be written.
     pub async fn new(aws: Vec<(String, String)>) -> Result<Self> {
-        let binaries = binaries().await?;
+        Self::with(Parts::All, aws).await
+    }
+
+    /// The same with a daemon of these parts, if it is the first place of this process.
+    ///
+    /// # Errors
+    /// As [`Place::new`].
+    pub async fn with(parts: Parts, aws: Vec<(String, String)>) -> Result<Self> {
+        let binaries = binaries(parts).await?;
         let directory = tempfile::Builder::new().prefix("stormtunnel-").tempdir()?;
         let place = Self { binaries, directory, aws };
         place.write_aws_files()?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use aws_emulator::{Config, Emulator};
 
+use crate::binaries::Parts;
 use crate::place::Place;
 
 /// An emulator and a place whose programs find it where AWS would be.
@@ -22,13 +23,21 @@ impl Sandbox {
     ///
     /// # Errors
     /// As [`Place::new`], and when the emulator cannot start.
-    pub async fn start(mut config: Config) -> Result<Self> {
+    pub async fn start(config: Config) -> Result<Self> {
+        Self::start_with(Parts::All, config).await
+    }
+
+    /// The same with a daemon of these parts, if it is the first place of this process.
+    ///
+    /// # Errors
+    /// As [`Sandbox::start`].
+    pub async fn start_with(parts: Parts, mut config: Config) -> Result<Self> {
         let authority = if config.tls { Some(Arc::new(tempfile::tempdir()?)) } else { None };
         if let Some(directory) = &authority {
             config.ca_path.get_or_insert_with(|| directory.path().join("ca.pem"));
         }
         let emulator = Arc::new(Emulator::start(config).await?);
-        let place = Place::new(emulator.environment()).await?;
+        let place = Place::with(parts, emulator.environment()).await?;
         Ok(Self { place, emulator, _authority: authority })
     }
 

@@ -241,6 +241,8 @@ impl Replay {
             | SessionEvent::RemoteConnectFailed
             | SessionEvent::AgentStalled { .. }
             | SessionEvent::AgentRecovered
+            | SessionEvent::Paused
+            | SessionEvent::Unpaused
             | SessionEvent::AgentResendsSlowly { .. }
             | SessionEvent::AgentCaughtUp
             | SessionEvent::PayloadReduced { .. }

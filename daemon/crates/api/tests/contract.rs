@@ -4,6 +4,8 @@
 
 #[cfg(test)]
 mod events;
+#[cfg(test)]
+mod targets;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -236,7 +238,9 @@ async fn settings_and_daemon_answer() {
 async fn health_and_reflection_need_no_proto_files() {
     let daemon = Daemon::start().await;
     let mut health = HealthClient::new(daemon.channel().await);
-    for service in ["", "stormtunnel.v1.TunnelService", "stormtunnel.v1.EventService"] {
+    for service in
+        ["", "stormtunnel.v1.TunnelService", "stormtunnel.v1.EventService", "stormtunnel.v1.TargetService"]
+    {
         let request = HealthCheckRequest { service: service.to_owned() };
         assert_eq!(
             health.check(request).await.unwrap().get_ref().status(),
@@ -253,7 +257,7 @@ async fn health_and_reflection_need_no_proto_files() {
     let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
     let mut services: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
     services.sort();
-    let expected = ["DaemonService", "EventService", "SettingsService", "TunnelService"]
+    let expected = ["DaemonService", "EventService", "SettingsService", "TargetService", "TunnelService"]
         .map(|name| format!("stormtunnel.v1.{name}"));
     assert!(expected.iter().all(|name| services.contains(name)), "{services:?}");
     daemon.stop().await;

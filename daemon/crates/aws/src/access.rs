@@ -1,6 +1,7 @@
 //! Which credentials, region and endpoints a tunnel gets, and the clients made of them.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,12 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, identity::IdentityCache};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_types::SdkConfig;
 use http::HeaderMap;
 use secrecy::ExposeSecret as _;
 use stormtunnel_engine::ports::{AwsScope, Clock, SessionGrant};
@@ -20,7 +25,7 @@ use stormtunnel_model::{Fault, FaultKind, Profile, Region};
 use tokio::sync::{Mutex, watch};
 
 use crate::address::ChannelAddress;
-use crate::classify::{Subject, credentials_fault, upgrade_fault};
+use crate::classify::{Call, Subject, api_fault, credentials_fault, upgrade_fault};
 use crate::credentials::{CachedCredentials, wall_time};
 use crate::endpoint::{Endpoint, EndpointGuard};
 use crate::environment::AwsEnvironment;
@@ -61,12 +66,22 @@ struct Cache {
 struct Inputs {
     files_stamp: u64,
     extra_roots: Option<Vec<u8>>,
-    endpoint: Option<Endpoint>,
+    endpoints: Endpoints,
+}
+
+/// Endpoints in the place of AWS's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Endpoints {
+    ssm: Option<Endpoint>,
+    ec2: Option<Endpoint>,
 }
 
 /// A client with the credentials that it uses.
 pub(crate) struct ScopedClient {
     pub(crate) ssm: aws_sdk_ssm::Client,
+    /// For the clients of other services: credentials, region, HTTP client.
+    pub(crate) config: SdkConfig,
+    pub(crate) endpoint_ec2: Option<Endpoint>,
     pub(crate) credentials: CachedCredentials,
     pub(crate) subject: Subject,
 }
@@ -180,14 +195,10 @@ impl AwsAccess {
             files.require(profile)?;
         }
         let region = self.region(scope, profile.as_ref(), &files, &settings)?;
-        let source = endpoint_source(
-            (settings.endpoint_ssm.as_deref(), "aws.endpoint_ssm"),
-            self.environment.endpoint_ssm(),
-        );
         let inputs = Inputs {
             files_stamp: files.stamp(),
             extra_roots: self.extra_roots().await?,
-            endpoint: source.map(|(url, name)| Endpoint::parse(url, name)).transpose()?,
+            endpoints: self.endpoints(&settings)?,
         };
         let mut cache = self.cache.lock().await;
         let http = cache.renewed_for(inputs)?;
@@ -195,9 +206,39 @@ impl AwsAccess {
         if let Some(client) = cache.clients.get(&key) {
             return Ok(Arc::clone(client));
         }
-        let client = Arc::new(self.load(key.0.as_ref(), &key.1, &files, http, cache.endpoint()).await?);
+        let client = Arc::new(self.load(key.0.as_ref(), &key.1, &files, http, cache.endpoints()).await?);
         cache.clients.insert(key, Arc::clone(&client));
         Ok(client)
+    }
+
+    /// The client, with credentials that are there: their absence is told better before the call than out of it.
+    pub(crate) async fn ready_client(&self, scope: &AwsScope) -> Result<Arc<ScopedClient>, Fault> {
+        let client = self.client(scope).await?;
+        match client.credentials.current().await {
+            Ok(_) => Ok(client),
+            Err(error) => {
+                let fault = credentials_fault(&error, &client.subject, &[]);
+                Err(self.noticed(&client, fault).await)
+            }
+        }
+    }
+
+    /// The fault behind a call that failed.
+    pub(crate) async fn call_fault<E>(
+        &self,
+        client: &Arc<ScopedClient>,
+        call: &Call<'_>,
+        error: &SdkError<E, HttpResponse>,
+    ) -> Fault
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let credentials = client.credentials.current().await.ok();
+        let secrets = credentials.as_ref().map_or(vec![], |credentials| {
+            vec![credentials.secret_access_key(), credentials.session_token().unwrap_or_default()]
+        });
+        let fault = api_fault(error, &client.subject, call, &secrets);
+        self.noticed(client, fault).await
     }
 
     /// Gives the fault back; after one that is about credentials the client is made anew at the next call.
@@ -211,6 +252,20 @@ impl AwsAccess {
 
     fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.borrow())
+    }
+
+    fn endpoints(&self, settings: &Settings) -> Result<Endpoints, Fault> {
+        let ssm = endpoint_source(
+            (settings.endpoint_ssm.as_deref(), "aws.endpoint_ssm"),
+            self.environment.endpoint_ssm(),
+        );
+        let ec2 = endpoint_source(
+            (settings.endpoint_ec2.as_deref(), "aws.endpoint_ec2"),
+            self.environment.endpoint_ec2(),
+        );
+        let parsed =
+            |source: Option<(&str, &str)>| source.map(|(url, name)| Endpoint::parse(url, name)).transpose();
+        Ok(Endpoints { ssm: parsed(ssm)?, ec2: parsed(ec2)? })
     }
 
     /// The tunnel's region, else the profile's, else the setting, else the environment's.
@@ -247,7 +302,7 @@ impl AwsAccess {
         region: &Region,
         files: &ProfileFiles,
         http: SharedHttpClient,
-        endpoint: Option<&Endpoint>,
+        endpoints: Endpoints,
     ) -> Result<ScopedClient, Fault> {
         let sdk_region = aws_config::Region::new(region.to_string());
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
@@ -277,10 +332,10 @@ impl AwsAccess {
         let provider =
             provider.ok_or_else(|| Fault::internal("the AWS SDK was built without credentials"))?;
         let credentials = CachedCredentials::new(provider, Arc::clone(&self.clock));
-        let mut ssm = aws_sdk_ssm::config::Builder::from(&config)
-            .credentials_provider(credentials.clone())
-            .interceptor(EndpointGuard);
-        if let Some(endpoint) = endpoint {
+        let shared = SharedCredentialsProvider::new(credentials.clone());
+        let config = config.into_builder().credentials_provider(shared).build();
+        let mut ssm = aws_sdk_ssm::config::Builder::from(&config).interceptor(EndpointGuard);
+        if let Some(endpoint) = &endpoints.ssm {
             ssm = ssm.endpoint_url(endpoint.api_url());
         }
         let files_profile = profile.map_or_else(|| self.environment.chain_profile(), Profile::as_str);
@@ -289,7 +344,8 @@ impl AwsAccess {
             region: region.clone(),
             sign_in: files.sign_in(files_profile).map(str::to_owned),
         };
-        Ok(ScopedClient { ssm: aws_sdk_ssm::Client::from_conf(ssm.build()), credentials, subject })
+        let ssm = aws_sdk_ssm::Client::from_conf(ssm.build());
+        Ok(ScopedClient { ssm, config, endpoint_ec2: endpoints.ec2, credentials, subject })
     }
 }
 
@@ -305,8 +361,8 @@ impl Cache {
         Ok(http)
     }
 
-    fn endpoint(&self) -> Option<&Endpoint> {
-        self.made_of.as_ref().and_then(|(inputs, _)| inputs.endpoint.as_ref())
+    fn endpoints(&self) -> Endpoints {
+        self.made_of.as_ref().map(|(inputs, _)| inputs.endpoints.clone()).unwrap_or_default()
     }
 }
 

@@ -11,7 +11,7 @@ use aws_sdk_sso::operation::get_role_credentials::GetRoleCredentialsError;
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use stormtunnel_model::{Fault, FaultKind, Region, Target};
+use stormtunnel_model::{Fault, FaultKind, Region, ResolvedTarget};
 
 use crate::endpoint::ClearEndpoint;
 use crate::quote::{quote, with_trust_hint};
@@ -32,8 +32,8 @@ pub(crate) struct Subject {
 pub(crate) struct Call<'a> {
     /// The action as IAM calls it.
     pub(crate) action: &'static str,
-    /// The target of a StartSession.
-    pub(crate) target: Option<&'a Target>,
+    /// The node of a StartSession.
+    pub(crate) node: Option<&'a ResolvedTarget>,
     /// The document of a StartSession.
     pub(crate) document: Option<&'static str>,
 }
@@ -50,7 +50,7 @@ enum Class {
 }
 
 /// THE table of error codes. What is not in it is tried again, with the code in the detail.
-const CODES: [(&str, Class); 26] = [
+const CODES: [(&str, Class); 27] = [
     ("AccessDenied", Class::Denied),
     ("AccessDeniedException", Class::Denied),
     ("UnauthorizedOperation", Class::Denied),
@@ -60,6 +60,7 @@ const CODES: [(&str, Class); 26] = [
     ("RequestExpired", Class::Credentials),
     ("UnrecognizedClientException", Class::Credentials),
     ("InvalidClientTokenId", Class::Credentials),
+    ("AuthFailure", Class::Credentials),
     ("InvalidAccessKeyId", Class::Credentials),
     ("InvalidSignatureException", Class::Credentials),
     ("SignatureDoesNotMatch", Class::Credentials),
@@ -114,7 +115,7 @@ fn service_fault(code: &str, status: u16, message: &str, subject: &Subject, call
             with_clock_hint(raw()),
         ),
         Some(Class::NotConnected) => {
-            let target = call.target.map(ToString::to_string).unwrap_or_default();
+            let target = call.node.map(ToString::to_string).unwrap_or_default();
             Fault::new(FaultKind::TargetNotConnected { target, region: subject.region.to_string() }, message)
         }
         Some(Class::Throttled) => Fault::new(FaultKind::Throttled, raw()),
@@ -142,7 +143,8 @@ fn local_fault(error: &(dyn Error + 'static), subject: &Subject, call: &Call<'_>
     let text = chain(error);
     if is_unresolved(&text) {
         let detail = format!(
-            "the Session Manager endpoint of {region} cannot be found in DNS: is {region} a region?",
+            "the {service} endpoint of {region} cannot be found in DNS: is {region} a region?",
+            service = if call.action.starts_with("ec2:") { "EC2" } else { "Session Manager" },
             region = subject.region
         );
         return Fault::new(FaultKind::Network, detail);

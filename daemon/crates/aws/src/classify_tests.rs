@@ -11,9 +11,9 @@ fn subject(sign_in: Option<&str>) -> Subject {
 }
 
 fn service(code: &str, message: &str) -> Fault {
-    let target: Target = "i-0abcdef1234567890".parse().unwrap();
+    let node: ResolvedTarget = "i-0abcdef1234567890".parse().unwrap();
     let document = Some("AWS-StartPortForwardingSession");
-    let call = Call { action: "ssm:StartSession", target: Some(&target), document };
+    let call = Call { action: "ssm:StartSession", node: Some(&node), document };
     service_fault(code, 400, message, &subject(None), &call)
 }
 

@@ -82,7 +82,7 @@ pub(crate) fn is_loopback<S: AsRef<str>>(host: &Host<S>) -> bool {
 /// Looks at every API request before it is signed: a profile may name an endpoint too (`endpoint_url`, `services`),
 /// and what comes out of the SDK's own resolution is what counts.
 #[derive(Debug)]
-pub(crate) struct EndpointGuard;
+pub struct EndpointGuard;
 
 impl Intercept for EndpointGuard {
     fn name(&self) -> &'static str {
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_the_settings_take_can_be_used() {
-        let endpoints = ["aws.endpoint_ssm", "aws.endpoint_ssmmessages"];
+        let endpoints = ["aws.endpoint_ec2", "aws.endpoint_ssm", "aws.endpoint_ssmmessages"];
         for url in [
             "https://",
             "https:///",

@@ -1,12 +1,13 @@
 //! AWS adapters: the Session Manager API, credentials, and what the data channel's upgrade needs.
 //!
 //! [`AwsAccess`] is the one place that knows which profile, region, endpoint and credentials a tunnel gets; it is
-//! shared by [`AwsSsm`] (the API calls) and by the transport that opens data channels, so that both use the same
-//! credentials. Errors of the SDK become a [`Fault`](stormtunnel_model::Fault) in `classify`, nowhere else. Values of
+//! shared by [`AwsSsm`] (the API calls), by [`AwsTargets`] (which finds nodes) and by the transport that opens data
+//! channels, so that all use the same credentials. Errors of the SDK become a [`Fault`](stormtunnel_model::Fault) in `classify`, nowhere else. Values of
 //! the environment are arguments ([`AwsEnvironment`]).
 
 mod access;
 mod address;
+mod agents;
 mod classify;
 mod credentials;
 mod endpoint;
@@ -14,11 +15,16 @@ mod environment;
 mod http_client;
 mod profile;
 mod quote;
+mod service;
 mod signer;
 mod ssm;
+mod targets;
 
 pub use access::{AwsAccess, UpgradeRefusal};
 pub use address::ChannelAddress;
+pub use endpoint::EndpointGuard;
 pub use environment::AwsEnvironment;
 pub use quote::{quote, with_trust_hint};
+pub use service::Ec2Access;
 pub use ssm::AwsSsm;
+pub use targets::{AwsTargets, InstanceFinder};

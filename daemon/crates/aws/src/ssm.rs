@@ -1,17 +1,15 @@
 //! The Session Manager API through the SDK.
 
-use std::error::Error;
 use std::sync::Arc;
 
 use aws_sdk_ssm::config::retry::RetryConfig;
-use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_sdk_ssm::error::ProvideErrorMetadata;
 use secrecy::SecretString;
 use stormtunnel_engine::ports::{AwsScope, PortFuture, Resumption, SessionGrant, SessionRequest, SsmApi};
 use stormtunnel_model::{Fault, FaultKind, RemoteEndpoint, SsmSessionId};
 
 use crate::access::{AwsAccess, ScopedClient};
-use crate::classify::{Call, api_fault, credentials_fault};
+use crate::classify::Call;
 
 /// What AWS answers for a session that it does not know (any more).
 const NO_SUCH_SESSION: &str = "DoesNotExistException";
@@ -29,14 +27,13 @@ impl AwsSsm {
 
     async fn start(&self, request: &SessionRequest) -> Result<SessionGrant, Fault> {
         let document = document_for(&request.remote);
-        let call =
-            Call { action: "ssm:StartSession", target: Some(&request.target), document: Some(document) };
-        let client = self.ready_client(&request.scope).await?;
+        let call = Call { action: "ssm:StartSession", node: Some(&request.node), document: Some(document) };
+        let client = self.access.ready_client(&request.scope).await?;
         let port = |port: u16| vec![port.to_string()];
         let mut start = client
             .ssm
             .start_session()
-            .target(request.target.as_str())
+            .target(request.node.as_str())
             .document_name(document)
             .parameters("portNumber", port(request.remote.port.get()))
             .parameters("localPortNumber", port(request.local_port));
@@ -45,7 +42,7 @@ impl AwsSsm {
         }
         let answer = match start.customize().config_override(once()).send().await {
             Ok(answer) => answer,
-            Err(error) => return Err(self.fault(&client, &call, &error).await),
+            Err(error) => return Err(self.access.call_fault(&client, &call, &error).await),
         };
         let missing =
             || Fault::new(FaultKind::PeerViolation, "AWS answered StartSession without id, URL or token");
@@ -55,55 +52,26 @@ impl AwsSsm {
     }
 
     async fn resume(&self, scope: &AwsScope, id: &SsmSessionId) -> Result<Resumption, Fault> {
-        let call = Call { action: "ssm:ResumeSession", target: None, document: None };
-        let client = self.ready_client(scope).await?;
+        let call = Call { action: "ssm:ResumeSession", node: None, document: None };
+        let client = self.access.ready_client(scope).await?;
         match client.ssm.resume_session().session_id(&id.0).send().await {
             Ok(answer) => {
                 let grant = Grant { stream_url: answer.stream_url, token: answer.token_value };
                 Ok(grant.complete(id.clone(), &client).map_or(Resumption::Gone, Resumption::Granted))
             }
             Err(error) if error.code() == Some(NO_SUCH_SESSION) => Ok(Resumption::Gone),
-            Err(error) => Err(self.fault(&client, &call, &error).await),
+            Err(error) => Err(self.access.call_fault(&client, &call, &error).await),
         }
     }
 
     async fn terminate(&self, scope: &AwsScope, id: &SsmSessionId) -> Result<(), Fault> {
-        let call = Call { action: "ssm:TerminateSession", target: None, document: None };
-        let client = self.ready_client(scope).await?;
+        let call = Call { action: "ssm:TerminateSession", node: None, document: None };
+        let client = self.access.ready_client(scope).await?;
         match client.ssm.terminate_session().session_id(&id.0).send().await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some(NO_SUCH_SESSION) => Ok(()),
-            Err(error) => Err(self.fault(&client, &call, &error).await),
+            Err(error) => Err(self.access.call_fault(&client, &call, &error).await),
         }
-    }
-
-    /// The client, with credentials that are there: their absence is told better before the call than out of it.
-    async fn ready_client(&self, scope: &AwsScope) -> Result<Arc<ScopedClient>, Fault> {
-        let client = self.access.client(scope).await?;
-        match client.credentials.current().await {
-            Ok(_) => Ok(client),
-            Err(error) => {
-                let fault = credentials_fault(&error, &client.subject, &[]);
-                Err(self.access.noticed(&client, fault).await)
-            }
-        }
-    }
-
-    async fn fault<E>(
-        &self,
-        client: &Arc<ScopedClient>,
-        call: &Call<'_>,
-        error: &SdkError<E, HttpResponse>,
-    ) -> Fault
-    where
-        E: ProvideErrorMetadata + Error + 'static,
-    {
-        let credentials = client.credentials.current().await.ok();
-        let secrets = credentials.as_ref().map_or(vec![], |credentials| {
-            vec![credentials.secret_access_key(), credentials.session_token().unwrap_or_default()]
-        });
-        let fault = api_fault(error, &client.subject, call, &secrets);
-        self.access.noticed(client, fault).await
     }
 }
 

@@ -6,6 +6,9 @@
     reason = "a test fails by panicking; clippy exempts test functions only, not what they share"
 )]
 
+#[cfg(test)]
+mod targets;
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -165,8 +168,8 @@ fn scope(profile: Option<&str>, region: Option<&str>) -> AwsScope {
 }
 
 fn request(scope: AwsScope, remote: &str) -> SessionRequest {
-    let target = "i-0abcdef1234567890".parse().unwrap();
-    SessionRequest { scope, target, remote: remote.parse().unwrap(), local_port: 15432 }
+    let node = "i-0abcdef1234567890".parse().unwrap();
+    SessionRequest { scope, node, remote: remote.parse().unwrap(), local_port: 15432 }
 }
 
 const GRANTED: &str = r#"{"SessionId":"me-0a1b","StreamUrl":"wss://ssmmessages.eu-west-1.amazonaws.com/x","TokenValue":"CANARYtoken"}"#;

@@ -13,7 +13,8 @@ use crate::handle::EngineHandle;
 use crate::history::History;
 use crate::incidents;
 use crate::ports::{
-    ChannelDialer, Clock, Entropy, HistoryStore, Incidents, LocalNetwork, SsmApi, StoredState, TunnelStore,
+    ChannelDialer, Clock, Entropy, HistoryStore, Incidents, LocalNetwork, SsmApi, StoredState,
+    TargetDirectory, TunnelStore,
 };
 use crate::publish::Publisher;
 use crate::tasks::{Task, Tasks, TasksClosed};
@@ -41,6 +42,8 @@ const FLUSH_BOUND: Duration = Duration::from_secs(1);
 pub struct Ports {
     /// Session Manager.
     pub ssm: Arc<dyn SsmApi>,
+    /// Nodes.
+    pub targets: Arc<dyn TargetDirectory>,
     /// Data channels.
     pub dialer: Arc<dyn ChannelDialer>,
     /// Local ports.
@@ -99,6 +102,7 @@ impl Engine {
         let history = History::open(Arc::clone(&ports.history), Arc::clone(&ports.clock)).await?;
         history.record(None, EventKind::DaemonStarted);
         let (seed, keeper_seed) = (ports.entropy.seed(), ports.entropy.seed());
+        let targets = Arc::clone(&ports.targets);
         let publisher = Publisher::new(Epoch(u64::from_be_bytes(*seed.first_chunk().unwrap_or(&[0; 8]))));
         let tasks = Tasks::new();
         let source = Arc::clone(&ports.incidents);
@@ -124,7 +128,7 @@ impl Engine {
         tasks.spawn("statistics", statistics).map_err(|error| internal(&error))?;
         let keeper = until_cancelled(tasks.clone(), history.clone().keep(keeper_seed));
         tasks.spawn("history", keeper).map_err(|error| internal(&error))?;
-        let handle = EngineHandle::new(sender, publisher.clone(), history.clone());
+        let handle = EngineHandle::new(sender, publisher.clone(), history.clone(), targets);
         Ok((Self { tasks, publisher, history, stop, supervisor }, handle))
     }
 

@@ -4,15 +4,17 @@
 //! nothing.
 
 use std::fmt;
+use std::sync::Arc;
 
 use stormtunnel_model::{
-    Epoch, Etag, Event, EventId, Fault, FaultKind, RequestId, Revision, Timestamp, Tunnel, TunnelId,
+    Epoch, Etag, Event, EventId, Fault, FaultKind, RequestId, Revision, Target, Timestamp, Tunnel, TunnelId,
     TunnelSpec, TunnelSpecPatch, TunnelStatistics,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use crate::history::History;
 use crate::history::watch::{EventWatcher, EventsWatched};
+use crate::ports::{AwsScope, Candidates, TargetDirectory};
 use crate::publish::{Publisher, Watcher};
 
 /// What an update did, or would do.
@@ -79,6 +81,7 @@ pub struct EngineHandle {
     commands: mpsc::Sender<Command>,
     publisher: Publisher,
     history: History,
+    targets: Arc<dyn TargetDirectory>,
 }
 
 impl fmt::Debug for EngineHandle {
@@ -88,8 +91,13 @@ impl fmt::Debug for EngineHandle {
 }
 
 impl EngineHandle {
-    pub(crate) fn new(commands: mpsc::Sender<Command>, publisher: Publisher, history: History) -> Self {
-        Self { commands, publisher, history }
+    pub(crate) fn new(
+        commands: mpsc::Sender<Command>,
+        publisher: Publisher,
+        history: History,
+        targets: Arc<dyn TargetDirectory>,
+    ) -> Self {
+        Self { commands, publisher, history, targets }
     }
 
     /// Makes a tunnel. With a `request_id` that was used before, or for a name that exists with the same spec, the
@@ -202,6 +210,21 @@ impl EngineHandle {
             named => named.iter().map(|tunnel| self.get(tunnel)).collect::<Result<_, _>>()?,
         };
         Ok(tunnels.iter().filter_map(|tunnel| self.history.statistics(tunnel)).collect())
+    }
+
+    /// The nodes that a tunnel could go through, or only what `target` stands for; those whose agent is online first.
+    ///
+    /// # Errors
+    /// Faults of the profile, its credentials and permissions, and of the network.
+    pub async fn targets(&self, scope: &AwsScope, target: Option<&Target>) -> Result<Candidates, Fault> {
+        let mut found = match target {
+            Some(target) => self.targets.candidates(scope, target).await?,
+            None => self.targets.reachable(scope).await?,
+        };
+        found.candidates.sort_by(|one, other| {
+            (one.agent, &one.name, &one.node).cmp(&(other.agent, &other.name, &other.node))
+        });
+        Ok(found)
     }
 
     /// Troubles that a person should know of, one sentence each.

@@ -13,8 +13,8 @@ use futures_util::{Sink, Stream};
 use secrecy::SecretString;
 use ssm_session::WsMessage;
 use stormtunnel_model::{
-    Etag, Event, EventId, Fault, Intent, LocalAddress, Profile, Region, RemoteEndpoint, RequestId,
-    SsmSessionId, Statistics, Target, Timestamp, TunnelId, TunnelSpec,
+    Candidate, Etag, Event, EventId, Fault, Intent, LocalAddress, Profile, Region, RemoteEndpoint, RequestId,
+    ResolvedTarget, SsmSessionId, Statistics, Target, Timestamp, TunnelId, TunnelSpec,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -78,7 +78,7 @@ pub struct SessionRequest {
     /// Credentials and region.
     pub scope: AwsScope,
     /// The managed node.
-    pub target: Target,
+    pub node: ResolvedTarget,
     /// Where the node is to connect to.
     pub remote: RemoteEndpoint,
     /// For the audit trail only.
@@ -137,6 +137,29 @@ pub trait SsmApi: Send + Sync {
         scope: &'a AwsScope,
         id: &'a SsmSessionId,
     ) -> PortFuture<'a, Result<(), Fault>>;
+}
+
+/// What was found for a target, or in a whole region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidates {
+    /// The region that was searched.
+    pub region: Region,
+    /// Nodes that run, each once.
+    pub candidates: Vec<Candidate>,
+    /// What the answer lacks and why, one sentence each; for people.
+    pub notes: Vec<String>,
+}
+
+/// Finds nodes.
+pub trait TargetDirectory: Send + Sync {
+    /// What a target stands for at this moment. It is asked only for targets that do not name their node.
+    fn candidates<'a>(
+        &'a self,
+        scope: &'a AwsScope,
+        target: &'a Target,
+    ) -> PortFuture<'a, Result<Candidates, Fault>>;
+    /// Everything that a tunnel could go through.
+    fn reachable<'a>(&'a self, scope: &'a AwsScope) -> PortFuture<'a, Result<Candidates, Fault>>;
 }
 
 /// A data channel: one WebSocket. Messages come out of the stream and go into the sink; the sink pushes back.

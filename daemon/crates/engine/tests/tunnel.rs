@@ -12,6 +12,8 @@ mod history;
 mod memory;
 #[cfg(test)]
 mod sessions;
+#[cfg(test)]
+mod targets;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -66,6 +66,11 @@ pub enum SessionEvent {
     },
     /// The stalled agent acknowledged again.
     AgentRecovered,
+    /// The service asks for silence, which it does when the agent is away, among other things. Data waits for it, though not
+    /// for long.
+    Paused,
+    /// The service takes it back.
+    Unpaused,
     /// Messages were lost, and what came after them waits for the agent, which sends only its oldest unacknowledged
     /// message again, one per 100 ms. Figures of the moment; see [`crate::PortSession::statistics`] for later ones.
     AgentResendsSlowly {
@@ -103,6 +108,8 @@ impl SessionEvent {
             | Self::RemoteConnectFailed
             | Self::AgentStalled { .. }
             | Self::AgentRecovered
+            | Self::Paused
+            | Self::Unpaused
             | Self::AgentResendsSlowly { .. }
             | Self::AgentCaughtUp
             | Self::PayloadReduced { .. }

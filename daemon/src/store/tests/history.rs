@@ -58,6 +58,14 @@ fn forms() -> Vec<(EventKind, &'static str)> {
         (EventKind::Stopped, r#""stopped""#),
         (EventKind::SessionStarted, r#""session_started""#),
         (EventKind::SessionResumed, r#""session_resumed""#),
+        (
+            EventKind::NodeChosen {
+                node: "i-0abcdef12".parse().unwrap(),
+                name: Some("web".to_owned()),
+                candidates: 2,
+            },
+            r#"{"node_chosen":{"node":"i-0abcdef12","name":"web","candidates":2}}"#,
+        ),
         (EventKind::PayloadReduced { limit: 1024 }, r#"{"payload_reduced":{"limit":1024}}"#),
         (EventKind::Unknown { headline: "x".to_owned() }, r#"{"unknown":{"headline":"x"}}"#),
     ];

@@ -46,6 +46,10 @@ impl ApiError {
         Self::bad_request("AccessDeniedException", message)
     }
 
+    pub(crate) fn invalid_filter(name: &str) -> Self {
+        Self::bad_request("InvalidParameterValue", format!("The filter '{name}' is invalid"))
+    }
+
     pub(crate) fn throttled() -> Self {
         Self::bad_request("ThrottlingException", "Rate exceeded")
     }

@@ -13,10 +13,14 @@ use crate::counters::Counter;
 use crate::gateway::session::{Session, SessionRequest};
 use crate::gateway::upgrade;
 use crate::inject::ResumeAnswer;
-use crate::world::{World, take_one};
+use crate::world::{Seen, World, take_one};
 
 const PORT_DOCUMENT: &str = "AWS-StartPortForwardingSession";
 const REMOTE_HOST_DOCUMENT: &str = "AWS-StartPortForwardingSessionToRemoteHost";
+
+/// Most results of one DescribeInstanceInformation, and most values of its filter.
+const MAX_AGENT_PAGE: usize = 50;
+const MAX_AGENT_FILTER: usize = 50;
 
 /// Names with dots come from the service's model; parameters are always lists, even of one value.
 type Parameters = BTreeMap<String, Vec<String>>;
@@ -45,6 +49,24 @@ struct OfTarget {
     target: String,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DescribeAgents {
+    #[serde(default)]
+    filters: Vec<AgentFilter>,
+    #[serde(default)]
+    max_results: Option<usize>,
+    #[serde(default)]
+    next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct AgentFilter {
+    key: String,
+    values: Vec<String>,
+}
+
 pub(super) fn dispatch(
     world: &Arc<World>,
     target: &str,
@@ -66,7 +88,9 @@ pub(super) fn dispatch(
             read(body).and_then(|input| terminate_session(world, region, &input))
         }
         "AmazonSSM.GetConnectionStatus" => read(body).map(|input| connection_status(world, region, &input)),
-        "AmazonSSM.DescribeInstanceInformation" => Ok(describe_instances(world, region)),
+        "AmazonSSM.DescribeInstanceInformation" => {
+            read(body).and_then(|input| describe_agents(world, region, &input))
+        }
         other => Err(ApiError::unknown_operation(other)),
     };
     if let Err(error) = &answer {
@@ -184,21 +208,38 @@ fn connection_status(world: &World, region: &str, input: &OfTarget) -> Value {
     json!({ "Target": input.target, "Status": status })
 }
 
-fn describe_instances(world: &World, region: &str) -> Value {
-    let here = |id: &str| world.instance(id, region).map(|offline| *offline.borrow());
-    let known = world.config.instances.iter().filter_map(|instance| Some((instance, here(&instance.id)?)));
-    let list: Vec<_> = known
-        .map(|(instance, away)| {
-            json!({
-                "InstanceId": instance.id,
-                "PingStatus": if away { "ConnectionLost" } else { "Online" },
-                "AgentVersion": world.plan().habits.agent_version,
-                "PlatformType": "Linux",
-                "ResourceType": if instance.id.starts_with("mi-") { "ManagedInstance" } else { "EC2Instance" },
-            })
-        })
-        .collect();
-    json!({ "InstanceInformationList": list })
+/// Agents that ever registered, in pages. Nodes that are gone are told of for a while, as in AWS.
+fn describe_agents(world: &World, region: &str, input: &DescribeAgents) -> Result<Value, ApiError> {
+    world.counters.increment(Counter::ApiDescribeAgents);
+    allow(world, "ssm:DescribeInstanceInformation", "*")?;
+    let mut nodes = world.nodes(region);
+    nodes.retain(|seen| seen.instance.registered);
+    for AgentFilter { key, values } in &input.filters {
+        if key != "InstanceIds" || values.is_empty() || values.len() > MAX_AGENT_FILTER {
+            return Err(ApiError::invalid(format!("Value at 'filters' is not valid: {key}")));
+        }
+        nodes.retain(|seen| values.contains(&seen.instance.id));
+    }
+    let skip = input.next_token.as_ref().and_then(|token| token.parse().ok()).unwrap_or(0_usize);
+    let size = input.max_results.unwrap_or(MAX_AGENT_PAGE).clamp(1, MAX_AGENT_PAGE);
+    let list: Vec<_> =
+        nodes.iter().skip(skip).take(size).map(|seen| agent_information(world, seen)).collect();
+    let next = (skip + size < nodes.len()).then(|| (skip + size).to_string());
+    Ok(json!({ "InstanceInformationList": list, "NextToken": next }))
+}
+
+fn agent_information(world: &World, seen: &Seen) -> Value {
+    let hybrid = seen.instance.id.starts_with("mi-");
+    json!({
+        "InstanceId": seen.instance.id,
+        "PingStatus": if seen.away { "ConnectionLost" } else { "Online" },
+        "AgentVersion": world.plan().habits.agent_version,
+        "PlatformType": "Linux",
+        "PlatformName": "Amazon Linux",
+        "Name": if hybrid { seen.instance.tags.get("Name") } else { None },
+        "IPAddress": seen.instance.address,
+        "ResourceType": if hybrid { "ManagedInstance" } else { "EC2Instance" },
+    })
 }
 
 fn grant(world: &World, session: &Session, renew: bool) -> Value {
@@ -215,7 +256,7 @@ fn grant(world: &World, session: &Session, renew: bool) -> Value {
     json!({ "SessionId": session.id, "StreamUrl": url, "TokenValue": grant.token })
 }
 
-fn allow(world: &World, action: &str, resource: &str) -> Result<(), ApiError> {
+pub(super) fn allow(world: &World, action: &str, resource: &str) -> Result<(), ApiError> {
     if world.denies(action) {
         return Err(ApiError::denied(&world.config.principal, action, resource));
     }

@@ -63,6 +63,10 @@ impl World {
             Injection::GatewayDown { on } => self.set_down(on),
             Injection::KillSession { session, output } => self.kill(session.as_deref(), &output),
             Injection::InstanceOffline { instance, offline } => self.set_offline(&instance, offline),
+            Injection::AddInstance { instance } => self.fleet.add(instance),
+            Injection::TerminateInstance { instance, end_sessions } => {
+                self.terminate(&instance, end_sessions)
+            }
             Injection::ExpireCredentials { access_key_id, expired } => {
                 self.keyring.set_expired(access_key_id.as_deref(), expired);
             }
@@ -164,14 +168,25 @@ impl World {
     }
 
     fn set_offline(&self, instance: &str, offline: bool) {
-        if let Some(switch) = self.offline.get(instance) {
-            switch.send_replace(offline);
-        }
+        self.fleet.set_away(instance, offline);
         if offline {
-            for session in self.open_sessions(None).iter().filter(|session| session.target == instance) {
-                session.cut_agent();
+            self.sessions_through(instance).iter().for_each(|session| session.cut_agent());
+        }
+    }
+
+    fn terminate(&self, instance: &str, end_sessions: bool) {
+        self.fleet.terminate(instance);
+        self.counters.increment(Counter::InjectedTerminations);
+        for session in self.sessions_through(instance) {
+            session.cut_agent();
+            if end_sessions {
+                session.end("");
             }
         }
+    }
+
+    fn sessions_through(&self, instance: &str) -> Vec<Arc<Session>> {
+        self.open_sessions(None).into_iter().filter(|session| session.target == instance).collect()
     }
 
     fn calm(&self) {
@@ -179,9 +194,7 @@ impl World {
         self.line(Direction::ToClient).send_replace(LineFaults::default());
         self.black_hole.send_replace(false);
         self.gateway_down.send_replace(false);
-        self.offline.values().for_each(|offline| {
-            offline.send_replace(false);
-        });
+        self.fleet.calm();
         self.keyring.set_expired(None, false);
         let mut plan = self.plan();
         plan.calm.cancel();

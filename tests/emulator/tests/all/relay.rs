@@ -205,7 +205,7 @@ async fn calls_are_refused_with_the_services_names() {
     let emulator = Emulator::start(Config {
         instances: vec![
             Instance::new("i-0123456789abcdef0"),
-            Instance { id: "i-elsewhere".into(), region: Some("us-east-1".into()) },
+            Instance { region: Some("us-east-1".into()), ..Instance::new("i-elsewhere") },
         ],
         ..Config::default()
     })

@@ -9,6 +9,7 @@
 //! | `LocalNetwork` | [`MemoryNetwork`]: ports and connections |
 //! | `SsmApi` | [`ScriptedSsm`]: succeeds unless told otherwise, and knows which sessions are open |
 //! | `Incidents` | [`Bulletin`], which is also what the daemon's adapters report to |
+//! | `TargetDirectory` | [`MemoryTargets`]: finds what the test put there |
 //! | `ChannelDialer` | [`ScriptedDialer`]: hands the far end of each channel to the test |
 
 mod channel;
@@ -17,6 +18,7 @@ mod history;
 mod network;
 mod ssm;
 mod store;
+mod targets;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,6 +35,7 @@ pub use self::history::MemoryHistory;
 pub use self::network::{MemoryClient, MemoryNetwork, MemoryStream, local_pair};
 pub use self::ssm::ScriptedSsm;
 pub use self::store::MemoryStore;
+pub use self::targets::{MemoryTargets, candidate};
 use crate::engine::Ports;
 use crate::handle::EngineHandle;
 use crate::incidents::Bulletin;
@@ -89,6 +92,8 @@ impl Entropy for TestEntropy {
 pub struct World {
     /// Sessions.
     pub ssm: Arc<ScriptedSsm>,
+    /// Nodes.
+    pub targets: Arc<MemoryTargets>,
     /// Channels.
     pub dialer: Arc<ScriptedDialer>,
     /// Local ports.
@@ -107,6 +112,7 @@ impl Default for World {
     fn default() -> Self {
         Self {
             ssm: Arc::default(),
+            targets: Arc::default(),
             dialer: Arc::default(),
             network: Arc::default(),
             store: Arc::default(),
@@ -122,6 +128,7 @@ impl World {
     pub fn ports(&self) -> Ports {
         Ports {
             ssm: Arc::clone(&self.ssm) as _,
+            targets: Arc::clone(&self.targets) as _,
             dialer: Arc::clone(&self.dialer) as _,
             network: Arc::clone(&self.network) as _,
             store: Arc::clone(&self.store) as _,

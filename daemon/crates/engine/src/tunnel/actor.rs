@@ -4,6 +4,7 @@
 //! and all of them report to its mailbox.
 
 mod connections;
+mod news;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -13,18 +14,14 @@ use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use stormtunnel_model::{
-    Attempt, EventKind, EventSubject, Fault, FaultKind, LocalPort, RemoteHealth, TunnelId, TunnelState,
-    TunnelStatus,
+    Attempt, EventSubject, Fault, FaultKind, LocalPort, RemoteHealth, TunnelId, TunnelState, TunnelStatus,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use crate::clock::Now;
 use crate::history::ledger::Ledger;
-use crate::ports::{
-    BindError, BoxChannel, BoxLocalStream, LocalListener, OpenSession, Resumption, SessionGrant,
-    SessionRequest,
-};
+use crate::ports::{BindError, BoxChannel, BoxLocalStream, LocalListener, OpenSession, Resumption};
 use crate::publish::Meter;
 use crate::tunnel::chronicle::{Chronicle, subject};
 use crate::tunnel::context::Context;
@@ -33,7 +30,8 @@ use crate::tunnel::front::Front;
 use crate::tunnel::lanes::{Admission, Lanes};
 use crate::tunnel::machine::{self, Answer, Effect, Input, Output, TunnelMachine};
 use crate::tunnel::mailbox::{Message, Order, PortChosen, Wanted};
-use crate::tunnel::session_driver::{Connect, News};
+use crate::tunnel::node::{Choice, Hint, Nodes, NotStarted, StartOrder, Started};
+use crate::tunnel::session_driver::Connect;
 use crate::tunnel::session_task::{SessionHandle, SessionTask, is_unused};
 
 /// What an actor is made of.
@@ -56,6 +54,7 @@ pub(crate) struct Actor {
     lanes: Lanes,
     /// Of all lanes.
     sessions: BTreeMap<Attempt, SessionHandle>,
+    nodes: Nodes,
     status: TunnelStatus,
     chronicle: Chronicle,
     /// Who waits for the tunnel to be stopped.
@@ -87,6 +86,7 @@ impl Actor {
             front: Front::default(),
             lanes: Lanes::new(machine),
             sessions: BTreeMap::new(),
+            nodes: Nodes::default(),
             status,
             chronicle,
             stop_waiters: Vec::new(),
@@ -208,21 +208,22 @@ impl Actor {
             return;
         }
         let spec = &self.parts.wanted.spec;
-        let request = SessionRequest {
+        let order = StartOrder {
             scope: self.parts.context.scope(spec),
             target: spec.target.clone(),
             remote: spec.remote.clone(),
             local_port: self.front.addresses().first().map_or(0, std::net::SocketAddr::port),
+            failures: self.nodes.failures(),
         };
         let within = self.parts.context.settings().connect_timeout;
         self.answer(attempt, Answer::Admitted(within));
-        self.effects.start_session(attempt, request);
+        self.effects.start_session(attempt, order);
     }
 
-    fn on_started(&mut self, attempt: Attempt, started: Result<(OpenSession, SessionGrant), Fault>) {
-        let answer = match started {
-            Ok((record, grant)) => {
-                self.add_session(attempt, record);
+    fn on_started(&mut self, attempt: Attempt, started: Result<Box<Started>, NotStarted>) {
+        let answer = match started.map(|started| *started) {
+            Ok(Started { record, grant, choice }) => {
+                self.add_session(attempt, (record, choice));
                 match self.lanes.of(attempt) {
                     Some(lane) => lane.grant = Some(grant),
                     // Dropping its handle ends it.
@@ -230,17 +231,20 @@ impl Actor {
                 }
                 Answer::SessionStarted
             }
-            Err(fault) => Answer::SessionFailed(fault),
+            Err(NotStarted { fault, node }) => {
+                self.nodes.failed(node.as_ref(), &fault, self.parts.context.now().mono);
+                Answer::SessionFailed(fault)
+            }
         };
         self.answer(attempt, answer);
     }
 
     /// From here on the session's own task sees to its end, wanted or not.
-    fn add_session(&mut self, attempt: Attempt, record: OpenSession) {
+    fn add_session(&mut self, attempt: Attempt, session: (OpenSession, Choice)) {
         let ActorParts { context, wanted, meter, sender, .. } = &self.parts;
         let (task, handle) =
-            SessionTask::new(Arc::clone(context), record, &wanted.spec, meter, attempt, sender.clone());
-        self.chronicle.session_started(self.subject_of(&handle));
+            SessionTask::new(Arc::clone(context), session, &wanted.spec, meter, attempt, sender.clone());
+        self.chronicle.session_started(self.subject_of(&handle), &handle.choice);
         self.sessions.insert(attempt, handle);
         if context.tasks.spawn("session", task.run()).is_err() {
             tracing::warn!("a session that was started while the daemon ends is left to the next one");
@@ -261,7 +265,13 @@ impl Actor {
                 let session = lane.machine.session().and_then(|session| self.sessions.get(&session));
                 Answer::SessionGone { unused: session.is_some_and(|session| is_unused(&session.shared, now)) }
             }
-            Err(fault) => Answer::ResumeFailed(fault),
+            Err(fault) => {
+                let session = lane.machine.session();
+                if matches!(fault.kind, FaultKind::TargetNotConnected { .. }) {
+                    session.into_iter().for_each(|session| self.suspect_node(session, Hint::Silent));
+                }
+                Answer::ResumeFailed(fault)
+            }
         };
         self.answer(attempt, answer);
     }
@@ -279,45 +289,6 @@ impl Actor {
             Err(fault) => Answer::ChannelFailed(fault),
         };
         self.answer(attempt, answer);
-    }
-
-    fn on_news(&mut self, session: Attempt, news: News) {
-        let lane = self.lanes.of(session);
-        let current = lane.is_some_and(|lane| lane.machine.session() == Some(session));
-        match news {
-            News::Machine(news) => {
-                if news == machine::SessionNews::Closed {
-                    self.sessions.remove(&session);
-                }
-                self.input(session, Input::Session(session, news));
-            }
-            News::PayloadLimit(limit) => {
-                if let Some(session) = self.sessions.get(&session) {
-                    let kind = EventKind::PayloadReduced { limit: limit as u64 };
-                    self.chronicle.record(self.subject_of(session), kind);
-                    self.parts.context.learn_payload_limit(&session.scope, limit);
-                }
-            }
-            News::Agent(version) if current => self.status.agent_version = Some(version),
-            News::Remote(health) if current => self.learn_remote(health),
-            News::Trouble(fault) if current => {
-                let subject = self.sessions.get(&session).map(|session| self.subject_of(session));
-                self.chronicle.trouble(subject.unwrap_or_else(|| self.subject()), &fault);
-                self.status.last_fault = Some(fault);
-            }
-            News::Limit(limit) if current => self.status.limit = limit,
-            News::Agent(_) | News::Remote(_) | News::Trouble(_) | News::Limit(_) => {}
-        }
-    }
-
-    fn learn_remote(&mut self, health: RemoteHealth) {
-        self.status.remote = health;
-        if health == RemoteHealth::Refused {
-            let remote = self.parts.wanted.spec.remote.to_string();
-            let fault = Fault::new(FaultKind::RemoteRefused { remote }, "");
-            self.chronicle.record(self.subject(), EventKind::ConnectionRefused { fault: fault.clone() });
-            self.status.last_fault = Some(fault);
-        }
     }
 
     fn answer(&mut self, attempt: Attempt, answer: Answer) {
@@ -391,8 +362,10 @@ impl Actor {
                 }
             }
             Effect::EndSession { session, over, fault } => {
+                self.nodes.acquit(session, Hint::Silent);
                 if let Some(session) = self.sessions.remove(&session) {
-                    let traffic = session.shared.carried();
+                    let (traffic, now) = (session.shared.carried(), self.parts.context.now().mono);
+                    fault.iter().for_each(|fault| self.nodes.failed(Some(&session.choice.node), fault, now));
                     self.chronicle.session_ended(self.subject_of(&session), fault, traffic);
                     session.end(over);
                 }
@@ -462,7 +435,7 @@ impl Actor {
         EventSubject {
             profile: session.scope.profile.clone(),
             region: session.scope.region.clone(),
-            target: session.target.clone(),
+            target: session.choice.target.clone(),
             session: Some(session.id.clone()),
             ..subject(self.parts.id, &self.parts.wanted.spec)
         }
@@ -474,6 +447,7 @@ impl Actor {
         self.status.listening = self.front.addresses();
         let session = machine.session().and_then(|session| self.sessions.get(&session));
         self.status.session = session.map(|session| session.id.clone());
+        self.status.node = session.map(|session| session.choice.node.clone());
         self.status.limit = self.status.limit.filter(|_| session.is_some());
     }
 

@@ -14,6 +14,7 @@ use stormtunnel_model::{
 use crate::history::ledger::Ledger;
 use crate::history::{History, bounded};
 use crate::tunnel::machine::Command;
+use crate::tunnel::node::{Choice, Found};
 
 /// A tunnel without a session, as events show it.
 pub(crate) fn subject(tunnel: TunnelId, spec: &TunnelSpec) -> EventSubject {
@@ -93,9 +94,13 @@ impl Chronicle {
         }
     }
 
-    /// A session was started.
-    pub(crate) fn session_started(&self, subject: EventSubject) {
+    /// A session was started, through a node that was chosen for it.
+    pub(crate) fn session_started(&self, subject: EventSubject, choice: &Choice) {
         self.ledger.add_session();
+        if let Some(Found { name, candidates }) = choice.found.clone() {
+            let kind = EventKind::NodeChosen { node: choice.node.clone(), name, candidates };
+            self.record(subject.clone(), kind);
+        }
         self.record(subject, EventKind::SessionStarted);
     }
 

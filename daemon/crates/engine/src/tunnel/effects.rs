@@ -7,10 +7,11 @@ use futures_util::FutureExt as _;
 use stormtunnel_model::{Attempt, Fault, LocalAddress, SsmSessionId};
 use tokio::sync::mpsc;
 
-use crate::ports::{AwsScope, BindError, OpenSession, SessionGrant, SessionRequest};
+use crate::ports::{AwsScope, BindError, SessionGrant};
 use crate::tasks::panic_message;
 use crate::tunnel::context::Context;
 use crate::tunnel::mailbox::Message;
+use crate::tunnel::node::{self, NotStarted, StartOrder};
 use crate::tunnel::session_task::see_out;
 
 /// Starts tasks for one actor.
@@ -33,23 +34,12 @@ impl Effects {
         });
     }
 
-    /// Starts a session and notes it as open before anybody hears of it.
-    pub(crate) fn start_session(&self, attempt: Attempt, request: SessionRequest) {
+    /// Finds a node and starts a session through it.
+    pub(crate) fn start_session(&self, attempt: Attempt, order: StartOrder) {
         let context = Arc::clone(&self.context);
-        let failed = move |fault| Message::Started(attempt, Err(fault));
+        let failed = move |fault| Message::Started(attempt, Err(NotStarted { fault, node: None }));
         self.run("start session", failed, async move {
-            let started = context.ports.ssm.start_session(&request).await;
-            let started = match started {
-                Ok(grant) => {
-                    let record = record_of(request, &grant);
-                    if let Err(fault) = context.ports.store.put_session(record.clone()).await {
-                        tracing::warn!(session = %record.id, %fault, "an open session could not be noted");
-                    }
-                    Ok((record, grant))
-                }
-                Err(fault) => Err(fault),
-            };
-            Message::Started(attempt, started)
+            Message::Started(attempt, node::start(&context, order).await.map(Box::new))
         });
     }
 
@@ -93,17 +83,9 @@ impl Effects {
     }
 }
 
-/// Pins the region that the session was opened in: the profile's or the settings' may be another one by the time the
-/// session is resumed or ended.
-fn record_of(request: SessionRequest, grant: &SessionGrant) -> OpenSession {
-    let SessionRequest { scope, target, .. } = request;
-    let scope = AwsScope { region: Some(grant.region.clone()), ..scope };
-    OpenSession { id: grant.id.clone(), scope, target }
-}
-
 /// Undoes what an answer brought that nobody takes any more: a session would stay open at AWS.
 pub(crate) async fn abandon(context: &Context, message: Message) {
-    if let Message::Started(_, Ok((record, _))) = message {
-        see_out(context, &record, false).await;
+    if let Message::Started(_, Ok(started)) = message {
+        see_out(context, &started.record, false).await;
     }
 }

@@ -4,8 +4,9 @@ use secrecy::SecretString;
 use stormtunnel_model::{Attempt, Fault, LocalPort, TunnelId, TunnelSpec};
 use tokio::sync::oneshot;
 
-use crate::ports::{BindError, BoxChannel, LocalListener, OpenSession, Resumption, SessionGrant};
+use crate::ports::{BindError, BoxChannel, LocalListener, Resumption};
 use crate::tunnel::machine;
+use crate::tunnel::node::{NotStarted, Started};
 use crate::tunnel::session_driver::News;
 
 /// Messages that may wait for the actor. It answers each at once, so the queue is short; a full one only makes the
@@ -21,7 +22,7 @@ pub(crate) enum Message {
     /// The answer of a bind.
     Bound(Attempt, Result<Box<dyn LocalListener>, BindError>),
     /// The answer of a StartSession; the session is noted as open.
-    Started(Attempt, Result<(OpenSession, SessionGrant), Fault>),
+    Started(Attempt, Result<Box<Started>, NotStarted>),
     /// The answer of a ResumeSession.
     Resumed(Attempt, Result<Resumption, Fault>),
     /// The answer of a dial.

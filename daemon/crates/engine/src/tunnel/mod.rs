@@ -4,6 +4,7 @@
 //! EngineHandle -> Supervisor (one task) -> TunnelActor (one task per tunnel)
 //!                                            owns the TunnelMachine, the listener and the held connections
 //!                                            runs the machine's effects as tasks, feeds their answers back
+//!                                            finds a node for each new session (`node`, `candidates`)
 //!                                          -> session task (one per SSM session): drives a PortSession over
 //!                                             WebSockets, ends the session at AWS when it is over
 //!                                          -> pump task (one per local connection)
@@ -11,6 +12,7 @@
 
 pub(crate) mod actor;
 pub(crate) mod byte_queue;
+pub(crate) mod candidates;
 pub(crate) mod chronicle;
 pub(crate) mod context;
 pub(crate) mod effects;
@@ -18,6 +20,7 @@ pub(crate) mod front;
 pub(crate) mod lanes;
 pub mod machine;
 pub(crate) mod mailbox;
+pub(crate) mod node;
 pub(crate) mod payload_limits;
 pub(crate) mod politeness;
 pub(crate) mod pump;

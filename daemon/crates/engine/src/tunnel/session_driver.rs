@@ -50,6 +50,12 @@ pub(crate) enum News {
     Remote(RemoteHealth),
     /// Something went wrong that the session survives.
     Trouble(Fault),
+    /// Whether the service asks for silence.
+    Paused(bool),
+    /// The agent confirms again what it is sent.
+    AgentBack,
+    /// The node is gone, or another one has to take its place.
+    NodeLost(Fault),
     /// What holds its transfers up from now on; the figure in it is the meter's.
     Limit(Option<TunnelLimit>),
     /// Payloads beyond this break the connection.
@@ -346,8 +352,10 @@ impl Driver {
             }
             SessionEvent::Reset { reason: ResetReason::SessionEnded, .. }
             | SessionEvent::Writable(_)
-            | SessionEvent::Closed(_)
-            | SessionEvent::AgentRecovered => {}
+            | SessionEvent::Closed(_) => {}
+            SessionEvent::AgentRecovered => self.tell(News::AgentBack),
+            SessionEvent::Paused => self.tell(News::Paused(true)),
+            SessionEvent::Unpaused => self.tell(News::Paused(false)),
             SessionEvent::AgentStalled { maybe_remote, .. } => {
                 let detail = if maybe_remote {
                     "it stopped confirming what it is sent: either it is in trouble, or the service behind it takes nothing"

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use ssm_session::PortSession;
-use stormtunnel_model::{Attempt, Fault, SsmSessionId, Target, TunnelSpec};
+use stormtunnel_model::{Attempt, Fault, SsmSessionId, TunnelSpec};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -21,6 +21,7 @@ use crate::tasks::panic_message;
 use crate::tunnel::context::Context;
 use crate::tunnel::machine::SessionNews;
 use crate::tunnel::mailbox::Message;
+use crate::tunnel::node::Choice;
 use crate::tunnel::session_driver::{Connect, Driver, News, Step};
 use crate::tunnel::session_end::Ending;
 use crate::tunnel::shared_session::SharedSession;
@@ -41,7 +42,7 @@ const CONNECT_CAPACITY: usize = 2;
 pub(crate) struct SessionHandle {
     pub(crate) id: SsmSessionId,
     pub(crate) scope: AwsScope,
-    pub(crate) target: Target,
+    pub(crate) choice: Choice,
     pub(crate) shared: Arc<SharedSession>,
     connects: mpsc::Sender<Connect>,
     gone: CancellationToken,
@@ -78,7 +79,7 @@ impl SessionTask {
     /// The session that was started in `started`.
     pub(crate) fn new(
         context: Arc<Context>,
-        record: OpenSession,
+        (record, choice): (OpenSession, Choice),
         spec: &TunnelSpec,
         meter: &Arc<Meter>,
         started: Attempt,
@@ -103,7 +104,7 @@ impl SessionTask {
         let handle = SessionHandle {
             id: record.id.clone(),
             scope: record.scope.clone(),
-            target: record.target.clone(),
+            choice,
             shared: Arc::clone(&shared),
             connects,
             gone: gone.clone(),

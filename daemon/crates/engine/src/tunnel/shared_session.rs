@@ -259,6 +259,8 @@ impl Inner {
             | SessionEvent::RemoteConnectFailed
             | SessionEvent::AgentStalled { .. }
             | SessionEvent::AgentRecovered
+            | SessionEvent::Paused
+            | SessionEvent::Unpaused
             | SessionEvent::AgentResendsSlowly { .. }
             | SessionEvent::AgentCaughtUp
             | SessionEvent::PayloadReduced { .. }

@@ -36,6 +36,10 @@ pub(super) enum Order {
     DropChannel,
     /// The channel stays open and swallows nothing more.
     BlackHole,
+    /// The node is gone: its agent hears and says nothing any more, while the gateway goes on.
+    Mute,
+    /// The gateway asks the client for silence, or takes that back.
+    Pause(bool),
     /// So many messages to the client get lost.
     Lose(usize),
     Garbage,
@@ -121,6 +125,8 @@ impl Agent {
             Order::Attach(channel) => self.channel = Some(channel),
             Order::DropChannel => self.channel = None,
             Order::BlackHole => self.black_hole = self.channel.take(),
+            Order::Pause(pause) => self.pause(pause).await,
+            Order::Mute => self.remote = Remote::Silent,
             Order::Lose(count) => self.losing = count,
             Order::Garbage => self.send(WsMessage::Binary(Bytes::from_static(b"garbage"))).await,
             Order::Close(output) => self.close(output).await,
@@ -141,6 +147,13 @@ impl Agent {
         if let Some(channel) = &self.channel {
             let _gone = channel.outgoing.send(message).await;
         }
+    }
+
+    async fn pause(&mut self, pause: bool) {
+        let kind = if pause { MessageType::PausePublication } else { MessageType::StartPublication };
+        let id = uuid::Uuid::from_u128(3);
+        let message = Message::service(kind, PayloadType::None, id, 1_700_000_000_000, b"");
+        self.send(WsMessage::Binary(message.encode())).await;
     }
 
     /// The gateway tells the client that the session is over.
@@ -181,6 +194,7 @@ impl Agent {
 
     fn forward(&mut self, message: WsMessage) {
         match message {
+            WsMessage::Binary(_) if matches!(self.remote, Remote::Silent) => {}
             WsMessage::Binary(_) if self.losing > 0 => self.losing -= 1,
             WsMessage::Binary(_) => self.kept.push_back(message),
             WsMessage::Ping(data) => self.session.handle_message(WsMessage::Pong(data), now()).unwrap(),

@@ -2,7 +2,7 @@
 
 mod agent;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,6 +43,10 @@ struct Inner {
     started: u32,
     resumed: u32,
     network_down: bool,
+    /// Nodes whose agents are not connected.
+    offline: BTreeSet<String>,
+    /// The nodes that sessions were asked for, in order.
+    asked: Vec<String>,
     remote: Remote,
     delivered: Arc<AtomicUsize>,
     busiest: Arc<AtomicUsize>,
@@ -89,6 +93,26 @@ impl Cloud {
         if down {
             self.drop_channels().await;
         }
+    }
+
+    /// The agent of that node is not connected.
+    pub(crate) fn set_offline(&self, node: &str) {
+        self.inner().offline.insert(node.to_owned());
+    }
+
+    /// The nodes that sessions were asked for, in order.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.inner().asked.clone()
+    }
+
+    /// The gateways ask their clients for silence, or take that back.
+    pub(crate) async fn pause(&self, pause: bool) {
+        self.order_all(|| Order::Pause(pause)).await;
+    }
+
+    /// The agents of all sessions fall silent for good, while their gateways go on.
+    pub(crate) async fn mute(&self) {
+        self.order_all(|| Order::Mute).await;
     }
 
     pub(crate) fn open_sessions(&self) -> usize {
@@ -160,6 +184,12 @@ impl Cloud {
     fn start_now(&self, request: &SessionRequest) -> Result<SessionGrant, Fault> {
         self.reachable()?;
         let mut inner = self.inner();
+        let node = request.node.to_string();
+        inner.asked.push(node.clone());
+        if inner.offline.contains(&node) {
+            let region = "eu-west-1".to_owned();
+            return Err(Fault::new(FaultKind::TargetNotConnected { target: node, region }, ""));
+        }
         inner.started += 1;
         let id = SsmSessionId(format!("me@example-{:04}", inner.started));
         let (orders, receiver) = mpsc::channel(ORDER_CAPACITY);

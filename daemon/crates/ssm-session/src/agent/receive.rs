@@ -55,8 +55,12 @@ impl AgentSession {
                 };
                 self.end();
             }
-            MessageType::PausePublication => self.channel.pause(now.mono),
-            MessageType::StartPublication => self.channel.unpause(),
+            MessageType::PausePublication => {
+                self.channel.pause(now.mono);
+            }
+            MessageType::StartPublication => {
+                self.channel.unpause();
+            }
             MessageType::OutputStreamData | MessageType::AgentSessionState | MessageType::Other(_) => {
                 self.channel.counters.ignored += 1;
             }

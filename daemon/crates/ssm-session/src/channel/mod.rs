@@ -152,17 +152,19 @@ impl Channel {
         Ok(self.outbox.acknowledged(number, now).then_some(number))
     }
 
-    /// The service asks for silence.
-    pub(crate) fn pause(&mut self, now: Instant) {
+    /// The service asks for silence; answers whether that is news.
+    pub(crate) fn pause(&mut self, now: Instant) -> bool {
         // A pause that has expired does not shield from the next one.
-        if !self.is_paused(now) {
+        let begins = !self.is_paused(now);
+        if begins {
             self.paused_at = Some(now);
         }
+        begins
     }
 
-    /// The service takes it back.
-    pub(crate) fn unpause(&mut self) {
-        self.paused_at = None;
+    /// The service takes it back; answers whether there was a pause, expired or not.
+    pub(crate) fn unpause(&mut self) -> bool {
+        self.paused_at.take().is_some()
     }
 
     pub(crate) fn is_paused(&self, now: Instant) -> bool {

@@ -53,11 +53,15 @@ impl PortSession {
                 Ok(())
             }
             MessageType::PausePublication => {
-                self.channel.pause(now.mono);
+                if self.channel.pause(now.mono) {
+                    self.events.push_back(SessionEvent::Paused);
+                }
                 Ok(())
             }
             MessageType::StartPublication => {
-                self.channel.unpause();
+                if self.channel.unpause() {
+                    self.events.push_back(SessionEvent::Unpaused);
+                }
                 Ok(())
             }
             MessageType::InputStreamData | MessageType::AgentSessionState | MessageType::Other(_) => {
