@@ -41,11 +41,13 @@ impl Running {
                 provoke().await;
             }
         };
-        tokio::select! {
-            incident = self.bulletin.next() => incident,
-            () = provoked => unreachable!("it goes on for ever"),
-            () = tokio::time::sleep(DEADLINE) => panic!("nothing was reported"),
-        }
+        let reported = async {
+            tokio::select! {
+                incident = self.bulletin.next() => incident,
+                () = provoked => unreachable!("it goes on for ever"),
+            }
+        };
+        tokio::time::timeout(DEADLINE, reported).await.expect("it is reported")
     }
 }
 

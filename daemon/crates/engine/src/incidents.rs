@@ -207,10 +207,11 @@ mod tests {
     async fn a_burst_without_end_is_acted_on_all_the_same() {
         let (bulletin, sender, mut settled) = bench();
         let start = Instant::now();
+        let mut again = tokio::time::interval(QUIET / 2);
         let flapping = async {
             loop {
+                again.tick().await;
                 bulletin.report(Incident::NetworkChanged);
-                tokio::time::sleep(QUIET / 2).await;
             }
         };
         let settle = settle(Arc::new(bulletin.clone()), sender);

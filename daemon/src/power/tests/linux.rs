@@ -33,7 +33,7 @@ impl Bus {
         std::fs::write(&config, config_for(&address_in(directory))).unwrap();
         let mut command = Command::new("dbus-daemon");
         command.arg("--nofork").arg(format!("--config-file={}", config.display()));
-        let child = match command.stdin(Stdio::null()).stdout(Stdio::null()).spawn() {
+        let child = match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
             Ok(child) => child,
             Err(error) => {
                 skip(&format!("dbus-daemon cannot be started ({error})"));
