@@ -67,7 +67,7 @@ impl<'o> Context<'o> {
     pub(crate) fn profile(&self) -> Result<Option<Profile>, Failure> {
         match &self.globals.profile {
             Some(profile) => Ok(Some(profile.clone())),
-            None => self.from_env(&["STCTL_PROFILE", "AWS_PROFILE"]),
+            None => self.variable(&["STCTL_PROFILE", "AWS_PROFILE"]),
         }
     }
 
@@ -75,7 +75,7 @@ impl<'o> Context<'o> {
     pub(crate) fn region(&self) -> Result<Option<Region>, Failure> {
         match &self.globals.region {
             Some(region) => Ok(Some(region.clone())),
-            None => self.from_env(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
+            None => self.variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
         }
     }
 
@@ -86,7 +86,8 @@ impl<'o> Context<'o> {
         Ok(client.map_err(|error| error.problem())?.with_deadline(CALL_DEADLINE))
     }
 
-    fn from_env<T>(&self, variables: &[&str]) -> Result<Option<T>, Failure>
+    /// What the first of these variables that is set holds.
+    fn variable<T>(&self, variables: &[&str]) -> Result<Option<T>, Failure>
     where
         T: FromStr<Err = InvalidName>,
     {

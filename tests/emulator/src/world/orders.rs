@@ -65,7 +65,7 @@ impl World {
             Injection::InstanceOffline { instance, offline } => self.set_offline(&instance, offline),
             Injection::AddInstance { instance } => self.fleet.add(instance),
             Injection::TerminateInstance { instance, end_sessions } => {
-                self.terminate(&instance, end_sessions)
+                self.terminate(&instance, end_sessions);
             }
             Injection::ExpireCredentials { access_key_id, expired } => {
                 self.keyring.set_expired(access_key_id.as_deref(), expired);

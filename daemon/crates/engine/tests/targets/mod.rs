@@ -33,9 +33,8 @@ fn is_up_through(wanted: &str) -> impl Fn(&Tunnel) -> bool {
 
 async fn chosen(setup: &Setup) -> Vec<String> {
     let events = setup.handle.events(&["db".to_owned()], None, 1000, None).await.unwrap();
-    let node = |event: Event| match event.kind {
-        EventKind::NodeChosen { node, .. } => Some(node.to_string()),
-        _ => None,
+    let node = |event: Event| {
+        if let EventKind::NodeChosen { node, .. } = event.kind { Some(node.to_string()) } else { None }
     };
     events.into_iter().filter_map(node).collect()
 }

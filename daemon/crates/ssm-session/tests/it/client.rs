@@ -363,6 +363,23 @@ fn a_pause_holds_data_back_but_not_acknowledgements_and_ends_by_itself() {
     assert_eq!((script.acks(), script.messages().len()), (vec![2], 2), "a word from the agent lifts it");
 }
 
+/// What a pause may mean is for others to find out: each is told once, and its end.
+#[test]
+fn pauses_are_told() {
+    let mut script = Script::up();
+    let told = |script: &Script| {
+        let paused = |event: &&SessionEvent| matches!(event, SessionEvent::Paused | SessionEvent::Unpaused);
+        script.events.iter().filter(paused).cloned().collect::<Vec<_>>()
+    };
+    script.service(MessageType::StartPublication, b"").unwrap();
+    assert_eq!(told(&script), []);
+    script.service(MessageType::PausePublication, b"").unwrap();
+    script.service(MessageType::PausePublication, b"").unwrap();
+    assert_eq!(told(&script), [SessionEvent::Paused]);
+    script.service(MessageType::StartPublication, b"").unwrap();
+    assert_eq!(told(&script), [SessionEvent::Paused, SessionEvent::Unpaused]);
+}
+
 #[test]
 fn without_the_flag_an_old_agent_is_left_to_the_api() {
     let mut script = Script::new();
