@@ -298,7 +298,9 @@ impl Actor {
     /// For the lane that `attempt` is of.
     fn input(&mut self, attempt: Attempt, input: Input) {
         let now = self.parts.context.now();
-        self.lanes.of(attempt).into_iter().for_each(|lane| lane.machine.handle_input(input.clone(), now));
+        if let Some(lane) = self.lanes.of(attempt) {
+            lane.machine.handle_input(input, now);
+        }
     }
 
     /// Does everything that the machine wants done, and shows the result.
@@ -388,7 +390,7 @@ impl Actor {
         let place = Box::pin(tokio::time::sleep_until(now.timer_at(place)));
         let Some(lane) = self.lanes.of(attempt) else { return };
         lane.admission = Some(Admission { attempt, place });
-        if attempt.0 % machine::LANES != 0 {
+        if !attempt.0.is_multiple_of(machine::LANES) {
             return;
         }
         self.status.remote = RemoteHealth::Unknown;
