@@ -89,12 +89,12 @@ impl TryFrom<u8> for SessionCount {
 
     fn try_from(count: u8) -> Result<Self, Self::Error> {
         let valid = NonZeroU8::new(count).filter(|count| count.get() <= Self::MAX);
-        valid.map(Self).ok_or_else(|| InvalidName {
-            field: "sessions",
-            value: count.to_string(),
-            rule: "a tunnel has 1 to 8 sessions",
-        })
+        valid.map(Self).ok_or_else(|| invalid_count(&count.to_string()))
     }
+}
+
+fn invalid_count(text: &str) -> InvalidName {
+    InvalidName { field: "sessions", value: text.to_owned(), rule: "a tunnel has 1 to 8 sessions" }
 }
 
 impl fmt::Display for SessionCount {
@@ -107,12 +107,7 @@ impl FromStr for SessionCount {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidName {
-            field: "sessions",
-            value: text.to_owned(),
-            rule: "a tunnel has 1 to 8 sessions",
-        };
-        text.parse::<u8>().map_err(|_| invalid())?.try_into()
+        text.parse::<u8>().map_err(|_| invalid_count(text))?.try_into()
     }
 }
 

@@ -158,8 +158,7 @@ fn parse_sessions(sessions: u32) -> Result<SessionCount, ConversionError> {
     if sessions == 0 {
         return Ok(SessionCount::ONE);
     }
-    let count = u8::try_from(sessions).ok().and_then(|count| count.try_into().ok());
-    count.ok_or_else(|| ConversionError::invalid("sessions", &sessions, "a tunnel has 1 to 8 sessions"))
+    Ok(sessions.to_string().parse()?)
 }
 
 fn local_or_automatic(local: Option<v1::LocalEndpoint>) -> Result<LocalEndpoint, ConversionError> {

@@ -34,7 +34,7 @@ async fn on_demand_the_first_connection_starts_the_session() -> Result<()> {
     ensure!(counters.value(Counter::SessionsStarted) == 1);
     ensure!(scene.ok(&["tunnel", "show", "db"]).await?.contains("on-demand"));
 
-    // What is refused to a connection that waits is told, and the tunnel waits for the next one.
+    // A restart ends the session, and the tunnel waits for the next connection.
     drop(connection);
     scene.ok(&["restart", "db"]).await?;
     ensure!(state(&scene.tunnel("db").await?) == "idle");

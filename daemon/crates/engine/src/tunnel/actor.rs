@@ -327,6 +327,10 @@ impl Actor {
             match lane.machine.poll_output() {
                 // What a further lane says of listener and state is not the tunnel's.
                 Output::Effect(effect) if number == 0 || effect.is_of_session() => self.carry_out_one(effect),
+                Output::Effect(Effect::Note(fault)) => {
+                    let name = &self.parts.wanted.spec.name;
+                    tracing::info!(tunnel = %name, %fault, "trouble with one of several sessions");
+                }
                 Output::Effect(_) => {}
                 Output::Timeout(due) => {
                     lane.due = due;
