@@ -7,7 +7,7 @@
 //! The rule is: **verify first, reconnect only what is dead.** An open data channel is pinged and has a few seconds to
 //! answer; one that does notices nothing else. A tunnel that waits for its next try, or for its resume, goes on at once.
 //!
-//! Disturbance come in bursts: one change of network is dozens of messages of the kernel. They wait for each other in two
+//! Disturbances come in bursts: one change of network is dozens of messages of the kernel. They wait for each other in two
 //! places of fixed size, and what happens while the supervisor is busy is merged.
 
 use std::fmt;
