@@ -1,10 +1,11 @@
 //! `ls`: all tunnels.
 
-use stormtunnel_model::ExitCode;
+use stormtunnel_model::{ExitCode, Tunnel};
 
 use super::Ending;
 use crate::cli::Format;
 use crate::context::Context;
+use crate::output::Output;
 use crate::render::views::TunnelView;
 use crate::render::{names, tables};
 
@@ -18,12 +19,12 @@ pub(super) async fn run(context: &mut Context<'_>) -> Ending {
         Format::Table => {
             let table = tables::tunnels(&tunnels, out.style(), out.width);
             out.text(&table)?;
-            tables::reasons(&tunnels).iter().for_each(|reason| out.note(reason));
+            remarks(out, &tunnels);
         }
         Format::Wide => {
             let table = tables::wide_tunnels(&tunnels, out.now(), out.style());
             out.text(&table)?;
-            tables::reasons(&tunnels).iter().for_each(|reason| out.note(reason));
+            remarks(out, &tunnels);
         }
         Format::Name => out.text(&names(&tunnels))?,
         Format::Json | Format::Yaml => {
@@ -31,4 +32,10 @@ pub(super) async fn run(context: &mut Context<'_>) -> Ending {
         }
     }
     Ok(ExitCode::Ok)
+}
+
+/// What the table has no place for.
+fn remarks(out: &mut Output<'_>, tunnels: &[Tunnel]) {
+    tables::reasons(tunnels).iter().for_each(|reason| out.note(reason));
+    tables::queue(tunnels, out.now()).iter().for_each(|queue| out.note(queue));
 }

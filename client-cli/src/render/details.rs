@@ -132,6 +132,13 @@ fn state_rows(text: &mut String, tunnel: &Tunnel, now: Timestamp) {
     if let TunnelState::Retrying { at, .. } = &status.state {
         row(text, "retry", &format!("in {}", times::span(at.since(now))));
     }
+    if let Some(at) = status.turn_at {
+        let turn = format!(
+            "in {} to start a session: tunnels take turns, for AWS limits the rate",
+            times::span(at.since(now))
+        );
+        row(text, "turn", &turn);
+    }
     if let Some(limit) = status.limit {
         row(text, "limit", &limit_sentence(limit));
     }

@@ -101,6 +101,18 @@ pub fn reasons(tunnels: &[Tunnel]) -> Vec<String> {
     faulted.map(|(tunnel, fault)| format!("{}: {fault}; see `stctl status {0}`", name(tunnel))).collect()
 }
 
+/// How many tunnels wait for their turn to start a session, and for how long.
+pub fn queue(tunnels: &[Tunnel], now: Timestamp) -> Option<String> {
+    let turns = || tunnels.iter().filter_map(|tunnel| tunnel.status.turn_at);
+    let last = times::span(turns().max()?.since(now));
+    Some(match turns().count() {
+        1 => format!("1 tunnel waits for its turn to start a session, in {last}"),
+        waiting => {
+            format!("{waiting} tunnels wait for their turn to start a session, the last one in {last}")
+        }
+    })
+}
+
 /// Nodes that tunnels could go through.
 pub fn targets(candidates: &[Candidate], wide: bool, style: Style) -> String {
     let header = ["NAME", "NODE", "ADDRESS", "AGENT", "PLATFORM", "LAUNCHED"];

@@ -72,6 +72,8 @@ struct StatusView {
     received_bytes: u64,
     last_fault: Option<FaultView>,
     limit: Option<LimitView>,
+    /// When its next StartSession is expected to have its turn.
+    turn_at: Option<String>,
 }
 
 /// A limit, with the figures of its kind.
@@ -242,6 +244,7 @@ impl StatusView {
             limit: status.limit.map(|limit| match limit {
                 TunnelLimit::AgentResend { waiting_bytes } => LimitView::AgentResend { waiting_bytes },
             }),
+            turn_at: status.turn_at.map(rfc3339),
         }
     }
 }

@@ -54,6 +54,9 @@ pub struct TunnelStatus {
     pub last_fault: Option<Fault>,
     /// What holds its transfers up at this moment.
     pub limit: Option<TunnelLimit>,
+    /// When its next StartSession is expected to have its turn among all those of its profile and region; absent when it
+    /// waits for none.
+    pub turn_at: Option<Timestamp>,
 }
 
 impl TunnelStatus {
@@ -72,6 +75,7 @@ impl TunnelStatus {
             traffic: Traffic::default(),
             last_fault: None,
             limit: None,
+            turn_at: None,
         }
     }
 }

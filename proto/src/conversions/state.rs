@@ -158,6 +158,7 @@ impl From<TunnelStatus> for v1::TunnelStatus {
             traffic: Some(status.traffic.into()),
             last_fault: status.last_fault.map(Into::into),
             limit: status.limit.map(Into::into),
+            turn_at: status.turn_at.map(timestamp),
         }
     }
 }
@@ -184,6 +185,7 @@ impl TryFrom<v1::TunnelStatus> for TunnelStatus {
             traffic: status.traffic.unwrap_or_default().into(),
             last_fault: status.last_fault.map(fault).transpose()?,
             limit: status.limit.and_then(parse_limit),
+            turn_at: status.turn_at.map(|at| parse_timestamp("turn_at", Some(at))).transpose()?,
         })
     }
 }

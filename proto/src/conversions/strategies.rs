@@ -171,7 +171,7 @@ fn status() -> impl Strategy<Value = TunnelStatus> {
     let session = (option::of("[a-z0-9-]{1,30}"), option::of(node()), option::of("[0-9.]{1,12}"));
     let counts = (any::<u32>(), any::<u64>(), any::<u64>());
     let limit = any::<u64>().prop_map(|waiting_bytes| TunnelLimit::AgentResend { waiting_bytes });
-    let troubles = (option::of(fault()), option::of(limit));
+    let troubles = (option::of(fault()), option::of(limit), option::of(time()));
     (state(), time(), any::<u64>(), health, listening, session, counts, troubles).prop_map(
         |(
             state,
@@ -181,7 +181,7 @@ fn status() -> impl Strategy<Value = TunnelStatus> {
             listening,
             (session, node, agent_version),
             counts,
-            (last_fault, limit),
+            (last_fault, limit, turn_at),
         )| {
             let (connections, sent, received) = counts;
             let (attempt, session) = (Attempt(attempt), session.map(SsmSessionId));
@@ -199,6 +199,7 @@ fn status() -> impl Strategy<Value = TunnelStatus> {
                 traffic,
                 last_fault,
                 limit,
+                turn_at,
             }
         },
     )

@@ -112,7 +112,7 @@ impl Engine {
             publisher: publisher.clone(),
             history: history.clone(),
             tasks: tasks.clone(),
-            politeness: Politeness::default(),
+            politeness: Arc::new(Politeness::default()),
             payload_limits: PayloadLimits::default(),
             unread: UnreadBudget::new(unread_bytes),
         });

@@ -320,6 +320,55 @@ async fn many_tunnels_start_politely() {
     engine.shutdown(BOUND).await;
 }
 
+/// Tunnels that start together, and how long it takes until all have a session.
+async fn start_together(world: &World, handle: &EngineHandle, count: usize) -> Duration {
+    for number in 0..count {
+        handle.create(None, spec(&format!("t-{number}")), true).await.unwrap();
+    }
+    let before = tokio::time::Instant::now();
+    let mut channels = Vec::new();
+    while channels.len() < count {
+        channels.push(world.dialer.dialled().await);
+    }
+    before.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttling_halves_the_rate_for_all() {
+    let world = World::default();
+    let (engine, handle) = start(&world).await;
+    world.ssm.fail_next_start(Fault::new(FaultKind::Throttled, ""));
+    let took = start_together(&world, &handle, 50).await;
+    assert!(
+        (Duration::from_secs(19)..Duration::from_secs(21)).contains(&took),
+        "50 at 2.5 a second: {took:?}"
+    );
+    assert_eq!(world.ssm.started().len(), 51, "the throttled call was repeated, and none beside it");
+    engine.shutdown(BOUND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_waited_for_starts_before_the_others() {
+    let world = World::default();
+    let (engine, handle) = start(&world).await;
+    for number in 0..200 {
+        handle.create(None, spec(&format!("t-{number}")), true).await.unwrap();
+    }
+    let last = wait_until(&handle, "t-199", |tunnel| tunnel.status.turn_at.is_some()).await;
+    let wait = last.status.turn_at.unwrap().since(last.status.since);
+    assert!(
+        (Duration::from_secs(37)..Duration::from_secs(39)).contains(&wait),
+        "190 of 200 at 5 a second: {wait:?}"
+    );
+    let before = tokio::time::Instant::now();
+    let port = last.status.listening[0].port();
+    let _waiting = world.network.connect(port).await.unwrap();
+    wait_until(&handle, "t-199", |tunnel| tunnel.status.turn_at.is_none()).await;
+    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+    assert!(world.ssm.started().iter().any(|request| request.local_port == port));
+    engine.shutdown(BOUND).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn watchers_end_with_the_engine() {
     let world = World::default();

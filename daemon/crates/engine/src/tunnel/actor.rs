@@ -71,6 +71,7 @@ enum Happened {
     Message(Message),
     Due,
     Admitted(Attempt),
+    TurnMoved,
     Accepted(BoxLocalStream),
 }
 
@@ -105,6 +106,7 @@ impl Actor {
                 Happened::Message(message) => self.on_message(message),
                 Happened::Due => self.on_due(),
                 Happened::Admitted(attempt) => self.on_admitted(attempt),
+                Happened::TurnMoved => {}
                 Happened::Accepted(local) => self.on_connection(local),
             }
             self.carry_out();
@@ -123,7 +125,7 @@ impl Actor {
             () = self.parts.context.tasks.cancelled().cancelled() => Happened::Cancelled,
             Some(message) = self.parts.mailbox.recv() => Happened::Message(message),
             () = self.timer.as_mut(), if self.due.is_some() => Happened::Due,
-            attempt = admission => Happened::Admitted(attempt),
+            admitted = admission => admitted.map_or(Happened::TurnMoved, Happened::Admitted),
             local = self.front.accept() => Happened::Accepted(local),
         }
     }
@@ -386,14 +388,13 @@ impl Actor {
         }
     }
 
-    /// Takes a place among the StartSession calls of the account.
+    /// Queues up among the StartSession calls of the account.
     fn queue_start(&mut self, attempt: Attempt) {
         let context = &self.parts.context;
-        let now = context.now();
-        let place = context.politeness.reserve(&context.scope(&self.parts.wanted.spec), now.mono);
-        let place = Box::pin(tokio::time::sleep_until(now.timer_at(place)));
+        let scope = context.scope(&self.parts.wanted.spec);
+        let turn = context.politeness.queue(scope, Arc::clone(&context.ports.clock), self.front.has_held());
         let Some(lane) = self.lanes.of(attempt) else { return };
-        lane.admission = Some(Admission { attempt, place });
+        lane.admission = Some(Admission { attempt, turn });
         if !attempt.0.is_multiple_of(machine::LANES) {
             return;
         }
@@ -455,6 +456,9 @@ impl Actor {
         self.status.session = session.map(|session| session.id.clone());
         self.status.node = session.map(|session| session.choice.node.clone());
         self.status.limit = self.status.limit.filter(|_| session.is_some());
+        let admission = self.lanes.main.admission.as_ref();
+        let admission = admission.filter(|admission| machine.wants_session(admission.attempt));
+        self.status.turn_at = admission.and_then(|admission| admission.turn.expected());
     }
 
     fn tell_stop_waiters(&mut self) {

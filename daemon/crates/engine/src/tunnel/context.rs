@@ -24,7 +24,7 @@ pub(crate) struct Context {
     pub(crate) publisher: Publisher,
     pub(crate) history: History,
     pub(crate) tasks: Tasks,
-    pub(crate) politeness: Politeness,
+    pub(crate) politeness: Arc<Politeness>,
     pub(crate) payload_limits: PayloadLimits,
     pub(crate) unread: UnreadBudget,
 }

@@ -5,16 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use stormtunnel_model::Attempt;
-use tokio::time::Sleep;
 
 use crate::clock::Now;
 use crate::ports::SessionGrant;
 use crate::tunnel::machine::{Command, Input, LANES, TunnelMachine};
+use crate::tunnel::politeness::{Turn, Turned};
 
 /// For how long a further lane may carry nothing before its session is ended.
 const LINGER: Duration = Duration::from_secs(60);
@@ -26,7 +25,7 @@ pub(crate) struct Lane {
     pub(crate) machine: TunnelMachine,
     /// What the next dial needs.
     pub(crate) grant: Option<SessionGrant>,
-    /// The place of the next StartSession among all those of its account.
+    /// The turn of the next StartSession among all those of its account.
     pub(crate) admission: Option<Admission>,
     /// The machine's last word on when it wants to be called.
     pub(crate) due: Option<Instant>,
@@ -37,7 +36,7 @@ pub(crate) struct Lane {
 
 pub(crate) struct Admission {
     pub(crate) attempt: Attempt,
-    pub(crate) place: Pin<Box<Sleep>>,
+    pub(crate) turn: Turn,
 }
 
 /// All lanes of a tunnel.
@@ -109,18 +108,28 @@ impl Lanes {
         self.further.is_empty()
     }
 
-    /// The attempt of a lane whose StartSession has its turn now.
-    pub(crate) fn poll_admitted(&mut self, cx: &mut Context<'_>) -> Poll<Attempt> {
+    /// The attempt of a lane whose StartSession has its turn now, or none when one is expected at another time.
+    pub(crate) fn poll_admitted(&mut self, cx: &mut Context<'_>) -> Poll<Option<Attempt>> {
         for (_, lane) in self.all() {
-            if let Some(Admission { attempt, place }) = &mut lane.admission
-                && place.as_mut().poll(cx).is_ready()
-            {
-                let attempt = *attempt;
-                lane.admission = None;
-                return Poll::Ready(attempt);
+            let Some(Admission { attempt, turn }) = &mut lane.admission else { continue };
+            match turn.poll(cx) {
+                Poll::Ready(Turned::Now) => {
+                    let attempt = *attempt;
+                    lane.admission = None;
+                    return Poll::Ready(Some(attempt));
+                }
+                Poll::Ready(Turned::Moved) => return Poll::Ready(None),
+                Poll::Pending => {}
             }
         }
         Poll::Pending
+    }
+
+    /// A local connection waits: the tunnel's StartSession goes before those that nobody waits for.
+    pub(crate) fn hurry(&mut self) {
+        if let Some(admission) = &mut self.main.admission {
+            admission.turn.hurry();
+        }
     }
 
     /// When one of the machines wants to be called.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stormtunnel_model::{Attempt, Fault, RemoteEndpoint, ResolvedTarget, Target};
+use stormtunnel_model::{Attempt, Fault, FaultKind, RemoteEndpoint, ResolvedTarget, Target};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -75,6 +75,7 @@ pub(crate) async fn start(context: &Context, order: StartOrder) -> Result<Starte
     let choice = find(context, &order).await.map_err(|fault| NotStarted { fault, node: None })?;
     let StartOrder { scope, remote, local_port, .. } = order;
     let request = SessionRequest { scope, node: choice.node.clone(), remote, local_port };
+    let sent = context.now().mono;
     match context.ports.ssm.start_session(&request).await {
         Ok(grant) => {
             let record = record_of(request, &grant);
@@ -83,7 +84,12 @@ pub(crate) async fn start(context: &Context, order: StartOrder) -> Result<Starte
             }
             Ok(Started { record, grant, choice })
         }
-        Err(fault) => Err(NotStarted { fault, node: Some(choice.node) }),
+        Err(fault) => {
+            if fault.kind == FaultKind::Throttled {
+                context.politeness.throttled(&request.scope, sent, context.now().mono);
+            }
+            Err(NotStarted { fault, node: Some(choice.node) })
+        }
     }
 }
 

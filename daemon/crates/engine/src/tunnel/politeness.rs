@@ -1,33 +1,204 @@
 //! StartSession calls are spread: an account has a request quota that all its users share.
+//!
+//! Each profile and region has a queue, which moves at a rate; AWS halves the rate when it finds it too high. Whoever has a
+//! local connection waiting goes first.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::ports::AwsScope;
+use stormtunnel_model::Timestamp;
+use tokio::time::Sleep;
+
+use crate::clock::Now;
+use crate::ports::{AwsScope, Clock};
 
 /// Sustained: five calls a second per profile and region.
 const INTERVAL: Duration = Duration::from_millis(200);
 /// Calls that may leave at once after a quiet time.
 const BURST: u32 = 10;
+/// However often AWS throttles, one call leaves in that time.
+const SLOWEST: Duration = Duration::from_secs(5);
+/// The rate doubles again after so long without throttling.
+const EASES_AFTER: Duration = Duration::from_secs(30);
+/// How often whoever waits looks whether the queue moves faster than it did.
+const LOOK: Duration = Duration::from_secs(10);
+/// The least change of an expected time that is worth telling.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
 
-/// Hands out places in time, per profile and region.
+/// All queues.
 #[derive(Debug, Default)]
 pub(crate) struct Politeness {
-    /// When each scope's bucket is full again.
-    full_at: Mutex<HashMap<AwsScope, Instant>>,
+    queues: Mutex<HashMap<AwsScope, Queue>>,
+}
+
+/// The calls of one profile and region.
+#[derive(Debug)]
+struct Queue {
+    /// Time between two calls at present.
+    interval: Duration,
+    /// When the interval was changed last; absent while it is [`INTERVAL`].
+    changed_at: Option<Instant>,
+    /// When a whole burst may leave again.
+    full_at: Instant,
+    waiting: BTreeSet<Place>,
+    next: u64,
+}
+
+/// A place in a queue; lesser ones come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    patient: bool,
+    number: u64,
+}
+
+impl Queue {
+    fn new(now: Instant) -> Self {
+        Self { interval: INTERVAL, changed_at: None, full_at: now, waiting: BTreeSet::new(), next: 0 }
+    }
+
+    fn enter(&mut self, patient: bool) -> Place {
+        let place = Place { patient, number: self.next };
+        self.next += 1;
+        self.waiting.insert(place);
+        place
+    }
+
+    /// Takes the turn if it has come, else answers when it will.
+    fn take(&mut self, place: Place, now: Instant) -> Result<(), Instant> {
+        self.ease(now);
+        let before = u32::try_from(self.waiting.range(..place).count()).unwrap_or(u32::MAX);
+        // A full bucket has room for the whole burst; each place taken moves the time when it is full again.
+        let ahead = self.full_at.saturating_duration_since(now) + self.interval * before;
+        let wait = ahead.saturating_sub(self.interval * (BURST - 1));
+        if wait.is_zero() {
+            self.waiting.remove(&place);
+            self.full_at = self.full_at.max(now) + self.interval;
+            Ok(())
+        } else {
+            Err(now + wait)
+        }
+    }
+
+    /// A call that was sent at that time was one too many. Calls that were sent together count once.
+    fn throttled(&mut self, sent: Instant, now: Instant) -> bool {
+        self.ease(now);
+        if self.changed_at.is_some_and(|changed| sent <= changed) {
+            return false;
+        }
+        self.interval = (self.interval * 2).min(SLOWEST);
+        self.changed_at = Some(now);
+        self.full_at = now + self.interval * BURST;
+        true
+    }
+
+    fn ease(&mut self, now: Instant) {
+        while let Some(changed) = self.changed_at.filter(|changed| now >= *changed + EASES_AFTER) {
+            self.interval = (self.interval / 2).max(INTERVAL);
+            self.changed_at = (self.interval > INTERVAL).then_some(changed + EASES_AFTER);
+            self.full_at = now + self.full_at.saturating_duration_since(now) / 2;
+        }
+    }
 }
 
 impl Politeness {
-    /// Takes a place and answers when it is: now, or later.
-    pub(crate) fn reserve(&self, scope: &AwsScope, now: Instant) -> Instant {
-        let mut buckets = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = buckets.entry(scope.clone()).or_insert(now);
-        let full_at = (*bucket).max(now);
-        *bucket = full_at + INTERVAL;
-        // A full bucket has room for the whole burst; each place taken moves the time when it is full again.
-        let ahead = full_at - now;
-        now + ahead.saturating_sub(INTERVAL * (BURST - 1))
+    /// Queues up for a call.
+    pub(crate) fn queue(self: &Arc<Self>, scope: AwsScope, clock: Arc<dyn Clock>, hurried: bool) -> Turn {
+        let now = Now::read(clock.as_ref());
+        let place = self.with(&scope, now.mono, |queue| queue.enter(!hurried));
+        let sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
+        Turn { politeness: Arc::clone(self), scope, clock, place, sleep, expected: None }
+    }
+
+    /// AWS found that a call that was sent at that time was one too many.
+    pub(crate) fn throttled(&self, scope: &AwsScope, sent: Instant, now: Instant) {
+        let slower = self.with(scope, now, |queue| queue.throttled(sent, now).then_some(queue.interval));
+        if let Some(interval) = slower {
+            tracing::info!(?scope, ?interval, "AWS throttles: sessions are started more slowly");
+        }
+    }
+
+    fn with<T>(&self, scope: &AwsScope, now: Instant, work: impl FnOnce(&mut Queue) -> T) -> T {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        work(queues.entry(scope.clone()).or_insert_with(|| Queue::new(now)))
+    }
+}
+
+/// A place in the queue of a profile and region. Dropped, it is given up.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    politeness: Arc<Politeness>,
+    scope: AwsScope,
+    clock: Arc<dyn Clock>,
+    place: Place,
+    sleep: Pin<Box<Sleep>>,
+    expected: Option<(Instant, Timestamp)>,
+}
+
+/// News of a place in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turned {
+    /// It is the first, and the call may be sent.
+    Now,
+    /// It is expected at another time than before.
+    Moved,
+}
+
+impl Turn {
+    /// When it is expected to come, unless that is now.
+    pub(crate) fn expected(&self) -> Option<Timestamp> {
+        self.expected.map(|(_, shown)| shown)
+    }
+
+    /// Somebody waits for it: it goes before all who have time.
+    pub(crate) fn hurry(&mut self) {
+        let hurried = Place { patient: false, ..self.place };
+        let now = self.clock.mono();
+        self.politeness.with(&self.scope, now, |queue| {
+            if queue.waiting.remove(&self.place) {
+                queue.waiting.insert(hurried);
+            }
+        });
+        self.place = hurried;
+    }
+
+    /// Waits for news.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Turned> {
+        loop {
+            let now = Now::read(self.clock.as_ref());
+            let place = self.place;
+            let Err(at) = self.politeness.with(&self.scope, now.mono, |queue| queue.take(place, now.mono))
+            else {
+                return Poll::Ready(Turned::Now);
+            };
+            if self.tells(at, now) {
+                return Poll::Ready(Turned::Moved);
+            }
+            self.sleep.as_mut().reset(now.timer_at(at.min(now.mono + LOOK)));
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Notes an expected time, if it is news.
+    fn tells(&mut self, at: Instant, now: Now) -> bool {
+        let difference = |told: Instant| at.max(told) - at.min(told);
+        let news = self.expected.is_none_or(|(told, _)| difference(told) >= WORTH_TELLING);
+        if news {
+            self.expected = Some((at, now.wall_at(at)));
+        }
+        news
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let now = self.clock.mono();
+        self.politeness.with(&self.scope, now, |queue| queue.waiting.remove(&self.place));
     }
 }
 
@@ -35,27 +206,112 @@ impl Politeness {
 mod tests {
     use super::*;
 
-    fn scope(region: &str) -> AwsScope {
-        AwsScope { profile: None, region: Some(region.parse().unwrap()) }
+    fn start() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    /// How long each of so many waits that come at once.
+    fn waits(queue: &mut Queue, count: usize, now: Instant) -> Vec<Duration> {
+        let places: Vec<_> = (0..count).map(|_| queue.enter(true)).collect();
+        places
+            .into_iter()
+            .map(|place| queue.take(place, now).map_or_else(|at| at - now, |()| Duration::ZERO))
+            .collect()
+    }
+
+    fn leaving(queue: &mut Queue, now: Instant) -> usize {
+        let places: Vec<_> = queue.waiting.iter().copied().collect();
+        places.into_iter().filter(|place| queue.take(*place, now).is_ok()).count()
     }
 
     #[test]
     fn a_burst_leaves_at_once_and_the_rest_at_the_rate() {
-        let politeness = Politeness::default();
-        let now = tokio::time::Instant::now().into_std();
-        let waits: Vec<_> = (0..15).map(|_| politeness.reserve(&scope("eu-west-1"), now) - now).collect();
+        let now = start();
+        let mut queue = Queue::new(now);
+        let waits = waits(&mut queue, 15, now);
         assert!(waits[..10].iter().all(Duration::is_zero), "{waits:?}");
         assert_eq!(waits[10..], [1, 2, 3, 4, 5].map(|place| INTERVAL * place));
-        assert_eq!(politeness.reserve(&scope("eu-west-2"), now), now, "another region has its own quota");
+        for second in 1..=5 {
+            assert_eq!(leaving(&mut queue, now + INTERVAL * second), 1, "each when it was told");
+        }
     }
 
     #[test]
     fn quiet_time_fills_the_bucket_but_not_beyond_the_burst() {
-        let politeness = Politeness::default();
-        let start = tokio::time::Instant::now().into_std();
-        (0..10).for_each(|_| assert_eq!(politeness.reserve(&scope("eu-west-1"), start), start));
-        let later = start + Duration::from_secs(3600);
-        let at_once = (0..20).filter(|_| politeness.reserve(&scope("eu-west-1"), later) == later).count();
-        assert_eq!(at_once, 10);
+        let now = start();
+        let mut queue = Queue::new(now);
+        assert_eq!(waits(&mut queue, 10, now), [Duration::ZERO; 10]);
+        let later = now + Duration::from_secs(3600);
+        assert_eq!(waits(&mut queue, 20, later).iter().filter(|wait| wait.is_zero()).count(), 10);
+    }
+
+    #[test]
+    fn throttling_halves_the_rate_once_for_all_calls_that_were_sent_together() {
+        let now = start();
+        let mut queue = Queue::new(now);
+        waits(&mut queue, 12, now);
+        let answered = now + Duration::from_millis(50);
+        assert!(queue.throttled(now, answered));
+        assert!(!queue.throttled(now, answered), "it was sent before the rate was halved");
+        assert_eq!(leaving(&mut queue, now + INTERVAL * 2), 0, "what was told before holds no longer");
+        assert_eq!(leaving(&mut queue, answered + INTERVAL * 2), 1);
+        assert_eq!(leaving(&mut queue, answered + INTERVAL * 3), 0);
+        assert_eq!(leaving(&mut queue, answered + INTERVAL * 4), 1);
+        assert!(queue.throttled(answered + INTERVAL * 4, answered + INTERVAL * 5));
+        assert_eq!(queue.interval, INTERVAL * 4);
+        for call in 6..26 {
+            assert!(queue.throttled(answered + INTERVAL * call, answered + INTERVAL * call));
+        }
+        assert_eq!(queue.interval, SLOWEST, "it never stands still");
+    }
+
+    #[test]
+    fn the_rate_doubles_again_with_time() {
+        let now = start();
+        let mut queue = Queue::new(now);
+        queue.throttled(now - EASES_AFTER, now - EASES_AFTER / 2);
+        queue.throttled(now, now);
+        assert_eq!(queue.interval, INTERVAL * 4);
+        let places: Vec<_> = (0..100).map(|_| queue.enter(true)).collect();
+        let told = queue.take(places[50], now).unwrap_err() - now;
+        assert_eq!(told, INTERVAL * 4 * 51);
+        let left = now + EASES_AFTER;
+        assert_eq!(
+            queue.take(places[50], left).unwrap_err() - left,
+            INTERVAL * 2 * 41,
+            "and a burst is free by now"
+        );
+        queue.ease(now + EASES_AFTER * 2);
+        assert_eq!(queue.interval, INTERVAL);
+        queue.ease(now + EASES_AFTER * 20);
+        assert_eq!(queue.interval, INTERVAL);
+    }
+
+    #[test]
+    fn who_is_waited_for_goes_first_and_who_leaves_makes_room() {
+        let (now, politeness) = (start(), Arc::new(Politeness::default()));
+        let scope = AwsScope { profile: None, region: Some("eu-west-1".parse().unwrap()) };
+        let waiting = |turn: &Turn| {
+            politeness.with(&scope, now, |queue| {
+                queue.take(turn.place, now).map_or_else(|at| at - now, |()| Duration::ZERO)
+            })
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _inside = runtime.enter();
+        let clock: Arc<dyn Clock> = Arc::new(crate::testing::TestClock::default());
+        politeness.with(&scope, now, |queue| waits(queue, 10, now));
+        let queue = || politeness.queue(scope.clone(), Arc::clone(&clock), false);
+        let (first, second, mut third) = (queue(), queue(), queue());
+        assert_eq!([&first, &second, &third].map(waiting), [1, 2, 3].map(|place| INTERVAL * place));
+        third.hurry();
+        assert_eq!([&third, &first, &second].map(waiting), [1, 2, 3].map(|place| INTERVAL * place));
+        drop(first);
+        assert_eq!([&third, &second].map(waiting), [1, 2].map(|place| INTERVAL * place));
+        let other = AwsScope { profile: None, region: Some("eu-west-2".parse().unwrap()) };
+        let elsewhere = politeness.queue(other.clone(), clock, false);
+        assert!(
+            politeness.with(&other, now, |queue| queue.take(elsewhere.place, now)).is_ok(),
+            "its own quota"
+        );
     }
 }

@@ -97,8 +97,11 @@ impl Actor {
 
     /// Tells the main machine whether somebody waits.
     pub(super) fn tell_waiting(&mut self) {
-        let waiting = Input::Waiting(self.front.has_held());
-        self.lanes.main.machine.handle_input(waiting, self.parts.context.now());
+        let waiting = self.front.has_held();
+        if waiting {
+            self.lanes.hurry();
+        }
+        self.lanes.main.machine.handle_input(Input::Waiting(waiting), self.parts.context.now());
     }
 
     fn forward(&self, session: &Arc<SharedSession>, local: BoxLocalStream) {
