@@ -87,6 +87,19 @@ fn tables_fit_into_eighty_columns() {
 }
 
 #[test]
+fn the_queue_is_one_sentence() {
+    let mut queued = tunnels();
+    assert_eq!(tables::queue(&queued, now()), None);
+    for (number, tunnel) in (1..).zip(&mut queued[2..5]) {
+        tunnel.status.turn_at = Some(Timestamp::from_millis(now().as_millis() + number * 70_000));
+    }
+    let all = tables::queue(&queued, now()).unwrap();
+    let one = tables::queue(&queued[..3], now()).unwrap();
+    let of_one = details::status(&queued[2], now(), plain());
+    insta::assert_snapshot!("queue", format!("{all}\n{one}\n---\n{of_one}"));
+}
+
+#[test]
 fn a_table_for_a_pipe_has_one_line_per_tunnel() {
     let table = tables::tunnels(&tunnels(), plain(), None);
     assert_eq!(table.lines().count(), 1 + tunnels().len(), "{table}");

@@ -267,7 +267,7 @@ pub enum Injection {
     /// An action is denied, or allowed again.
     Deny {
         /// As in IAM: `ssm:StartSession`, `ssm:ResumeSession`, `ssm:TerminateSession`, `ssmmessages:OpenDataChannel`,
-        /// `ssm:DescribeInstanceInformation`, `ec2:DescribeInstances`.
+        /// `ssm:GetConnectionStatus`, `ssm:DescribeInstanceInformation`, `ec2:DescribeInstances`.
         action: String,
         /// Whether it is denied.
         denied: bool,

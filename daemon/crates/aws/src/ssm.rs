@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use aws_sdk_ssm::config::retry::RetryConfig;
 use aws_sdk_ssm::error::ProvideErrorMetadata;
+use aws_sdk_ssm::types::ConnectionStatus;
 use secrecy::SecretString;
 use stormtunnel_engine::ports::{AwsScope, PortFuture, Resumption, SessionGrant, SessionRequest, SsmApi};
-use stormtunnel_model::{Fault, FaultKind, RemoteEndpoint, SsmSessionId};
+use stormtunnel_model::{Fault, FaultKind, RemoteEndpoint, ResolvedTarget, SsmSessionId};
 
 use crate::access::{AwsAccess, ScopedClient};
 use crate::classify::Call;
@@ -14,7 +15,7 @@ use crate::classify::Call;
 /// What AWS answers for a session that it does not know (any more).
 const NO_SUCH_SESSION: &str = "DoesNotExistException";
 
-/// StartSession, ResumeSession and TerminateSession.
+/// StartSession, ResumeSession, TerminateSession and GetConnectionStatus.
 pub struct AwsSsm {
     access: Arc<AwsAccess>,
 }
@@ -60,6 +61,15 @@ impl AwsSsm {
                 Ok(grant.complete(id.clone(), &client).map_or(Resumption::Gone, Resumption::Granted))
             }
             Err(error) if error.code() == Some(NO_SUCH_SESSION) => Ok(Resumption::Gone),
+            Err(error) => Err(self.access.call_fault(&client, &call, &error).await),
+        }
+    }
+
+    async fn is_connected(&self, scope: &AwsScope, node: &ResolvedTarget) -> Result<bool, Fault> {
+        let call = Call { action: "ssm:GetConnectionStatus", node: Some(node), document: None };
+        let client = self.access.ready_client(scope).await?;
+        match client.ssm.get_connection_status().target(node.as_str()).send().await {
+            Ok(answer) => Ok(answer.status != Some(ConnectionStatus::NotConnected)),
             Err(error) => Err(self.access.call_fault(&client, &call, &error).await),
         }
     }
@@ -117,6 +127,14 @@ impl SsmApi for AwsSsm {
         id: &'a SsmSessionId,
     ) -> PortFuture<'a, Result<Resumption, Fault>> {
         Box::pin(self.resume(scope, id))
+    }
+
+    fn is_connected<'a>(
+        &'a self,
+        scope: &'a AwsScope,
+        node: &'a ResolvedTarget,
+    ) -> PortFuture<'a, Result<bool, Fault>> {
+        Box::pin(self.is_connected(scope, node))
     }
 
     fn terminate_session<'a>(

@@ -21,6 +21,7 @@ use crate::tasks::{Task, Tasks, TasksClosed};
 use crate::tunnel::context::Context;
 use crate::tunnel::payload_limits::PayloadLimits;
 use crate::tunnel::politeness::Politeness;
+use crate::tunnel::presence::Presence;
 use crate::tunnel::supervisor::Supervisor;
 use crate::tunnel::unread_budget::UnreadBudget;
 
@@ -113,6 +114,7 @@ impl Engine {
             history: history.clone(),
             tasks: tasks.clone(),
             politeness: Arc::new(Politeness::default()),
+            presence: Presence::default(),
             payload_limits: PayloadLimits::default(),
             unread: UnreadBudget::new(unread_bytes),
         });

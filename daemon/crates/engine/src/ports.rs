@@ -131,6 +131,12 @@ pub trait SsmApi: Send + Sync {
         scope: &'a AwsScope,
         id: &'a SsmSessionId,
     ) -> PortFuture<'a, Result<Resumption, Fault>>;
+    /// Whether a node's agent is connected to Session Manager, as far as AWS knows.
+    fn is_connected<'a>(
+        &'a self,
+        scope: &'a AwsScope,
+        node: &'a ResolvedTarget,
+    ) -> PortFuture<'a, Result<bool, Fault>>;
     /// Ends a session. Ending one that is over already is no fault.
     fn terminate_session<'a>(
         &'a self,

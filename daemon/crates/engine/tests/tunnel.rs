@@ -11,6 +11,8 @@ mod history;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod presence;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod targets;

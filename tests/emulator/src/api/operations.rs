@@ -87,7 +87,9 @@ pub(super) fn dispatch(
             counters.increment(Counter::ApiTerminateSession);
             read(body).and_then(|input| terminate_session(world, region, &input))
         }
-        "AmazonSSM.GetConnectionStatus" => read(body).map(|input| connection_status(world, region, &input)),
+        "AmazonSSM.GetConnectionStatus" => {
+            read(body).and_then(|input| connection_status(world, region, &input))
+        }
         "AmazonSSM.DescribeInstanceInformation" => {
             read(body).and_then(|input| describe_agents(world, region, &input))
         }
@@ -202,10 +204,12 @@ fn terminate_session(world: &World, region: &str, input: &OfSession) -> Result<V
     Ok(json!({ "SessionId": input.session_id }))
 }
 
-fn connection_status(world: &World, region: &str, input: &OfTarget) -> Value {
+fn connection_status(world: &World, region: &str, input: &OfTarget) -> Result<Value, ApiError> {
+    let resource = arn(world, region, "ec2", &format!("instance/{}", input.target));
+    allow(world, "ssm:GetConnectionStatus", &resource)?;
     let away = world.instance(&input.target, region).is_none_or(|offline| *offline.borrow());
     let status = if away { "notconnected" } else { "connected" };
-    json!({ "Target": input.target, "Status": status })
+    Ok(json!({ "Target": input.target, "Status": status }))
 }
 
 /// Agents that ever registered, in pages. Nodes that are gone are told of for a while, as in AWS.

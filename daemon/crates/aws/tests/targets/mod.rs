@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stormtunnel_aws::{AwsTargets, Ec2Access, InstanceFinder};
-use stormtunnel_engine::ports::{PortFuture, TargetDirectory as _};
+use stormtunnel_engine::ports::{PortFuture, SsmApi as _, TargetDirectory as _};
 use stormtunnel_model::{AgentStatus, Candidate, Fault, FaultKind, Target, TargetForm};
 
 use super::{Fixture, scope};
@@ -133,4 +133,23 @@ async fn a_daemon_without_ec2_says_what_to_do() {
     let fault = targets(&fixture, None).candidates(&scope(None, None), &web()).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "target".to_owned() });
     assert!(fault.detail.contains("name the node by its id"), "{fault}");
+}
+
+#[tokio::test]
+async fn whether_an_agent_is_connected_is_asked_of_session_manager() {
+    let fixture = Fixture::new().await;
+    let node = "i-0abcdef1234567890".parse().unwrap();
+    for (status, connected) in [("connected", true), ("notconnected", false), ("something new", true)] {
+        fixture.server.answer(200, &format!(r#"{{"Target":"{node}","Status":"{status}"}}"#));
+        assert_eq!(fixture.ssm.is_connected(&scope(None, None), &node).await, Ok(connected), "{status}");
+        let sent = fixture.server.requests().remove(0);
+        assert!(sent.contains("x-amz-target: AmazonSSM.GetConnectionStatus"), "{sent}");
+        assert!(sent.contains(r#"{"Target":"i-0abcdef1234567890"}"#), "{sent}");
+    }
+    let refusal = r#"{"__type":"AccessDeniedException","Message":"User: me is not authorized to perform: ssm:GetConnectionStatus on resource: x"}"#;
+    fixture.server.answer(400, refusal);
+    let fault = fixture.ssm.is_connected(&scope(None, None), &node).await.unwrap_err();
+    assert!(
+        matches!(&fault.kind, FaultKind::PermissionDenied { action, .. } if action == "ssm:GetConnectionStatus")
+    );
 }

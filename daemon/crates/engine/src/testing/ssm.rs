@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use secrecy::SecretString;
-use stormtunnel_model::{Fault, FaultKind, Region, SsmSessionId};
+use stormtunnel_model::{Fault, FaultKind, Region, ResolvedTarget, SsmSessionId};
 use tokio::sync::watch;
 
 use crate::ports::{AwsScope, PortFuture, Resumption, SessionGrant, SessionRequest, SsmApi};
@@ -161,6 +161,14 @@ impl SsmApi for ScriptedSsm {
             self.answer().await;
             self.resume_now(scope, id)
         })
+    }
+
+    fn is_connected<'a>(
+        &'a self,
+        _scope: &'a AwsScope,
+        _node: &'a ResolvedTarget,
+    ) -> PortFuture<'a, Result<bool, Fault>> {
+        Box::pin(std::future::ready(Ok(true)))
     }
 
     fn terminate_session<'a>(

@@ -15,6 +15,7 @@ use crate::publish::Publisher;
 use crate::tasks::Tasks;
 use crate::tunnel::payload_limits::PayloadLimits;
 use crate::tunnel::politeness::Politeness;
+use crate::tunnel::presence::Presence;
 use crate::tunnel::unread_budget::UnreadBudget;
 
 /// The world, the settings, and what was learnt of both.
@@ -25,6 +26,7 @@ pub(crate) struct Context {
     pub(crate) history: History,
     pub(crate) tasks: Tasks,
     pub(crate) politeness: Arc<Politeness>,
+    pub(crate) presence: Presence,
     pub(crate) payload_limits: PayloadLimits,
     pub(crate) unread: UnreadBudget,
 }

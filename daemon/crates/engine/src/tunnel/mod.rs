@@ -23,6 +23,7 @@ pub(crate) mod mailbox;
 pub(crate) mod node;
 pub(crate) mod payload_limits;
 pub(crate) mod politeness;
+pub(crate) mod presence;
 pub(crate) mod pump;
 pub(crate) mod rules;
 pub(crate) mod session_driver;

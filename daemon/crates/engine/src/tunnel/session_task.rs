@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use ssm_session::PortSession;
-use stormtunnel_model::{Attempt, Fault, SsmSessionId, TunnelSpec};
+use stormtunnel_model::{Attempt, Fault, ResolvedTarget, SsmSessionId, TunnelSpec};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -22,6 +22,7 @@ use crate::tunnel::context::Context;
 use crate::tunnel::machine::SessionNews;
 use crate::tunnel::mailbox::Message;
 use crate::tunnel::node::Choice;
+use crate::tunnel::presence::look_after;
 use crate::tunnel::session_driver::{Connect, Driver, News, Step};
 use crate::tunnel::session_end::Ending;
 use crate::tunnel::shared_session::SharedSession;
@@ -67,6 +68,7 @@ impl SessionHandle {
 pub(crate) struct SessionTask {
     context: Arc<Context>,
     record: OpenSession,
+    node: ResolvedTarget,
     started: Attempt,
     driver: Driver,
     shared: Arc<SharedSession>,
@@ -101,6 +103,7 @@ impl SessionTask {
             connects_receiver,
             end.clone(),
         );
+        let node = choice.node.clone();
         let handle = SessionHandle {
             id: record.id.clone(),
             scope: record.scope.clone(),
@@ -110,12 +113,21 @@ impl SessionTask {
             gone: gone.clone(),
             _end: end.clone().drop_guard(),
         };
-        (Self { context, record, started, driver, shared, gone, end, mailbox }, handle)
+        (Self { context, record, node, started, driver, shared, gone, end, mailbox }, handle)
     }
 
     /// Drives the session, then ends it.
     pub(crate) async fn run(mut self) {
-        let driven = AssertUnwindSafe(self.drive()).catch_unwind().await;
+        let looking = look_after(
+            Arc::clone(&self.context),
+            self.record.scope.clone(),
+            self.node.clone(),
+            Arc::clone(&self.shared),
+        );
+        let driven = tokio::select! {
+            driven = AssertUnwindSafe(self.drive()).catch_unwind() => driven,
+            never = looking => match never {},
+        };
         let Ending { fault, over } = driven.unwrap_or_else(|panic| {
             let message = panic_message(panic.as_ref());
             tracing::error!(session = %self.record.id, %message, "session driver panicked");

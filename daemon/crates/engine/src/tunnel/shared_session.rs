@@ -161,6 +161,16 @@ impl SharedSession {
         wakers.wake();
     }
 
+    /// Has the agent confirm that it is there.
+    pub(crate) fn ask_agent(&self, now: Now) {
+        let wakers = {
+            let mut inner = self.lock();
+            inner.session.ask_agent(now.for_session());
+            inner.settle(true)
+        };
+        wakers.wake();
+    }
+
     /// Opens a stream.
     pub(crate) fn open(&self, now: Now) -> Result<StreamId, OpenError> {
         let (stream, wakers) = {

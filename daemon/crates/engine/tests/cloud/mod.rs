@@ -16,7 +16,7 @@ use stormtunnel_engine::ports::{
 use stormtunnel_engine::tasks::Tasks;
 use stormtunnel_engine::testing::{PATIENCE, TestClock, TestEntropy, World, memory_channel};
 use stormtunnel_engine::{Engine, EngineHandle, Ports};
-use stormtunnel_model::{Fault, FaultKind, SsmSessionId};
+use stormtunnel_model::{Fault, FaultKind, ResolvedTarget, SsmSessionId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -47,6 +47,10 @@ struct Inner {
     offline: BTreeSet<String>,
     /// The nodes that sessions were asked for, in order.
     asked: Vec<String>,
+    /// How often AWS was asked whether an agent is connected.
+    connection_looks: u32,
+    /// Whether it may not be asked.
+    deny_looks: bool,
     remote: Remote,
     delivered: Arc<AtomicUsize>,
     busiest: Arc<AtomicUsize>,
@@ -98,6 +102,16 @@ impl Cloud {
     /// The agent of that node is not connected.
     pub(crate) fn set_offline(&self, node: &str) {
         self.inner().offline.insert(node.to_owned());
+    }
+
+    /// How often AWS was asked whether an agent is connected.
+    pub(crate) fn connection_looks(&self) -> u32 {
+        self.inner().connection_looks
+    }
+
+    /// AWS may not be asked whether an agent is connected.
+    pub(crate) fn deny_looks(&self) {
+        self.inner().deny_looks = true;
     }
 
     /// The nodes that sessions were asked for, in order.
@@ -253,6 +267,25 @@ impl SsmApi for Cloud {
         id: &'a SsmSessionId,
     ) -> PortFuture<'a, Result<Resumption, Fault>> {
         async move { self.resume_now(scope, id) }.boxed()
+    }
+
+    fn is_connected<'a>(
+        &'a self,
+        _scope: &'a AwsScope,
+        node: &'a ResolvedTarget,
+    ) -> PortFuture<'a, Result<bool, Fault>> {
+        async move {
+            self.reachable()?;
+            let mut inner = self.inner();
+            inner.connection_looks += 1;
+            if inner.deny_looks {
+                let (principal, resource) = (String::new(), "*".to_owned());
+                let action = "ssm:GetConnectionStatus".to_owned();
+                return Err(Fault::new(FaultKind::PermissionDenied { principal, action, resource }, ""));
+            }
+            Ok(!inner.offline.contains(node.as_str()))
+        }
+        .boxed()
     }
 
     fn terminate_session<'a>(

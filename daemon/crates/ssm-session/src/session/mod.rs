@@ -187,6 +187,13 @@ impl PortSession {
         self.liveness.verify(now.mono);
     }
 
+    /// The agent may be gone although the gateway answers pings: it is asked with a message that says nothing. If that stays
+    /// unacknowledged, [`SessionEvent::AgentStalled`] follows. Nothing happens while the session is not up.
+    pub fn ask_agent(&mut self, now: Now) {
+        self.rest.spoke(now.mono);
+        self.ask(now.mono);
+    }
+
     /// Opens a stream. It may be written at once; it reaches the agent when the session is up and the agent is not
     /// busy connecting too many others.
     ///

@@ -51,7 +51,14 @@ impl PortSession {
     pub(super) fn judge_silence(&mut self, now: Instant) {
         self.settle(now);
         self.believe(now);
-        if self.may_ask() && self.streams.has_silent(now) {
+        if self.streams.has_silent(now) {
+            self.ask(now);
+        }
+    }
+
+    /// Asks the agent, unless it is being asked.
+    pub(super) fn ask(&mut self, now: Instant) {
+        if self.may_ask() {
             self.silence.question = Some(Question { asked_at: now, number: None });
             let payload = Bytes::from_static(&NOP);
             self.controls.push_back(Control { payload_type: PayloadType::Output, payload });
