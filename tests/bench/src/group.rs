@@ -3,6 +3,7 @@
 mod cpu;
 mod latency;
 mod memory;
+mod restore;
 mod resume;
 mod sessions;
 mod start;
@@ -29,14 +30,24 @@ pub(crate) enum Group {
     Resume,
     /// What several sessions are worth where the agent limits each
     Sessions,
+    /// A killed daemon with a thousand tunnels comes back; takes two minutes
+    Restore,
     /// What up to a thousand idle tunnels hold and use; takes nine minutes
     Memory,
 }
 
 impl Group {
     /// In the order in which they are run.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Cpu, Self::Throughput, Self::Latency, Self::Start, Self::Resume, Self::Sessions, Self::Memory];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Cpu,
+        Self::Throughput,
+        Self::Latency,
+        Self::Start,
+        Self::Resume,
+        Self::Sessions,
+        Self::Restore,
+        Self::Memory,
+    ];
 
     /// The heading of its table.
     pub(crate) fn title(self) -> &'static str {
@@ -47,6 +58,7 @@ impl Group {
             Self::Start => "Start",
             Self::Resume => "Resume",
             Self::Sessions => "Sessions",
+            Self::Restore => "Restore",
             Self::Memory => "Memory",
         }
     }
@@ -59,6 +71,7 @@ impl Group {
             Self::Start => start::run(bench, report).await,
             Self::Resume => resume::run(bench, report).await,
             Self::Sessions => sessions::run(bench, report).await,
+            Self::Restore => restore::run(bench, report).await,
             Self::Memory => memory::run(bench, report).await,
         }
     }
