@@ -163,6 +163,8 @@ counters! {
     InjectedSilentAgents = "injected.silent_agents",
     /// Calls and upgrades denied on order.
     InjectedDenials = "injected.denials",
+    /// Restarts of the service.
+    InjectedRestarts = "injected.restarts",
     /// Instances terminated.
     InjectedTerminations = "injected.terminations",
     /// Calls throttled.

@@ -216,6 +216,8 @@ pub enum Injection {
         /// The reason; may be empty.
         output: String,
     },
+    /// The service as it is after a restart: connections of clients are reset, and all sessions are forgotten.
+    Restart,
     /// The next `count` sessions get an agent that never speaks.
     SilentAgents {
         /// How many.

@@ -227,6 +227,10 @@ impl World {
         self.all_sessions().values().map(Arc::clone).collect()
     }
 
+    fn forget_sessions(&self) {
+        self.all_sessions().clear();
+    }
+
     fn all_sessions(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Session>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
-use aws_emulator::{AgentHabits, Config, Counter, Injection};
+use aws_emulator::{AgentHabits, Config, Counter, Injection, Instance};
 use serde_json::Value;
 use stormtunnel_e2e::DEADLINE;
 use stormtunnel_e2e::process::{Signal, gone, send_signal};
@@ -33,7 +33,11 @@ const TICK: Duration = Duration::from_millis(20);
 /// Time from one fault to the next, in milliseconds.
 const BETWEEN: std::ops::RangeInclusive<u64> = 300..=1500;
 /// Kinds of them.
-const FAULTS: usize = 10;
+const FAULTS: usize = 13;
+/// The one that a person heals.
+const CREDENTIALS: usize = 3;
+/// The name of the instance that is replaced.
+const REPLACED: &str = "chaos";
 /// How long those take that last, in milliseconds.
 const OUTAGE: std::ops::RangeInclusive<u64> = 300..=2500;
 /// Promised: how soon after the last fault all tunnels are up.
@@ -64,6 +68,8 @@ struct World {
     done: AtomicU64,
     excused: AtomicU64,
     bytes: AtomicU64,
+    /// How often the instance was replaced.
+    generation: AtomicU32,
 }
 
 /// See the module.
@@ -71,7 +77,8 @@ pub(crate) async fn run(plan: Plan) -> Result<String> {
     let count = plan.size(TUNNELS.0, TUNNELS.1);
     let length = Duration::from_secs(plan.size(SECONDS.0, SECONDS.1));
     let remote = Remote::start().await?;
-    let config = Config { habits: AgentHabits::unpaced(), tls: true, ..Config::default() };
+    let mut config = Config { habits: AgentHabits::unpaced(), tls: true, ..Config::default() };
+    config.instances.push(replaceable(0));
     let scene = Scene::start(config).await?;
     scene.emulator().map_service("chaos.internal", 1, remote.address());
     let ports = tunnels(&scene, count).await?;
@@ -84,6 +91,7 @@ pub(crate) async fn run(plan: Plan) -> Result<String> {
         done: AtomicU64::new(0),
         excused: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
+        generation: AtomicU32::new(0),
     });
     let mut workers = JoinSet::new();
     for (worker, port) in ports.iter().enumerate() {
@@ -107,15 +115,21 @@ pub(crate) async fn run(plan: Plan) -> Result<String> {
     world.verdict(count, length, healed)
 }
 
+/// The instance that has that name for a while.
+fn replaceable(generation: u32) -> Instance {
+    Instance::new(format!("i-{generation:017x}")).tagged("Name", REPLACED)
+}
+
 /// Tunnels of every kind; answers their ports.
 async fn tunnels(scene: &Scene, count: usize) -> Result<Vec<u16>> {
-    let instance = scene.emulator().instance().to_owned();
+    let targets = [scene.emulator().instance().to_owned(), format!("name:{REPLACED}")];
     let mut ports = Vec::new();
     for number in 0..count {
         let name = format!("t{number}");
+        let target = &targets[number % 2];
         let keep = ["auto", "warm", "on-demand"][number % 3];
         let sessions = if number % 5 == 0 { "2" } else { "1" };
-        let add = ["tunnel", "add", &name, "--target", &instance, "--remote", "chaos.internal:1", "--up"];
+        let add = ["tunnel", "add", &name, "--target", target, "--remote", "chaos.internal:1", "--up"];
         scene.ok(&[&add[..], &["--keep", keep, "--sessions", sessions]].concat()).await?;
         ports.push(scene.port(&name).await?);
     }
@@ -160,7 +174,12 @@ impl World {
             ticks.tick().await;
             let now = start.elapsed();
             let over = outages.extract_if(.., |(end, _)| *end <= now);
-            over.for_each(|(_, fault)| self.hurt(fault, false));
+            for (_, fault) in over {
+                self.hurt(fault, false);
+                if fault == CREDENTIALS {
+                    self.renew_credentials().await?;
+                }
+            }
             if kills < KILLS && now >= length * (kills + 1) / (KILLS + 1) {
                 kills += 1;
                 self.kill_daemon().await?;
@@ -177,7 +196,7 @@ impl World {
             }
         }
         self.scene.emulator().inject(Injection::Calm);
-        Ok(())
+        self.renew_credentials().await
     }
 
     /// A fault happens, or ends if it is one that lasts.
@@ -187,6 +206,7 @@ impl World {
             Injection::BlackHole { on },
             Injection::GatewayDown { on },
             Injection::InstanceOffline { instance, offline: on },
+            Injection::ExpireCredentials { access_key_id: None, expired: on },
         ];
         let passing = [
             Injection::DropClient { session: None },
@@ -196,10 +216,32 @@ impl World {
             Injection::PauseStorm { every_ms: 100, times: 3 },
             Injection::Throttle { count: 5 },
             Injection::RefuseUpgrades { status: 503, count: 5 },
+            Injection::Restart,
         ];
+        if on && fault == CREDENTIALS {
+            // Whoever still has a channel would not notice.
+            self.scene.emulator().inject(Injection::DropClient { session: None });
+        }
         let passing = passing.into_iter().filter(|_| on);
-        let injection = lasting.into_iter().chain(passing).nth(fault);
-        injection.into_iter().for_each(|injection| self.scene.emulator().inject(injection));
+        match lasting.into_iter().chain(passing).nth(fault) {
+            Some(injection) => self.scene.emulator().inject(injection),
+            None if on => self.replace_instance(),
+            None => {}
+        }
+    }
+
+    /// Another instance takes the name; by turns the service ends the sessions of the old one, or leaves them open.
+    fn replace_instance(&self) {
+        let old = self.generation.fetch_add(1, Ordering::Relaxed);
+        let emulator = self.scene.emulator();
+        emulator.inject(Injection::AddInstance { instance: replaceable(old + 1) });
+        let (instance, end_sessions) = (replaceable(old).id, old % 2 == 0);
+        emulator.inject(Injection::TerminateInstance { instance, end_sessions });
+    }
+
+    /// What a person does whose tunnels say that their credentials have expired.
+    async fn renew_credentials(&self) -> Result<()> {
+        self.scene.ok(&["up", "--all", "--no-wait"]).await.map(drop)
     }
 
     /// Kills the daemon; the next command starts it again.
@@ -249,20 +291,24 @@ impl World {
     }
 
     fn verdict(&self, count: usize, length: Duration, healed: Duration) -> Result<String> {
-        let [drops, cuts, closes, throttles] = must_have_happened(
+        let [drops, cuts, closes, throttles, expired, restarts, replaced] = must_have_happened(
             self.scene.emulator().counters(),
             [
                 Counter::InjectedClientDrops,
                 Counter::InjectedAgentDrops,
                 Counter::InjectedCloses,
                 Counter::InjectedThrottles,
+                Counter::ApiExpired,
+                Counter::InjectedRestarts,
+                Counter::InjectedTerminations,
             ],
         )?;
         let done = self.done.load(Ordering::Relaxed);
         ensure!(done > 0 && self.lives.load(Ordering::Relaxed) == KILLS, "nothing was shown");
         Ok(format!(
-            "{count} tunnels, {} s of faults ({drops} drops, {cuts} agents cut, {closes} closes, {throttles} calls throttled, the daemon killed \
-             {KILLS} times): all work {:.1} s after the last one; {done} connections, {}, every byte right; {} connections failed visibly, no \
+            "{count} tunnels, {} s of faults ({drops} drops, {cuts} agents cut, {closes} closes, {throttles} calls throttled, {expired} refused \
+             for expired credentials, AWS restarted {restarts} times, the instance replaced {replaced} times, the daemon killed {KILLS} times): all \
+             work {:.1} s after the last one; {done} connections, {}, every byte right; {} connections failed visibly, no \
              session left",
             length.as_secs(),
             healed.as_secs_f64(),

@@ -321,7 +321,7 @@ async fn many_tunnels_start_politely() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttling_halves_the_rate_for_all() {
+async fn throttling_slows_all_down_for_a_while() {
     let world = World::default();
     let (engine, handle) = start(&world).await;
     world.ssm.fail_next_start(Fault::new(FaultKind::Throttled, ""));
@@ -336,10 +336,8 @@ async fn throttling_halves_the_rate_for_all() {
         sessions.insert(dialled.session.clone(), dialled);
     }
     let took = before.elapsed();
-    assert!(
-        (Duration::from_secs(19)..Duration::from_secs(21)).contains(&took),
-        "50 at 2.5 a second: {took:?}"
-    );
+    // Without it, 8 s; at half the rate to the end, 20 s.
+    assert!((Duration::from_secs(12)..Duration::from_secs(15)).contains(&took), "{took:?}");
     assert_eq!(world.ssm.started().len(), 51, "the throttled call was repeated, and none beside it");
     engine.shutdown(BOUND).await;
 }

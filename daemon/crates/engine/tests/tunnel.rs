@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper's panic is its test's failure")]
 
+#[cfg(test)]
+mod chaos;
 mod cloud;
 #[cfg(test)]
 mod disturbed;

@@ -62,6 +62,7 @@ impl World {
             Injection::BlackHole { on } => self.switch(&self.black_hole, on, Counter::InjectedBlackHoles),
             Injection::GatewayDown { on } => self.set_down(on),
             Injection::KillSession { session, output } => self.kill(session.as_deref(), &output),
+            Injection::Restart => self.restart(),
             Injection::InstanceOffline { instance, offline } => self.set_offline(&instance, offline),
             Injection::AddInstance { instance } => self.fleet.add(instance),
             Injection::TerminateInstance { instance, end_sessions } => {
@@ -122,6 +123,13 @@ impl World {
             self.counters.increment(Counter::InjectedKills);
             session.end(output);
         });
+    }
+
+    fn restart(&self) {
+        self.counters.increment(Counter::InjectedRestarts);
+        self.order_clients(None, Counter::InjectedClientDrops, &Order::Reset);
+        self.each(None, |session| session.end(""));
+        self.forget_sessions();
     }
 
     fn switch(&self, switch: &watch::Sender<bool>, on: bool, counter: Counter) {

@@ -126,6 +126,21 @@ async fn a_gateway_that_is_down_refuses_until_it_is_back() {
 }
 
 #[tokio::test]
+async fn a_restart_resets_clients_and_forgets_sessions() {
+    let emulator = with_echo(AgentHabits::unpaced()).await;
+    let mut client = up(&emulator).await;
+    let id = emulator.sessions()[0].id.clone();
+    emulator.inject(Injection::Restart);
+    client.disconnected().await;
+    assert!(emulator.sessions().is_empty());
+    let (status, answer) =
+        call(&emulator, emulator.access_key(), "ResumeSession", json!({ "SessionId": id })).await;
+    assert_eq!((status, answer["__type"].as_str()), (400, Some("DoesNotExistException")));
+    assert_eq!(emulator.counters().value(Counter::SessionsOpen), 0);
+    up(&emulator).await;
+}
+
+#[tokio::test]
 async fn a_crashed_worker_is_noticed_late() {
     let emulator = with_echo(AgentHabits { crash_notice_ms: 300, ..AgentHabits::unpaced() }).await;
     let mut client = up(&emulator).await;

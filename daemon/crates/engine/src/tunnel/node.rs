@@ -78,6 +78,7 @@ pub(crate) async fn start(context: &Context, order: StartOrder) -> Result<Starte
     let sent = context.now().mono;
     match context.ports.ssm.start_session(&request).await {
         Ok(grant) => {
+            context.politeness.accepted(&request.scope, context.now().mono);
             let record = record_of(request, &grant);
             if let Err(fault) = context.ports.store.put_session(record.clone()).await {
                 tracing::warn!(session = %record.id, %fault, "an open session could not be noted");

@@ -1,7 +1,7 @@
 //! StartSession calls are spread: an account has a request quota that all its users share.
 //!
-//! Each profile and region has a queue, which moves at a rate; AWS halves the rate when it finds it too high. Whoever has a
-//! local connection waiting goes first.
+//! Each profile and region has a queue, which moves at a rate. The rate is halved when AWS finds it too high, and grows again
+//! with what AWS accepts. Whoever has a local connection waiting goes first.
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future as _;
@@ -20,10 +20,10 @@ use crate::ports::{AwsScope, Clock};
 const INTERVAL: Duration = Duration::from_millis(200);
 /// Calls that may leave at once after a quiet time.
 const BURST: u32 = 10;
-/// However often AWS throttles, one call leaves in that time.
-const SLOWEST: Duration = Duration::from_secs(5);
-/// The rate doubles again after so long without throttling.
-const EASES_AFTER: Duration = Duration::from_secs(30);
+/// However often AWS throttles, the rate is halved three times at most: the quota is shared with others, and each gets some.
+const SLOWEST: Duration = Duration::from_millis(1600);
+/// After so long without throttling nothing is left of it.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 /// How often whoever waits looks whether the queue moves faster than it did.
 const LOOK: Duration = Duration::from_secs(10);
 /// The least change of an expected time that is worth telling.
@@ -40,8 +40,8 @@ pub(crate) struct Politeness {
 struct Queue {
     /// Time between two calls at present.
     interval: Duration,
-    /// When the interval was changed last; absent while it is [`INTERVAL`].
-    changed_at: Option<Instant>,
+    /// When AWS throttled last, unless that is forgotten.
+    throttled_at: Option<Instant>,
     /// When a whole burst may leave again.
     full_at: Instant,
     waiting: BTreeSet<Place>,
@@ -57,7 +57,7 @@ struct Place {
 
 impl Queue {
     fn new(now: Instant) -> Self {
-        Self { interval: INTERVAL, changed_at: None, full_at: now, waiting: BTreeSet::new(), next: 0 }
+        Self { interval: INTERVAL, throttled_at: None, full_at: now, waiting: BTreeSet::new(), next: 0 }
     }
 
     fn enter(&mut self, patient: bool) -> Place {
@@ -69,7 +69,7 @@ impl Queue {
 
     /// Takes the turn if it has come, else answers when it will.
     fn take(&mut self, place: Place, now: Instant) -> Result<(), Instant> {
-        self.ease(now);
+        self.forget(now);
         let before = u32::try_from(self.waiting.range(..place).count()).unwrap_or(u32::MAX);
         // A full bucket has room for the whole burst; each place taken moves the time when it is full again.
         let ahead = self.full_at.saturating_duration_since(now) + self.interval * before;
@@ -85,22 +85,32 @@ impl Queue {
 
     /// A call that was sent at that time was one too many. Calls that were sent together count once.
     fn throttled(&mut self, sent: Instant, now: Instant) -> bool {
-        self.ease(now);
-        if self.changed_at.is_some_and(|changed| sent <= changed) {
+        if self.throttled_at.is_some_and(|last| sent <= last) {
             return false;
         }
         self.interval = (self.interval * 2).min(SLOWEST);
-        self.changed_at = Some(now);
         self.full_at = now + self.interval * BURST;
+        self.throttled_at = Some(now);
         true
     }
 
-    fn ease(&mut self, now: Instant) {
-        while let Some(changed) = self.changed_at.filter(|changed| now >= *changed + EASES_AFTER) {
-            self.interval = (self.interval / 2).max(INTERVAL);
-            self.changed_at = (self.interval > INTERVAL).then_some(changed + EASES_AFTER);
-            self.full_at = now + self.full_at.saturating_duration_since(now) / 2;
+    /// AWS took a call: the rate may be a little too low.
+    fn accepted(&mut self, now: Instant) {
+        self.set_interval((self.interval * 9 / 10).max(INTERVAL), now);
+    }
+
+    fn forget(&mut self, now: Instant) {
+        if self.throttled_at.is_some_and(|last| now >= last + FORGOTTEN_AFTER) {
+            self.throttled_at = None;
+            self.set_interval(INTERVAL, now);
         }
+    }
+
+    /// What has been taken of the burst stays taken.
+    fn set_interval(&mut self, interval: Duration, now: Instant) {
+        let ahead = self.full_at.saturating_duration_since(now);
+        self.full_at = now + ahead.mul_f64(interval.as_secs_f64() / self.interval.as_secs_f64());
+        self.interval = interval;
     }
 }
 
@@ -119,6 +129,11 @@ impl Politeness {
         if let Some(interval) = slower {
             tracing::info!(?scope, ?interval, "AWS throttles: sessions are started more slowly");
         }
+    }
+
+    /// AWS took a call.
+    pub(crate) fn accepted(&self, scope: &AwsScope, now: Instant) {
+        self.with(scope, now, |queue| queue.accepted(now));
     }
 
     fn with<T>(&self, scope: &AwsScope, now: Instant, work: impl FnOnce(&mut Queue) -> T) -> T {
@@ -257,34 +272,38 @@ mod tests {
         assert_eq!(leaving(&mut queue, answered + INTERVAL * 2), 1);
         assert_eq!(leaving(&mut queue, answered + INTERVAL * 3), 0);
         assert_eq!(leaving(&mut queue, answered + INTERVAL * 4), 1);
-        assert!(queue.throttled(answered + INTERVAL * 4, answered + INTERVAL * 5));
-        assert_eq!(queue.interval, INTERVAL * 4);
-        for call in 6..26 {
+        for call in 5..25 {
             assert!(queue.throttled(answered + INTERVAL * call, answered + INTERVAL * call));
         }
         assert_eq!(queue.interval, SLOWEST, "it never stands still");
     }
 
     #[test]
-    fn the_rate_doubles_again_with_time() {
+    fn the_rate_grows_with_what_is_accepted_and_throttling_is_forgotten() {
         let now = start();
         let mut queue = Queue::new(now);
-        queue.throttled(now - EASES_AFTER, now - EASES_AFTER / 2);
-        queue.throttled(now, now);
-        assert_eq!(queue.interval, INTERVAL * 4);
+        for step in 0..3 {
+            queue.throttled(now + INTERVAL * step, now + INTERVAL * step);
+        }
+        assert_eq!(queue.interval, SLOWEST);
         let places: Vec<_> = (0..100).map(|_| queue.enter(true)).collect();
-        let told = queue.take(places[50], now).unwrap_err() - now;
-        assert_eq!(told, INTERVAL * 4 * 51);
-        let left = now + EASES_AFTER;
-        assert_eq!(
-            queue.take(places[50], left).unwrap_err() - left,
-            INTERVAL * 2 * 41,
-            "and a burst is free by now"
-        );
-        queue.ease(now + EASES_AFTER * 2);
+        let (mut moment, mut left) = (now, 0);
+        for place in &places {
+            while let Err(at) = queue.take(*place, moment) {
+                moment = at;
+            }
+            queue.accepted(moment);
+            left += u32::from(moment < now + Duration::from_secs(20));
+        }
+        assert!((40..60).contains(&left), "{left} in the first 20 s");
         assert_eq!(queue.interval, INTERVAL);
-        queue.ease(now + EASES_AFTER * 20);
-        assert_eq!(queue.interval, INTERVAL);
+
+        let later = moment + FORGOTTEN_AFTER;
+        queue.throttled(later, later);
+        let place = queue.enter(true);
+        assert!(queue.take(place, later).is_err());
+        assert!(queue.take(place, later + FORGOTTEN_AFTER).is_ok());
+        assert_eq!((queue.interval, queue.throttled_at), (INTERVAL, None));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use ssm_session::PortSession;
-use stormtunnel_model::{Attempt, Fault, ResolvedTarget, SsmSessionId, TunnelSpec};
+use stormtunnel_model::{Attempt, Fault, FaultKind, ResolvedTarget, SsmSessionId, TunnelSpec};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -29,12 +29,13 @@ use crate::tunnel::shared_session::SharedSession;
 
 /// The shortest idle timeout that an account may set for its sessions; without a setting it is 20 minutes.
 const SHORTEST_IDLE: Duration = Duration::from_secs(60);
-/// Calls to TerminateSession before the session is left to its idle timeout and to the next daemon.
-const TERMINATE_TRIES: u32 = 5;
-/// How long one of them may take.
+/// How long one call to TerminateSession may take.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait between them.
+/// Longest wait between the first few of them, and between all others: until AWS confirms, a session is open to whoever holds
+/// its token. What the daemon does not live to see is left to the next one.
 const TERMINATE_CAP: Duration = Duration::from_secs(5);
+const TERMINATE_LATER_CAP: Duration = Duration::from_secs(60);
+const FIRST_FEW: u32 = 5;
 /// A session gets one WebSocket at a time; the second place is for one that replaces an unread one.
 const CONNECT_CAPACITY: usize = 2;
 
@@ -150,7 +151,7 @@ impl SessionTask {
             let step = tokio::select! {
                 biased;
                 () = gone.cancelled() => {
-                    let fault = Fault::new(stormtunnel_model::FaultKind::SessionEnded, "");
+                    let fault = Fault::new(FaultKind::SessionEnded, "");
                     return Ending { fault, over: true };
                 }
                 step = self.driver.step() => step,
@@ -183,22 +184,26 @@ pub(crate) async fn see_out(context: &Context, record: &OpenSession, over: bool)
     }
 }
 
-/// Answers whether AWS confirmed.
+/// Answers whether AWS confirmed. It is asked for as long as the daemon lives and there is hope.
 async fn terminate(context: &Context, record: &OpenSession) -> bool {
     let mut backoff = Backoff::new(context.ports.entropy.seed());
     let cancelled = context.tasks.cancelled();
-    while backoff.failures() < TERMINATE_TRIES {
+    loop {
         let call = context.ports.ssm.terminate_session(&record.scope, &record.id);
         match tokio::time::timeout(TERMINATE_TIMEOUT, call).await {
             Ok(Ok(())) => return true,
-            Ok(Err(fault)) => tracing::warn!(session = %record.id, %fault, "session could not be terminated"),
+            Ok(Err(fault)) => {
+                tracing::warn!(session = %record.id, %fault, "session could not be terminated");
+                if matches!(fault.kind, FaultKind::PermissionDenied { .. }) {
+                    return false;
+                }
+            }
             Err(_elapsed) => tracing::warn!(session = %record.id, "terminating the session took too long"),
         }
-        let wait = backoff.next_wait(TERMINATE_CAP);
-        let stopping = tokio::time::timeout(wait, cancelled.cancelled()).await.is_ok();
+        let cap = if backoff.failures() < FIRST_FEW { TERMINATE_CAP } else { TERMINATE_LATER_CAP };
+        let stopping = tokio::time::timeout(backoff.next_wait(cap), cancelled.cancelled()).await.is_ok();
         if stopping {
-            break;
+            return false;
         }
     }
-    false
 }

@@ -43,6 +43,7 @@ struct Inner {
     started: u32,
     resumed: u32,
     network_down: bool,
+    refusal: Option<Fault>,
     /// Nodes whose agents are not connected.
     offline: BTreeSet<String>,
     /// The nodes that sessions were asked for, in order.
@@ -102,6 +103,16 @@ impl Cloud {
     /// The agent of that node is not connected.
     pub(crate) fn set_offline(&self, node: &str) {
         self.inner().offline.insert(node.to_owned());
+    }
+
+    /// The agents of all nodes are connected again.
+    pub(crate) fn all_online(&self) {
+        self.inner().offline.clear();
+    }
+
+    /// What AWS answers to every call, instead of carrying it out.
+    pub(crate) fn set_refusal(&self, refusal: Option<Fault>) {
+        self.inner().refusal = refusal;
     }
 
     /// How often AWS was asked whether an agent is connected.
@@ -195,8 +206,14 @@ impl Cloud {
         }
     }
 
-    fn start_now(&self, request: &SessionRequest) -> Result<SessionGrant, Fault> {
+    /// Whether AWS carries a call out.
+    fn admits(&self) -> Result<(), Fault> {
         self.reachable()?;
+        self.inner().refusal.clone().map_or(Ok(()), Err)
+    }
+
+    fn start_now(&self, request: &SessionRequest) -> Result<SessionGrant, Fault> {
+        self.admits()?;
         let mut inner = self.inner();
         let node = request.node.to_string();
         inner.asked.push(node.clone());
@@ -217,7 +234,7 @@ impl Cloud {
     }
 
     fn resume_now(&self, scope: &AwsScope, id: &SsmSessionId) -> Result<Resumption, Fault> {
-        self.reachable()?;
+        self.admits()?;
         let mut inner = self.inner();
         inner.resumed += 1;
         let lives = inner.sessions.get(id).is_some_and(|agent| !agent.is_closed());
@@ -234,7 +251,7 @@ impl Cloud {
     }
 
     async fn terminate_now(&self, id: &SsmSessionId) -> Result<(), Fault> {
-        self.reachable()?;
+        self.admits()?;
         let agent = self.inner().sessions.remove(id);
         self.count();
         if let Some(agent) = agent {
@@ -275,7 +292,7 @@ impl SsmApi for Cloud {
         node: &'a ResolvedTarget,
     ) -> PortFuture<'a, Result<bool, Fault>> {
         async move {
-            self.reachable()?;
+            self.admits()?;
             let mut inner = self.inner();
             inner.connection_looks += 1;
             if inner.deny_looks {
@@ -326,11 +343,21 @@ impl Setup {
 
     /// With a bound on what all sessions together hold.
     pub(crate) async fn within(unread_bytes: usize, world: World) -> Self {
-        let cloud = Arc::new(Cloud::new());
+        Self::on(Arc::new(Cloud::new()), world, unread_bytes).await
+    }
+
+    async fn on(cloud: Arc<Cloud>, world: World, unread_bytes: usize) -> Self {
         let ports = Ports { ssm: Arc::clone(&cloud) as _, dialer: Arc::clone(&cloud) as _, ..world.ports() };
         let started = Engine::start_within(unread_bytes, ports, world.settings.subscribe()).await;
         let (engine, handle) = started.unwrap();
         Self { cloud, world, engine, handle }
+    }
+
+    /// Stops the engine, and starts another one that finds what this one left.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self { cloud, world, engine, .. } = self;
+        engine.shutdown(Duration::from_secs(30)).await;
+        Self::on(cloud, world, 128 << 20).await
     }
 
     /// Stops the engine and answers how long that took.
