@@ -134,6 +134,10 @@ async fn a_damaged_file_is_set_aside_and_never_overwritten() {
     let texts: Vec<String> =
         aside.iter().map(|name| fs::read_to_string(directory.path().join(name)).unwrap()).collect();
     assert!(texts[0].starts_with("first") && texts[1].starts_with("second"), "{aside:?}");
+    println!(
+        "promise state.torn: {} damaged files set aside, each under a name of its own, as they were",
+        aside.len()
+    );
 }
 
 #[tokio::test]
@@ -170,6 +174,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     assert!(matches!(error, StoreError::NewerSchema { .. }), "{error}");
     assert!(error.to_string().contains("install that version again"), "{error}");
     assert_eq!(fs::read(path(&directory)).unwrap(), before);
+    println!("promise state.newer: \"{error}\"; the file is as it was");
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ async fn logind_keeps_the_contract() {
     let logind = FakeLogind::on(directory.path()).await;
     let (clocks, sleeps) = fake_clocks();
     let watch = Logind::on_bus(address_in(directory.path()), AGAIN, sleeps);
-    keeps_the_contract(Box::new(watch), sleeper(logind, clocks), woke).await;
+    keeps_the_contract("logind", Box::new(watch), sleeper(logind, clocks), woke).await;
 }
 
 #[tokio::test]
@@ -142,8 +142,10 @@ fn netlink_keeps_the_contract() {
                 set_address(exists);
                 Box::pin(std::future::ready(()))
             });
-            keeps_the_contract(Box::new(Netlink), provoke, |incident| *incident == Incident::NetworkChanged)
-                .await;
+            keeps_the_contract("network", Box::new(Netlink), provoke, |incident| {
+                *incident == Incident::NetworkChanged
+            })
+            .await;
         });
     });
     outcome.join().unwrap();

@@ -42,6 +42,11 @@ async fn every_tunnel_of_schema_1_is_found() {
     opened.store.close().await;
     let opened = open(&path(&directory));
     assert_eq!(opened.store.handle().load().await.unwrap().tunnels[0], labelled);
+    println!(
+        "promise state.old: the database of schema 1 gave {} tunnels and {} open sessions",
+        created.len(),
+        sessions.len()
+    );
 }
 
 fn shown(tunnel: &StoredTunnel) -> String {

@@ -119,16 +119,8 @@ impl SessionTask {
 
     /// Drives the session, then ends it.
     pub(crate) async fn run(mut self) {
-        let looking = look_after(
-            Arc::clone(&self.context),
-            self.record.scope.clone(),
-            self.node.clone(),
-            Arc::clone(&self.shared),
-        );
-        let driven = tokio::select! {
-            driven = AssertUnwindSafe(self.drive()).catch_unwind() => driven,
-            never = looking => match never {},
-        };
+        let _looking = self.look_after();
+        let driven = AssertUnwindSafe(self.drive()).catch_unwind().await;
         let Ending { fault, over } = driven.unwrap_or_else(|panic| {
             let message = panic_message(panic.as_ref());
             tracing::error!(session = %self.record.id, %message, "session driver panicked");
@@ -143,6 +135,17 @@ impl SessionTask {
         self.driver.close().await;
         see_out(&self.context, &self.record, over || self.gone.is_cancelled()).await;
         self.tell(News::Machine(SessionNews::Closed)).await;
+    }
+
+    /// Has the agent looked after until the answer is dropped: a task of its own, not a burden on every message.
+    fn look_after(&self) -> DropGuard {
+        let ended = CancellationToken::new();
+        let (context, shared) = (Arc::clone(&self.context), Arc::clone(&self.shared));
+        let looking = look_after(context, self.record.scope.clone(), self.node.clone(), shared);
+        let looking = ended.clone().run_until_cancelled_owned(looking);
+        // Refused only while the daemon stops.
+        let _stopping = self.context.tasks.spawn("look after agent", looking.map(drop));
+        ended.drop_guard()
     }
 
     async fn drive(&mut self) -> Ending {
