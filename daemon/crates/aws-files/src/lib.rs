@@ -22,3 +22,6 @@ pub use profiles::{
     Changes, CredentialProcess, Credentials, Diff, Endpoints, Invalid, InvalidKind, Profile, ProfileSet,
     Role, SignIn, Source, SsoRole, StaticKeys, WebIdentity, normalized,
 };
+
+#[cfg(test)]
+mod botocore_tests;

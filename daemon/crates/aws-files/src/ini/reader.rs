@@ -28,6 +28,8 @@ pub(crate) fn read(content: &[u8]) -> Document {
 #[derive(Default)]
 struct Reader {
     sections: Vec<Draft>,
+    /// Where among them a header is.
+    positions: BTreeMap<String, usize>,
     defaults: Draft,
     current: Current,
     open: Open,
@@ -126,13 +128,12 @@ impl Reader {
             self.current = Current::Defaults;
             return;
         }
-        let known = self.sections.iter().position(|section| section.header == header);
-        if known.is_some() {
-            self.problem(index, ProblemKind::SectionTwice { section: header.to_owned() });
-        }
-        let position = known.unwrap_or(self.sections.len());
-        if known.is_none() {
+        let next = self.sections.len();
+        let position = *self.positions.entry(header.to_owned()).or_insert(next);
+        if position == next {
             self.sections.push(Draft { header: header.to_owned(), line: index, ..Draft::default() });
+        } else {
+            self.problem(index, ProblemKind::SectionTwice { section: header.to_owned() });
         }
         self.sections[position].last = index;
         self.current = Current::Section(position);

@@ -122,7 +122,8 @@ impl Credentials {
 }
 
 impl Source {
-    fn kind(&self) -> &'static str {
+    /// The kind of a profile that assumes no role, in the API and in tables; stable.
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Sso(_) => "sso",
             Self::WebIdentity(_) => "web-identity",

@@ -4,7 +4,7 @@ mod credentials;
 mod diff;
 mod endpoints;
 mod invalid;
-mod raw;
+pub(crate) mod raw;
 mod resolve;
 mod sso;
 mod start_url;
@@ -147,9 +147,10 @@ impl Resolver<'_> {
     ) -> Result<(Credentials, Option<SignInName>, Endpoints), Invalid> {
         let credentials = self.credentials(name, raw)?;
         let endpoints = Endpoints::of(raw, self.raw)?;
-        let sign_in = match credentials.source {
-            Source::Ambient => self.sso.sign_in_of(raw)?.map(|sign_in| sign_in.name),
-            _ => credentials.sign_in().cloned(),
+        let sign_in = if credentials.source == Source::Ambient {
+            self.sso.sign_in_of(raw)?.map(|sign_in| sign_in.name)
+        } else {
+            credentials.sign_in().cloned()
         };
         Ok((credentials, sign_in, endpoints))
     }

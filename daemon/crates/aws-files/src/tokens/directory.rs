@@ -101,10 +101,7 @@ impl CacheDirectory {
     ///
     /// # Errors
     /// The directory cannot be read. That it is not there is no error: it holds nothing then.
-    pub fn files<'a>(
-        &self,
-        known: impl IntoIterator<Item = &'a SignInName> + Clone,
-    ) -> io::Result<Vec<CachedFile>> {
+    pub fn files(&self, known: &[&SignInName]) -> io::Result<Vec<CachedFile>> {
         let mut files = Vec::new();
         for name in self.names()?.into_iter().filter(|name| name.ends_with(".json")) {
             let token = match self.read(&name, CachedToken::parse) {
@@ -114,7 +111,7 @@ impl CacheDirectory {
                 Ok(None) | Err(_) => continue,
             };
             let start_url = token.as_ref().ok().and_then(|token| token.start_url.as_deref());
-            let sign_in = names::sign_in_of(&name, known.clone(), start_url);
+            let sign_in = names::sign_in_of(&name, known, start_url);
             files.push(CachedFile { name, sign_in, token });
         }
         files.sort_by(|one, other| one.name.cmp(&other.name));

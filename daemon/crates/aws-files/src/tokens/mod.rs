@@ -180,12 +180,10 @@ impl Fields {
 
     /// A text; what is there and is none is left among the others.
     fn text(&mut self, name: &str) -> Option<String> {
-        match self.0.remove(name)? {
-            Value::String(text) => Some(text),
-            other => {
-                self.0.insert(name.to_owned(), other);
-                None
-            }
+        self.0.get(name).filter(|value| value.is_string())?;
+        match self.0.remove(name) {
+            Some(Value::String(text)) => Some(text),
+            Some(_) | None => None,
         }
     }
 

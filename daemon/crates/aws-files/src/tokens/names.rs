@@ -10,12 +10,8 @@ pub fn file_name(sign_in: &SignInName) -> String {
 
 /// The sign-in that a file of that name stands for: one of those that are known, or that of the start URL which stands in
 /// the file.
-pub fn sign_in_of<'a>(
-    name: &str,
-    known: impl IntoIterator<Item = &'a SignInName>,
-    start_url: Option<&str>,
-) -> Option<SignInName> {
-    let named = known.into_iter().find(|sign_in| file_name(sign_in) == name);
+pub fn sign_in_of(name: &str, known: &[&SignInName], start_url: Option<&str>) -> Option<SignInName> {
+    let named = known.iter().copied().find(|sign_in| file_name(sign_in) == name);
     named.cloned().or_else(|| start_url?.parse().ok().filter(|sign_in| file_name(sign_in) == name))
 }
 
@@ -54,9 +50,9 @@ mod tests {
     #[test]
     fn a_file_stands_for_a_known_sign_in_or_for_its_own_start_url() {
         let (corp, url) = (name("corp"), "https://x.awsapps.com/start");
-        assert_eq!(sign_in_of(&file_name(&corp), [&corp], Some(url)), Some(corp.clone()));
-        assert_eq!(sign_in_of(&file_name(&name(url)), [&corp], Some(url)), Some(name(url)));
-        assert_eq!(sign_in_of(&file_name(&name("gone")), [&corp], Some(url)), None);
-        assert_eq!(sign_in_of("botocore-client-id-us-east-1.json", [&corp], None), None);
+        assert_eq!(sign_in_of(&file_name(&corp), &[&corp], Some(url)), Some(corp.clone()));
+        assert_eq!(sign_in_of(&file_name(&name(url)), &[&corp], Some(url)), Some(name(url)));
+        assert_eq!(sign_in_of(&file_name(&name("gone")), &[&corp], Some(url)), None);
+        assert_eq!(sign_in_of("botocore-client-id-us-east-1.json", &[&corp], None), None);
     }
 }

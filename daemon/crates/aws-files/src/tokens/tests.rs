@@ -122,7 +122,7 @@ fn the_directory_gives_back_what_was_put_there_for_its_owner_only() {
     let cache = CacheDirectory::new(home.path().join(".aws/sso/cache"));
     let corp = sign_in("corp");
     assert!(cache.token(&corp.name).ok().unwrap().is_none());
-    assert!(cache.files([&corp.name]).unwrap().is_empty() && !cache.delete_token(&corp.name).unwrap());
+    assert!(cache.files(&[&corp.name]).unwrap().is_empty() && !cache.delete_token(&corp.name).unwrap());
     let path = cache.path().join(file_name(&corp.name));
     std::fs::create_dir_all(cache.path()).unwrap();
     std::fs::write(&path, "old").unwrap();
@@ -157,7 +157,7 @@ fn the_listing_has_tokens_and_what_may_become_one() {
         std::fs::write(home.path().join(name), text).unwrap();
     }
     std::fs::create_dir(home.path().join("directory.json")).unwrap();
-    let files = cache.files([&corp.name, &torn.name]).unwrap();
+    let files = cache.files(&[&corp.name, &torn.name]).unwrap();
     let mut seen: Vec<_> = files
         .iter()
         .map(|file| (file.sign_in.as_ref().map(ToString::to_string), file.token.as_ref().err().copied()))
@@ -186,7 +186,7 @@ fn a_registration_is_kept_beside_the_tokens() {
     let registration = Registration { client, scopes: Vec::new(), grant_types: Vec::new() };
     cache.put_registration(&key, &registration).unwrap();
     assert_eq!(cache.registration(&key).ok().unwrap().unwrap().client.id, "id");
-    assert!(cache.files([&key.sign_in.name]).unwrap().is_empty());
+    assert!(cache.files(&[&key.sign_in.name]).unwrap().is_empty());
     assert!(cache.delete_registration(&key).unwrap());
 }
 
