@@ -161,9 +161,12 @@ fn rewritten(lines: &[Line<'_>], entry: &Entry, line: &[u8]) -> Vec<u8> {
     content
 }
 
-/// All lines, with `text` as another one behind that of index `after`.
+/// All lines, with `text` as another one behind that of index `after`. It is indented as what follows it, or else what
+/// follows would continue it.
 fn inserted(lines: &[Line<'_>], after: usize, text: &str) -> Vec<u8> {
     let mut content = Vec::new();
+    let mut following = lines.iter().skip(after + 1);
+    let next = following.find(|line| !line.is_comment() && !line.trimmed().is_empty());
     for (index, line) in lines.iter().enumerate() {
         content.extend_from_slice(line.raw);
         if index == after {
@@ -171,6 +174,7 @@ fn inserted(lines: &[Line<'_>], after: usize, text: &str) -> Vec<u8> {
             if line.ending.is_empty() {
                 content.extend_from_slice(&ending);
             }
+            content.extend_from_slice(next.map_or("", |next| next.margin()).as_bytes());
             content.extend_from_slice(text.as_bytes());
             content.extend_from_slice(&ending);
         }

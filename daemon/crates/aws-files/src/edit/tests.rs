@@ -39,6 +39,7 @@ fn a_value_is_put_in_its_place_and_nothing_else_moves() {
             "[profile p]\n  output = json\n garbage\nregion = eu-west-1\n\n[x]",
         ),
         ("[profile p]", "[profile p]\nregion = eu-west-1\n"),
+        ("[profile p]\n\n  [x]\n", "[profile p]\n  region = eu-west-1\n\n  [x]\n"),
         ("[DEFAULT]\nregion = x\n[profile p]\n", "[DEFAULT]\nregion = x\n[profile p]\nregion = eu-west-1\n"),
         ("[profile \"p\"] # mine\n", "[profile \"p\"] # mine\nregion = eu-west-1\n"),
         ("[profile p]\n[profile 'p']\n", "[profile p]\n[profile 'p']\nregion = eu-west-1\n"),
@@ -126,19 +127,20 @@ proptest! {
         let header = found.header.as_str();
         let other = (values(content.as_bytes(), header, &["region"]), values(&new, header, &["region"]));
         prop_assert_eq!(&other.0, &other.1, "{:?}", String::from_utf8_lossy(&new));
-        // Each line that is not the key's is there still, in the same order.
+        // What is not the key's is there still, in the same order; of a key that was removed only comments are looked at.
         let old = section.find(content.as_bytes());
-        let gone = |index: &usize| old.as_ref().is_some_and(|old| {
-            let lines = ini::lines(content.as_bytes());
-            old.line < *index && lines[*index].text.trim_start().starts_with("region")
-                || old.entries.get("region").is_some_and(|entry| entry.lines.contains(index))
+        let gone = |index: usize| old.as_ref().is_some_and(|old| match value {
+            Some(_) => old.entries.get("region").is_some_and(|entry| entry.lines.contains(&index)),
+            None => (old.line + 1..=old.last).contains(&index),
         });
-        let kept = ini::lines(content.as_bytes());
-        let kept = kept.iter().enumerate().filter(|(index, _)| !gone(index)).map(|(_, line)| line.text.as_ref());
-        let lines = ini::lines(&new);
-        let mut lines = lines.iter().map(|line| line.text.as_ref());
-        for line in kept {
-            prop_assert!(lines.any(|new| new == line), "{line:?} is gone from {:?}", String::from_utf8_lossy(&new));
+        let before = ini::lines(content.as_bytes());
+        let before = before.iter().enumerate().filter(|(_, line)| !line.trimmed().is_empty());
+        let kept = before.filter(|(index, line)| line.is_comment() || !gone(*index));
+        let after = ini::lines(&new);
+        let mut after = after.iter();
+        for (_, line) in kept {
+            let found = after.any(|new| new.text == line.text);
+            prop_assert!(found, "{:?} is gone from {:?}", line.text, String::from_utf8_lossy(&new));
         }
     }
 }

@@ -29,7 +29,12 @@ impl Line<'_> {
 
     /// How far its text is indented, in characters.
     pub(crate) fn indent(&self) -> usize {
-        self.text.chars().take_while(|c| is_space(*c)).count()
+        self.margin().chars().count()
+    }
+
+    /// The white space in front of its text.
+    pub(crate) fn margin(&self) -> &str {
+        &self.text[..self.text.len() - self.text.trim_start_matches(is_space).len()]
     }
 
     /// Whether a comment is all that stands in it. A comment behind a value is a part of the value.

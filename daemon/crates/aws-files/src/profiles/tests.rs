@@ -65,13 +65,6 @@ fn credentials(set: &ProfileSet, name: &str) -> Credentials {
     profile(set, name).credentials.clone().map_err(|invalid| panic!("{name}: {invalid}")).ok().unwrap()
 }
 
-/// Why profile `p` of a config file is invalid.
-#[track_caller]
-fn invalid(config: &str) -> String {
-    let set = parse(config, "");
-    profile(&set, "p").credentials.as_ref().err().unwrap_or_else(|| panic!("valid: {config}")).to_string()
-}
-
 fn names<N: ToString>(names: &[N]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
 }
@@ -183,94 +176,6 @@ fn the_credentials_file_beats_the_config_file_key_by_key() {
     // Keys are taken from one file, both of them.
     let Source::Static(keys) = credentials(&set, "p").source else { panic!("no keys") };
     assert_eq!(keys.secret_access_key.expose_secret(), "CONFIG");
-}
-
-#[test]
-fn an_invalid_profile_names_file_line_and_key_with_the_remedy() {
-    let role = "[profile p]\nrole_arn = arn:aws:iam::222222222222:role/T\n";
-    let sso =
-        "[sso-session s]\nsso_start_url = https://x.awsapps.com/start\nsso_region = us-east-1\n[profile p]\n";
-    for (config, text) in [
-        (role.to_owned(), "config:1: source_profile is missing: add it"),
-        (
-            format!("{role}source_profile =\n"),
-            "config:3: source_profile is empty: give it a value, or remove the line",
-        ),
-        (
-            format!("{role}source_profile = gone\n"),
-            "config:3: source_profile names [profile gone], which does not exist: add that section, or correct the name",
-        ),
-        (
-            format!("{role}source_profile = q\ncredential_source = Environment\n"),
-            "config:4: credential_source stands beside source_profile: remove one of the two",
-        ),
-        (
-            format!("{role}credential_source = environment\n"),
-            "config:3: credential_source is \"environment\", which is no source of credentials: \
-             write Environment, EcsContainer or Ec2InstanceMetadata",
-        ),
-        (
-            format!("{role}source_profile = p\n"),
-            "config:3: source_profile leads in a circle: p -> p: let one of them have credentials of its own",
-        ),
-        (
-            format!(
-                "{role}source_profile = q\n[profile q]\nrole_arn = arn:aws:iam::1:role/T\nsource_profile = r\n\
-                     [profile r]\nrole_arn = arn:aws:iam::1:role/T\nsource_profile = q\n"
-            ),
-            "config:9: source_profile leads in a circle: q -> r -> q: let one of them have credentials of its own",
-        ),
-        (
-            format!("{role}source_profile = q\n[profile q]\nregion = us-east-1\n"),
-            "config:3: source_profile names the profile \"q\", which has no credentials: \
-             give that profile credentials, or name another one",
-        ),
-        (
-            format!("{role}source_profile = q\nduration_seconds = 60\n"),
-            "config:4: duration_seconds is not valid: AWS takes 900 to 43200 seconds: correct it",
-        ),
-        (
-            "[profile p]\naws_access_key_id = AKIA\n".to_owned(),
-            "config:1: aws_secret_access_key is missing: add it",
-        ),
-        (
-            "[profile p]\ncredential_process = tool 'CANARY\n".to_owned(),
-            "config:2: credential_process is not valid: its quotes do not match: correct it",
-        ),
-        (
-            "[profile p]\nservices = gone\n".to_owned(),
-            "config:2: services names [services gone], which does not exist: add that section, or correct the name",
-        ),
-        (
-            "[profile p]\nsso_session = gone\n".to_owned(),
-            "config:2: sso_session names [sso-session gone], which does not exist: \
-             add that section, or correct the name",
-        ),
-        (
-            format!("{sso}sso_session = s\nsso_account_id = 111111111111\n"),
-            "config:4: sso_role_name is missing: add it",
-        ),
-        (
-            format!("{sso}sso_session = s\nsso_account_id = \"111111111111\"\nsso_role_name = A\n"),
-            "config:6: sso_account_id is not valid: an account has twelve digits: correct it",
-        ),
-        (
-            format!(
-                "{sso}sso_session = s\nsso_role_name = A\nsso_account_id = 111111111111\nsso_region = eu-west-1\n"
-            ),
-            "config:8: sso_region is another one in [sso-session s]: remove it from the profile",
-        ),
-        (
-            "[profile p]\nsso_account_id = 111111111111\nsso_role_name = A\n".to_owned(),
-            "config:1: sso_start_url is missing: add it",
-        ),
-        (
-            "[profile p]\nsso_start_url = http://x\nsso_region = us-east-1\n".to_owned(),
-            "config:2: sso_start_url is not valid: a start URL begins with https:// and names a host: correct it",
-        ),
-    ] {
-        assert_eq!(invalid(&config), text);
-    }
 }
 
 #[test]
