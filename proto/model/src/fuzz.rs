@@ -16,6 +16,7 @@ use crate::ids::{Timestamp, TunnelId};
 use crate::keep::{Keep, SessionCount};
 use crate::label::Labels;
 use crate::name::{InvalidName, Profile, Region, TunnelName};
+use crate::sign_in::SignInName;
 use crate::spec::{TunnelSpec, TunnelSpecPatch};
 use crate::target::{ResolvedTarget, Target, TargetForm};
 
@@ -26,6 +27,7 @@ pub fn names(data: &[u8]) {
     name::<TunnelName>(text, |text| text.len() <= 63 && text.bytes().all(is_label_byte) && !is_option(text));
     name::<Profile>(text, |text| !text.chars().any(char::is_control) && text.chars().count() <= 256);
     name::<Region>(text, |text| text.len() <= 63 && text.bytes().all(is_label_byte) && !is_option(text));
+    name::<SignInName>(text, |text| text.len() <= 4096 && !text.chars().any(char::is_control));
     name::<Target>(text, |text| text.len() <= 400 && !text.chars().any(char::is_control) && !is_option(text));
     name::<ResolvedTarget>(text, |text| text.bytes().all(is_node_byte) && !is_option(text));
     target(text);

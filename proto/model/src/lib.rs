@@ -13,6 +13,7 @@
 //! | candidate | [`Candidate`] | one of the nodes that a target stands for |
 //! | remote | [`RemoteEndpoint`] | host and port beyond the node |
 //! | session | [`SsmSessionId`] | one Session Manager session; a tunnel goes through many |
+//! | sign-in | [`SignInName`] | an `[sso-session]`, or the start URL of profiles that have theirs inline |
 //! | fault | [`Fault`] | a failure that the user may see; it knows its [`Recovery`] |
 //! | attempt | [`Attempt`] | generation number; answers to old attempts are dropped |
 //! | revision | [`Revision`] | counts the published changes of one daemon life |
@@ -31,6 +32,7 @@ mod keep;
 mod label;
 mod name;
 pub mod settings;
+mod sign_in;
 mod spec;
 mod state;
 mod statistics;
@@ -44,6 +46,7 @@ pub use ids::{Attempt, Epoch, Etag, RequestId, Revision, SsmSessionId, Timestamp
 pub use keep::{Keep, SessionCount};
 pub use label::{Label, Labels};
 pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, TunnelName};
+pub use sign_in::{SignInForm, SignInName};
 pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
 pub use state::{ConnectStep, Intent, RemoteHealth, TunnelLimit, TunnelState};
 pub use statistics::{Statistics, TunnelStatistics};

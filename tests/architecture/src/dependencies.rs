@@ -18,6 +18,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("stormtunnel-engine", &["smux", "ssm-session", "stormtunnel-model"]),
     ("stormtunnel-aws", &["ssm-session", "stormtunnel-engine", "stormtunnel-model"]),
     ("stormtunnel-aws-ec2", &["stormtunnel-aws", "stormtunnel-engine", "stormtunnel-model"]),
+    ("stormtunnel-aws-files", &["stormtunnel-model"]),
     ("stormtunnel-api", &["stormtunnel-engine", "stormtunnel-model", "stormtunnel-proto"]),
     (
         "stormtunneld",
@@ -89,6 +90,13 @@ const UNREACHABLE: &[Unreachable] = &[
             "zbus*",
         ],
         reason: "the engine reaches the world only through its ports, so that every decision can be tested with fakes",
+    },
+    Unreachable {
+        member: "stormtunnel-aws-files",
+        packages: &[
+            "async-*", "aws-*", "futures*", "hyper*", "notify", "prost*", "reqwest", "tokio*", "tonic*",
+        ],
+        reason: "files are read and written without an SDK and without a runtime: so they are tested in seconds",
     },
     Unreachable {
         member: "stormtunnel-proto",

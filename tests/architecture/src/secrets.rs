@@ -22,6 +22,21 @@ pub const SECRETS: &[Secret] = &[
     Secret { name: "SecretText", directory: "daemon/crates/ssm-session", redacted_debug: true },
     Secret { name: "SessionGrant", directory: "daemon/crates/engine", redacted_debug: true },
     Secret { name: "ProfileFiles", directory: "daemon/crates/aws", redacted_debug: false },
+    Secret { name: "ProfileFile", directory: "daemon/crates/aws-files", redacted_debug: false },
+    Secret { name: "Document", directory: "daemon/crates/aws-files", redacted_debug: false },
+    Secret { name: "Section", directory: "daemon/crates/aws-files/src/ini", redacted_debug: false },
+    Secret { name: "Entry", directory: "daemon/crates/aws-files", redacted_debug: false },
+    Secret { name: "Value", directory: "daemon/crates/aws-files", redacted_debug: false },
+    Secret { name: "Raw", directory: "daemon/crates/aws-files", redacted_debug: false },
+    Secret { name: "Keys", directory: "daemon/crates/aws-files", redacted_debug: false },
+    Secret { name: "Found", directory: "daemon/crates/aws-files", redacted_debug: false },
+    Secret { name: "ProfileSet", directory: "daemon/crates/aws-files", redacted_debug: false },
+    Secret { name: "StaticKeys", directory: "daemon/crates/aws-files", redacted_debug: false },
+    Secret { name: "CredentialProcess", directory: "daemon/crates/aws-files", redacted_debug: false },
+    Secret { name: "Token", directory: "daemon/crates/aws-files", redacted_debug: false },
+    Secret { name: "Client", directory: "daemon/crates/aws-files", redacted_debug: false },
+    Secret { name: "OtherFields", directory: "daemon/crates/aws-files", redacted_debug: false },
+    Secret { name: "Fields", directory: "daemon/crates/aws-files", redacted_debug: false },
 ];
 
 /// Traits that would turn the content into text.

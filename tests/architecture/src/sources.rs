@@ -28,14 +28,21 @@ const WORLD: &[&str] = &[
 ];
 
 /// Crates that leave the world to their callers.
-const WORLDLESS: &[&str] =
-    &["daemon/crates/smux", "daemon/crates/ssm-session", "daemon/crates/engine", "proto/model"];
+const WORLDLESS: &[&str] = &[
+    "daemon/crates/aws-files/src/ini",
+    "daemon/crates/aws-files/src/profiles",
+    "daemon/crates/engine",
+    "daemon/crates/smux",
+    "daemon/crates/ssm-session",
+    "proto/model",
+];
 
 /// What runs by itself or reads a clock.
 const ASYNC: &[&str] = &[". await", "Instant :: now", "async fn", "async move", "tokio ::"];
 
 /// Crates that only compute: their callers decide when.
-const SANS_IO: &[&str] = &["daemon/crates/smux", "daemon/crates/ssm-session", "proto/model"];
+const SANS_IO: &[&str] =
+    &["daemon/crates/aws-files", "daemon/crates/smux", "daemon/crates/ssm-session", "proto/model"];
 
 /// Channels that grow until memory ends.
 const UNBOUNDED: &[&str] = &[

@@ -1,0 +1,27 @@
+//! The files that the AWS CLI and the SDKs share: `~/.aws/config`, `~/.aws/credentials`, and the cache of SSO tokens
+//! `~/.aws/sso/cache`.
+//!
+//! Bytes in, values out: [`ProfileSet::parse`] reads profiles by the rules of the AWS CLI v2, except that one bad line
+//! hides nothing else; [`edit`] changes sections and keeps all else byte for byte; [`tokens`] reads what any tool wrote and
+//! writes what every tool can read. What touches the disk is [`ProfileFile::read`], [`replace`] and
+//! [`tokens::CacheDirectory`], and blocks: callers choose the thread.
+//!
+//! Read next: `ini` (the dialect), `profiles/resolve.rs` (which credentials win).
+
+pub mod edit;
+mod file;
+mod ini;
+mod keys;
+mod problem;
+mod profiles;
+pub mod tokens;
+
+pub use file::{ProfileFile, replace};
+pub use problem::{Place, Problem, ProblemKind};
+pub use profiles::{
+    Changes, CredentialProcess, Credentials, Diff, Endpoints, Invalid, InvalidKind, Profile, ProfileSet,
+    Role, SignIn, Source, SsoRole, StaticKeys, WebIdentity, normalized,
+};
+
+#[cfg(test)]
+mod botocore_tests;
