@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credentials::AccessKey;
 use crate::inject::ResumeAnswer;
+use crate::sign_in::{Lifetimes, Portal, Role, SignInHabits};
 
 /// Settings of one emulator. `Config::default()` is plain HTTP on free ports with one instance.
 #[derive(Clone, Debug)]
@@ -20,7 +21,7 @@ pub struct Config {
     pub instances: Vec<Instance>,
     /// Who may call. Empty: one long-lived key with a random secret is made at the start.
     pub access_keys: Vec<AccessKey>,
-    /// ARN of the caller in access-denied messages.
+    /// Who the keys of `access_keys` belong to, as ARN. Keys that the emulator issued belong to their role.
     pub principal: String,
     /// What session ids begin with. A federated user's name holds an `@`.
     pub session_prefix: String,
@@ -42,6 +43,20 @@ pub struct Config {
     pub resume_answer: ResumeAnswer,
     /// How agents behave.
     pub habits: AgentHabits,
+    /// Where one can sign in.
+    pub portals: Vec<Portal>,
+    /// How long what sign-in and the metadata services issue lasts.
+    pub lifetimes: Lifetimes,
+    /// How the token service and its user behave.
+    pub sign_in: SignInHabits,
+    /// Roles that can be assumed.
+    pub roles: Vec<Role>,
+    /// ARN of the role that the instance metadata service gives credentials of; `None`: the instance has no role.
+    pub instance_role: Option<String>,
+    /// ARN of the role that containers get credentials of; `None`: they get none.
+    pub task_role: Option<String>,
+    /// Port of the metadata services, always plain HTTP; 0: any free one.
+    pub metadata_port: u16,
 }
 
 impl Default for Config {
@@ -62,6 +77,16 @@ impl Default for Config {
             one_use_tokens: true,
             resume_answer: ResumeAnswer::EmptyToken,
             habits: AgentHabits::default(),
+            portals: vec![
+                Portal::new("https://d-1234567890.awsapps.com/start", "me@corp.example")
+                    .account("123456789012", &["Developer", "Administrator"]),
+            ],
+            lifetimes: Lifetimes::default(),
+            sign_in: SignInHabits::default(),
+            roles: Vec::new(),
+            instance_role: None,
+            task_role: None,
+            metadata_port: 0,
         }
     }
 }
