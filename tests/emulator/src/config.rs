@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credentials::AccessKey;
 use crate::inject::ResumeAnswer;
-use crate::sign_in::{Lifetimes, Portal, Role, SignInHabits};
+use crate::sign_in::{Lifetimes, Portal, SignInHabits};
 
 /// Settings of one emulator. `Config::default()` is plain HTTP on free ports with one instance.
 #[derive(Clone, Debug)]
@@ -160,6 +160,38 @@ impl Instance {
     pub fn dns_name(&self, region: &str) -> Option<String> {
         let address = self.address?.to_string().replace('.', "-");
         Some(format!("ip-{address}.{region}.compute.internal"))
+    }
+}
+
+/// A role of IAM that can be assumed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// `arn:aws:iam::ACCOUNT:role/[PATH/]NAME`.
+    pub arn: String,
+    /// What the ARN of the caller has to begin with, one of these; empty: whoever has keys.
+    pub trusts: Vec<String>,
+    /// What the caller has to name.
+    pub external_id: Option<String>,
+    /// Serial number of the caller's device, and the code that it shows.
+    pub mfa: Option<(String, String)>,
+    /// Longest session in seconds; roles that were assumed by a role have an hour at most.
+    pub max_session_s: u32,
+    /// The token with which AssumeRoleWithWebIdentity is granted; absent: never.
+    pub web_identity_token: Option<String>,
+}
+
+impl Role {
+    /// A role that everybody with keys may assume.
+    #[must_use]
+    pub fn new(arn: impl Into<String>) -> Self {
+        Self {
+            arn: arn.into(),
+            trusts: Vec::new(),
+            external_id: None,
+            mfa: None,
+            max_session_s: 3600,
+            web_identity_token: None,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::metadata::{self, CONTAINER_PATH};
 use crate::sign_in::{Issued, Portal, RefreshAttempt};
 use crate::tls::{Tls, TlsError};
 use crate::world::World;
-use crate::{api, clock, control, gateway};
+use crate::{api, clock, control, gateway, proxy};
 
 /// A running emulator. Dropped, it stops; [`Emulator::shutdown`] also waits for that.
 pub struct Emulator {
@@ -31,6 +31,7 @@ pub struct Emulator {
     gateway_url: String,
     control_url: String,
     metadata_url: String,
+    proxy_url: Option<String>,
 }
 
 /// An emulator that could not start.
@@ -63,7 +64,7 @@ impl Emulator {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let tls = if config.tls { Some(Tls::new()?) } else { None };
+        let tls = if config.tls { Some(Tls::new(proxy::host_names(&config.region))?) } else { None };
         if let (Some(tls), Some(path)) = (&tls, &config.ca_path) {
             write_certificate(path, &tls.ca_pem)?;
         }
@@ -71,6 +72,7 @@ impl Emulator {
         let gateway = bind(config.gateway_port).await?;
         let control = bind(config.control_port).await?;
         let metadata = bind(config.metadata_port).await?;
+        let proxy = if config.tls { Some(bind(0).await?) } else { None };
         let keys = if config.access_keys.is_empty() {
             vec![AccessKey::random()]
         } else {
@@ -85,11 +87,15 @@ impl Emulator {
             gateway_url: format!("{scheme}://{}", gateway.address),
             control_url: format!("http://{}", control.address),
             metadata_url: format!("http://{}", metadata.address),
+            proxy_url: proxy.as_ref().map(|proxy| format!("http://{}", proxy.address)),
             world: Arc::clone(&world),
         };
         let environment = emulator.environment();
         serve(&world, "control", control.listener, control::router(Arc::clone(&world), environment));
         serve(&world, "metadata", metadata.listener, metadata::router(Arc::clone(&world)));
+        if let Some(proxy) = proxy {
+            world.tasks.spawn("proxy", proxy::serve(Arc::clone(&world), proxy.listener, api.address));
+        }
         let routes = api::router(Arc::clone(&world));
         match &world.tls {
             Some(tls) => {
@@ -124,6 +130,12 @@ impl Emulator {
     #[must_use]
     pub fn metadata_url(&self) -> &str {
         &self.metadata_url
+    }
+
+    /// What `HTTPS_PROXY` takes so that AWS's own host names lead here, with TLS: for tools that know no endpoint URL.
+    #[must_use]
+    pub fn proxy_url(&self) -> Option<&str> {
+        self.proxy_url.as_deref()
     }
 
     /// Certificate of the authority, with TLS.

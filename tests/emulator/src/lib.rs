@@ -32,6 +32,7 @@ mod gateway;
 mod hosts;
 mod inject;
 mod metadata;
+mod proxy;
 mod sign_in;
 mod sigv4;
 mod tasks;
@@ -39,14 +40,14 @@ mod tls;
 mod trouble;
 mod world;
 
-pub use config::{AgentHabits, Config, Instance};
+pub use config::{AgentHabits, Config, Instance, Role};
 pub use counters::{Counter, Counters, Snapshot, WaitError};
 pub use credentials::AccessKey;
 pub use emulator::{Emulator, StartError};
 pub use gateway::session::SessionInfo;
 pub use inject::{Corruption, Direction, FrameKind, Injection, LineFaults, ResumeAnswer};
 pub use sign_in::{
-    Account, Consent, Issued, Lifetimes, Portal, RefreshAttempt, RefreshOutcome, Role, Rotation,
-    SignInHabits, SignInOrder,
+    Account, Consent, Issued, Lifetimes, Portal, RefreshAttempt, RefreshOutcome, Rotation, SignInHabits,
+    SignInOrder,
 };
 pub use trouble::{Operation, Trouble};

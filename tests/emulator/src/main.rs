@@ -128,6 +128,9 @@ fn announce(emulator: &Emulator, out: &mut impl io::Write) -> io::Result<()> {
     for (name, value) in emulator.environment() {
         writeln!(out, "export {name}='{value}'")?;
     }
+    if let Some(proxy) = emulator.proxy_url() {
+        writeln!(out, "# for tools that know no endpoint URL: export HTTPS_PROXY='{proxy}'")?;
+    }
     profiles(emulator, out)?;
     writeln!(
         out,

@@ -7,8 +7,8 @@ use time::Duration;
 
 use super::xml::{CONTENT_TYPE, Parameters, escaped, parameters};
 use crate::clock;
+use crate::config::Role;
 use crate::credentials::{AccessKey, Identity};
-use crate::sign_in::Role;
 use crate::sigv4::Rejection;
 use crate::trouble::{Operation, Refusal, answer, meet};
 use crate::world::World;

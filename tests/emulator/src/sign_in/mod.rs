@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::trouble::Refusal;
 use crate::world::World;
 
-pub use self::config::{Account, Consent, Lifetimes, Portal, Role, Rotation, SignInHabits};
+pub use self::config::{Account, Consent, Lifetimes, Portal, Rotation, SignInHabits};
 pub use self::orders::SignInOrder;
 pub use self::tokens::{RefreshAttempt, RefreshOutcome};
 

@@ -1,11 +1,14 @@
-//! AWS's own programs, botocore and AWS CLI, against the emulator: what they take for AWS is AWS.
+//! AWS's own programs, botocore and both versions of AWS CLI, against the emulator: what they take for AWS is AWS.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use aws_emulator::{Config, Counter, Emulator, Issued, RefreshAttempt, RefreshOutcome, Role, SignInOrder};
+use aws_emulator::{
+    Config, Consent, Counter, Emulator, Issued, RefreshAttempt, RefreshOutcome, Role, SignInHabits,
+    SignInOrder,
+};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -70,7 +73,10 @@ struct Ran {
 impl Home {
     /// `None`: there is no Python with what these tests need, and that is allowed.
     async fn new() -> Option<Self> {
-        let python = python()?;
+        Some(Self::with(python()?, Config::default()).await)
+    }
+
+    async fn with(python: PathBuf, config: Config) -> Self {
         let roles = vec![
             Role {
                 trusts: vec!["arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Developer_".into()],
@@ -84,32 +90,22 @@ impl Home {
             },
         ];
         let (instance_role, task_role) = (Some(SERVER.into()), Some(TASK.into()));
-        let emulator =
-            Emulator::start(Config { roles, instance_role, task_role, ..Config::default() }).await.unwrap();
+        let emulator = Emulator::start(Config { roles, instance_role, task_role, ..config }).await.unwrap();
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(directory.path().join(".aws/sso/cache")).unwrap();
         std::fs::write(directory.path().join(".aws/config"), PROFILES).unwrap();
         std::fs::write(directory.path().join("web-token"), "a.web.token").unwrap();
-        Some(Self { directory, emulator, python })
+        Self { directory, emulator, python }
     }
 
     /// Python with the endpoints, a profile if one is named, and of the emulator's other variables only these.
     async fn run(&self, profile: &str, variables: &[&str], arguments: &[&str]) -> Ran {
+        let mut command = self.command(&self.python);
         let offered = self.emulator.environment();
         let wanted = offered
             .iter()
             .filter(|(name, _)| name.starts_with("AWS_ENDPOINT_URL") || variables.contains(&name.as_str()));
-        let mut command = Command::new(&self.python);
-        command
-            .args(arguments)
-            .env_clear()
-            .envs(wanted.cloned())
-            .env("HOME", self.directory.path())
-            .env("AWS_DEFAULT_REGION", "eu-central-1")
-            .env("AWS_MAX_ATTEMPTS", "1")
-            .current_dir(self.directory.path())
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
+        command.args(arguments).envs(wanted.cloned());
         if !profile.is_empty() {
             command.env("AWS_PROFILE", profile);
         }
@@ -117,9 +113,21 @@ impl Home {
         if !variables.contains(&METADATA) {
             command.env("AWS_EC2_METADATA_DISABLED", "true");
         }
-        let output = tokio::time::timeout(DEADLINE, command.output()).await.expect("too slow").unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ran { success: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) }
+        ended(command).await
+    }
+
+    /// A program that knows nothing but its home.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("HOME", self.directory.path())
+            .env("AWS_DEFAULT_REGION", "eu-central-1")
+            .env("AWS_MAX_ATTEMPTS", "1")
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
     }
 
     /// AWS CLI.
@@ -167,22 +175,38 @@ impl Home {
     }
 }
 
+async fn ended(mut command: Command) -> Ran {
+    let output = tokio::time::timeout(DEADLINE, command.output()).await.expect("too slow").unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ran { success: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
 /// The interpreter behind `STORMTUNNEL_PYTHON`, else `python3`, when it has boto3 and AWS CLI. What finds it may need the
 /// environment that the tests clear.
-#[expect(clippy::print_stderr, reason = "a test that checks nothing has to say so")]
 fn python() -> Option<PathBuf> {
     let python = std::env::var_os("STORMTUNNEL_PYTHON").unwrap_or_else(|| OsString::from("python3"));
-    let probe = ["-c", "import boto3, awscli, sys; print(sys.executable)"];
-    let ran = std::process::Command::new(python).args(probe).stdin(Stdio::null()).output();
-    if let Some(output) = ran.ok().filter(|output| output.status.success()) {
-        return Some(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()));
-    }
+    let found = said(Path::new(&python), &["-c", "import boto3, awscli, sys; print(sys.executable)"]);
+    found.map(PathBuf::from).or_else(|| missing("python3 with boto3 and awscli"))
+}
+
+/// `STORMTUNNEL_AWS_CLI`, else Debian's, when it is version 2.
+fn aws_cli_2() -> Option<PathBuf> {
+    let program = std::env::var_os("STORMTUNNEL_AWS_CLI").unwrap_or_else(|| OsString::from("/usr/bin/aws"));
+    let program = PathBuf::from(program);
+    let version = said(&program, &["--version"]).filter(|version| version.starts_with("aws-cli/2."));
+    version.map(|_| program).or_else(|| missing("AWS CLI 2"))
+}
+
+fn said(program: &Path, arguments: &[&str]) -> Option<String> {
+    let output = std::process::Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[expect(clippy::print_stderr, reason = "a test that checks nothing has to say so")]
+fn missing(what: &str) -> Option<PathBuf> {
     let required = std::env::var_os("REQUIRE_ALL").is_some_and(|value| !value.is_empty());
-    assert!(
-        !required,
-        "python3 with boto3 and awscli is not here, and REQUIRE_ALL allows no test to be skipped"
-    );
-    eprintln!("skipped: python3 with boto3 and awscli is not here");
+    assert!(!required, "{what} is not here, and REQUIRE_ALL allows no test to be skipped");
+    eprintln!("skipped: {what} is not here");
     None
 }
 
@@ -303,10 +327,7 @@ except oidc.exceptions.InvalidClientException as error:
 async fn boto3_logs_in_with_a_device_code_lists_refreshes_and_logs_out() {
     let Some(home) = Home::new().await else { return };
     home.emulator.inject(SignInOrder::Habits {
-        habits: aws_emulator::SignInHabits {
-            consent: aws_emulator::Consent::Waits,
-            ..aws_emulator::SignInHabits::default()
-        },
+        habits: SignInHabits { consent: Consent::Waits, ..SignInHabits::default() },
     });
     let ran = home.run("", &[], &["-c", DEVICE_LOGIN, home.emulator.control_url()]).await;
     let expected = [
@@ -319,4 +340,42 @@ async fn boto3_logs_in_with_a_device_code_lists_refreshes_and_logs_out() {
     ];
     assert_eq!(ran.out.lines().collect::<Vec<_>>(), expected, "{}", ran.err);
     assert!(ran.success);
+}
+
+#[tokio::test]
+async fn aws_cli_2_logs_in_and_out_at_awss_own_addresses() {
+    let Some(program) = aws_cli_2() else { return };
+    let certificates = tempfile::tempdir().unwrap();
+    let ca_path = certificates.path().join("ca.pem");
+    // It asks twice at once, which a strict service would slow down.
+    let sign_in =
+        SignInHabits { consent: Consent::Waits, interval_s: 1, slow_down: false, ..SignInHabits::default() };
+    let config = Config { tls: true, ca_path: Some(ca_path.clone()), sign_in, ..Config::default() };
+    let home = Home::with(program.clone(), config).await;
+    let aws = async |arguments: &[&str]| {
+        let mut command = home.command(&program);
+        command
+            .args(arguments)
+            .env("AWS_CA_BUNDLE", &ca_path)
+            .env("HTTPS_PROXY", home.emulator.proxy_url().unwrap())
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_PAGER", "")
+            .env("LC_ALL", "C.UTF-8");
+        ended(command).await
+    };
+    let counters = home.emulator.counters();
+    let decision = async {
+        counters.wait_at_least(Counter::OidcCreateTokenByDevice, 2, DEADLINE).await.unwrap();
+        home.emulator.inject(SignInOrder::Decide { user_code: None, agree: true });
+    };
+    let login = ["sso", "login", "--profile", "dev", "--no-browser"];
+    let (ran, ()) = tokio::join!(aws(&login), decision);
+    assert!(ran.success && ran.out.contains("Successfully logged into Start URL"), "{} {}", ran.out, ran.err);
+    assert!(home.token()["refreshToken"].is_string());
+    let ran = aws(&["sts", "get-caller-identity", "--profile", "dev"]).await;
+    let principal = home.emulator.portals()[0].principal("123456789012", "Developer");
+    assert!(ran.out.contains(&principal), "{}", ran.err);
+    assert!(aws(&["sso", "logout"]).await.success);
+    assert_eq!(counters.value(Counter::PortalLogout), 1);
+    assert!(!home.directory.path().join(TOKEN_FILE).exists());
 }

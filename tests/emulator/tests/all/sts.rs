@@ -19,15 +19,25 @@ async fn with(roles: Vec<Role>) -> Emulator {
 }
 
 async fn ask(emulator: &Emulator, key: Option<&AccessKey>, parameters: &[(&str, &str)]) -> Reply {
+    query(emulator, key, ("sts", "2011-06-15"), parameters).await
+}
+
+/// A call in the Query protocol.
+async fn query(
+    emulator: &Emulator,
+    key: Option<&AccessKey>,
+    (service, version): (&'static str, &str),
+    parameters: &[(&str, &str)],
+) -> Reply {
     let url = format!("{}/", emulator.api_url());
     let authority = emulator.api_url().strip_prefix("http://").unwrap();
     let body = form_urlencoded::Serializer::new(String::new())
-        .append_pair("Version", "2011-06-15")
+        .append_pair("Version", version)
         .extend_pairs(parameters)
         .finish();
     let headers = [("host", authority), ("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
     let signed = key
-        .map(|key| sign_with(key, (emulator.region(), "sts"), ("POST", &url), (&headers, body.as_bytes())));
+        .map(|key| sign_with(key, (emulator.region(), service), ("POST", &url), (&headers, body.as_bytes())));
     let signed = signed.unwrap_or_default();
     let signed = signed.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     send(("POST", &url), &headers.into_iter().chain(signed).collect::<Vec<_>>(), &body).await
@@ -165,6 +175,13 @@ async fn keys_are_refused_in_the_services_words() {
         let reply = identity(&emulator, key).await;
         assert_eq!((reply.status, element(&reply, "Code"), element(&reply, "Type")), (403, code, "Sender"));
     }
+    let elsewhere =
+        query(&emulator, Some(mine), ("ec2", "2011-06-15"), &[("Action", "GetCallerIdentity")]).await;
+    assert_eq!(element(&elsewhere, "Code"), "SignatureDoesNotMatch");
+    let instances =
+        query(&emulator, Some(&assumed), ("ec2", "2016-11-15"), &[("Action", "DescribeInstances")]);
+    let instances = instances.await;
+    assert_eq!((instances.status, element(&instances, "Code")), (400, "RequestExpired"), "EC2's own words");
     let unsigned = ask(&emulator, None, &[("Action", "GetCallerIdentity")]).await;
     assert_eq!(element(&unsigned, "Code"), "MissingAuthenticationToken");
     let lifetimes = Lifetimes { assumed_role_s: Some(60), ..Lifetimes::default() };
