@@ -228,7 +228,7 @@ impl Emulator {
         self.world.inject(injection.into());
     }
 
-    /// Every refresh of an access token that was tried, in order.
+    /// Every refresh of an access token that a registered client tried, in order.
     #[must_use]
     pub fn refreshes(&self) -> Vec<RefreshAttempt> {
         self.world.sign_in.refreshes()

@@ -26,7 +26,6 @@ use crate::world::World;
 const CHALLENGE_LENGTH: usize = 43;
 
 type Query = BTreeMap<String, String>;
-type Decisions = watch::Receiver<(u64, bool)>;
 
 pub(super) fn router() -> Router<Arc<World>> {
     Router::new().route("/authorize", get(authorize)).route("/device", get(verify_device))
@@ -120,12 +119,12 @@ impl SignIn {
     }
 
     /// Whether the user agrees, now or when that is ordered.
-    async fn consent(&self, mut decisions: Decisions) -> bool {
+    async fn consent(&self, mut decisions: watch::Receiver<bool>) -> bool {
         let consent = self.state().habits.consent;
         match consent {
             Consent::Agrees => true,
             Consent::Refuses => false,
-            Consent::Waits => decisions.changed().await.is_ok() && decisions.borrow().1,
+            Consent::Waits => decisions.changed().await.is_ok() && *decisions.borrow(),
         }
     }
 

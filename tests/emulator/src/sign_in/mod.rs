@@ -38,8 +38,8 @@ pub use self::tokens::{RefreshAttempt, RefreshOutcome};
 /// Sign-in of one emulator. Its lock is held for a few instructions and never across an await.
 pub(crate) struct SignIn {
     state: Mutex<State>,
-    /// The user's latest decision, with a number, so that the same one twice is a change.
-    decision: watch::Sender<(u64, bool)>,
+    /// What the user decided last on pages of the browser.
+    decision: watch::Sender<bool>,
 }
 
 struct State {
@@ -83,7 +83,7 @@ impl SignIn {
             codes: Codes::default(),
             tokens: Tokens::default(),
         };
-        Self { state: Mutex::new(state), decision: watch::Sender::new((0, false)) }
+        Self { state: Mutex::new(state), decision: watch::Sender::new(false) }
     }
 
     /// How long what is issued now lasts.
@@ -124,14 +124,14 @@ impl SignIn {
     }
 
     /// What the user decided last, and changes of that.
-    fn decisions(&self) -> watch::Receiver<(u64, bool)> {
+    fn decisions(&self) -> watch::Receiver<bool> {
         self.decision.subscribe()
     }
 
     fn decide(&self, user_code: Option<&str>, agree: bool, now: OffsetDateTime) {
         self.state().devices.decide(user_code, agree, now);
         if user_code.is_none() {
-            self.decision.send_modify(|(number, decision)| (*number, *decision) = (*number + 1, agree));
+            self.decision.send_replace(agree);
         }
     }
 

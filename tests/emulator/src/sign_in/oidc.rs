@@ -122,11 +122,12 @@ async fn create_token(Shared(world): Shared<Arc<World>>, body: Bytes) -> Respons
     let (sign_in, now) = (&world.sign_in, clock::wall);
     match asked.grant_type.as_str() {
         DEVICE_CODE => {
-            let work = async { sign_in.by_device(&asked, now()).map(|granted| tell(&world, granted)) };
+            let work =
+                async { sign_in.by_device(&asked, now()).map(|granted| granted_login(&world, granted)) };
             meet(&world, Operation::CreateTokenByDevice, form, work).await
         }
         AUTHORIZATION_CODE => {
-            let work = async { sign_in.by_code(&asked, now()).map(|granted| tell(&world, granted)) };
+            let work = async { sign_in.by_code(&asked, now()).map(|granted| granted_login(&world, granted)) };
             meet(&world, Operation::CreateTokenByCode, form, work).await
         }
         REFRESH_TOKEN => refresh(&world, &asked).await,
@@ -188,7 +189,7 @@ impl TokenRequest {
 }
 
 /// The answer to a new login.
-fn tell(world: &World, granted: Granted) -> Response<Body> {
+fn granted_login(world: &World, granted: Granted) -> Response<Body> {
     world.counters.increment(Counter::Logins);
     granted_token(world, granted)
 }
