@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credentials::AccessKey;
 use crate::inject::ResumeAnswer;
+use crate::sign_in::{Lifetimes, Portal, SignInHabits};
 
 /// Settings of one emulator. `Config::default()` is plain HTTP on free ports with one instance.
 #[derive(Clone, Debug)]
@@ -20,7 +21,7 @@ pub struct Config {
     pub instances: Vec<Instance>,
     /// Who may call. Empty: one long-lived key with a random secret is made at the start.
     pub access_keys: Vec<AccessKey>,
-    /// ARN of the caller in access-denied messages.
+    /// Who the keys of `access_keys` belong to, as ARN. Keys that the emulator issued belong to their role.
     pub principal: String,
     /// What session ids begin with. A federated user's name holds an `@`.
     pub session_prefix: String,
@@ -42,6 +43,20 @@ pub struct Config {
     pub resume_answer: ResumeAnswer,
     /// How agents behave.
     pub habits: AgentHabits,
+    /// Where one can sign in.
+    pub portals: Vec<Portal>,
+    /// How long what sign-in and the metadata services issue lasts.
+    pub lifetimes: Lifetimes,
+    /// How the token service and its user behave.
+    pub sign_in: SignInHabits,
+    /// Roles that can be assumed.
+    pub roles: Vec<Role>,
+    /// ARN of the role that the instance metadata service gives credentials of; `None`: the instance has no role.
+    pub instance_role: Option<String>,
+    /// ARN of the role that containers get credentials of; `None`: they get none.
+    pub task_role: Option<String>,
+    /// Port of the metadata services, always plain HTTP; 0: any free one.
+    pub metadata_port: u16,
 }
 
 impl Default for Config {
@@ -62,6 +77,16 @@ impl Default for Config {
             one_use_tokens: true,
             resume_answer: ResumeAnswer::EmptyToken,
             habits: AgentHabits::default(),
+            portals: vec![
+                Portal::new("https://d-1234567890.awsapps.com/start", "me@corp.example")
+                    .account("123456789012", &["Developer", "Administrator"]),
+            ],
+            lifetimes: Lifetimes::default(),
+            sign_in: SignInHabits::default(),
+            roles: Vec::new(),
+            instance_role: None,
+            task_role: None,
+            metadata_port: 0,
         }
     }
 }
@@ -135,6 +160,38 @@ impl Instance {
     pub fn dns_name(&self, region: &str) -> Option<String> {
         let address = self.address?.to_string().replace('.', "-");
         Some(format!("ip-{address}.{region}.compute.internal"))
+    }
+}
+
+/// A role of IAM that can be assumed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// `arn:aws:iam::ACCOUNT:role/[PATH/]NAME`.
+    pub arn: String,
+    /// What the ARN of the caller has to begin with, one of these; empty: whoever has keys.
+    pub trusts: Vec<String>,
+    /// What the caller has to name.
+    pub external_id: Option<String>,
+    /// Serial number of the caller's device, and the code that it shows.
+    pub mfa: Option<(String, String)>,
+    /// Longest session in seconds; roles that were assumed by a role have an hour at most.
+    pub max_session_s: u32,
+    /// The token with which AssumeRoleWithWebIdentity is granted; absent: never.
+    pub web_identity_token: Option<String>,
+}
+
+impl Role {
+    /// A role that everybody with keys may assume.
+    #[must_use]
+    pub fn new(arn: impl Into<String>) -> Self {
+        Self {
+            arn: arn.into(),
+            trusts: Vec::new(),
+            external_id: None,
+            mfa: None,
+            max_session_s: 3600,
+            web_identity_token: None,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The control API: what [`crate::Emulator`] offers to Rust, as HTTP with JSON, for every other language.
 //!
 //! `GET /counters`, `GET /counters/wait?counter=…&at_least=…&at_most=…&timeout_ms=…`, `GET /sessions`,
-//! `GET /environment`, `POST /inject`, `POST /hosts`.
+//! `GET /refreshes`, `GET /environment`, `POST /inject`, `POST /hosts`. A user who approves a device code is an injection, too:
+//! `{"kind":"sign_in","order":{"kind":"decide","agree":true}}`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use crate::counters::{Counter, Snapshot};
 use crate::gateway::session::SessionInfo;
 use crate::inject::Injection;
+use crate::sign_in::RefreshAttempt;
 use crate::world::World;
 
 type Refusal = (StatusCode, Json<Value>);
@@ -40,6 +42,7 @@ pub(crate) fn router(world: Arc<World>, environment: Vec<(String, String)>) -> R
         .route("/counters", get(counters))
         .route("/counters/wait", get(wait))
         .route("/sessions", get(sessions))
+        .route("/refreshes", get(refreshes))
         .route("/environment", get(async move || Json(environment)))
         .route("/inject", post(inject))
         .route("/hosts", post(hosts))
@@ -52,6 +55,10 @@ async fn counters(State(world): State<Arc<World>>) -> Json<Snapshot> {
 
 async fn sessions(State(world): State<Arc<World>>) -> Json<Vec<SessionInfo>> {
     Json(world.sessions().iter().map(|session| session.info()).collect())
+}
+
+async fn refreshes(State(world): State<Arc<World>>) -> Json<Vec<RefreshAttempt>> {
+    Json(world.sign_in.refreshes())
 }
 
 async fn inject(State(world): State<Arc<World>>, Json(injection): Json<Injection>) -> StatusCode {

@@ -43,6 +43,12 @@ counters! {
     ApiTerminateSession = "api.terminate_session",
     /// DescribeInstances calls.
     ApiDescribeInstances = "api.describe_instances",
+    /// GetCallerIdentity calls.
+    ApiGetCallerIdentity = "api.get_caller_identity",
+    /// AssumeRole calls.
+    ApiAssumeRole = "api.assume_role",
+    /// AssumeRoleWithWebIdentity calls.
+    ApiAssumeRoleWithWebIdentity = "api.assume_role_with_web_identity",
     /// DescribeInstanceInformation calls.
     ApiDescribeAgents = "api.describe_instance_information",
     /// Calls refused for their signature or an unknown key.
@@ -53,6 +59,42 @@ counters! {
     ApiTargetNotConnected = "api.target_not_connected",
     /// Calls refused for their content.
     ApiInvalid = "api.invalid",
+    /// RegisterClient calls.
+    OidcRegisterClient = "oidc.register_client",
+    /// StartDeviceAuthorization calls.
+    OidcStartDeviceAuthorization = "oidc.start_device_authorization",
+    /// Pages of the authorization endpoint.
+    OidcAuthorize = "oidc.authorize",
+    /// Pages on which device codes are confirmed.
+    OidcVerifyDevice = "oidc.verify_device",
+    /// CreateToken calls with a device code.
+    OidcCreateTokenByDevice = "oidc.create_token_by_device",
+    /// CreateToken calls with an authorization code.
+    OidcCreateTokenByCode = "oidc.create_token_by_code",
+    /// CreateToken calls with a refresh token.
+    OidcRefreshToken = "oidc.refresh_token",
+    /// Of those, the ones that were granted.
+    OidcRefreshesGranted = "oidc.refreshes_granted",
+    /// Of those, the ones that came while another one of the same login was under way.
+    OidcRefreshesConcurrent = "oidc.refreshes_concurrent",
+    /// Logins that got their first token.
+    Logins = "oidc.logins",
+    /// Pages that a browser opened for a login, of either kind.
+    BrowserOpenings = "browser.openings",
+    /// GetRoleCredentials calls.
+    PortalGetRoleCredentials = "portal.get_role_credentials",
+    /// ListAccounts calls.
+    PortalListAccounts = "portal.list_accounts",
+    /// ListAccountRoles calls.
+    PortalListAccountRoles = "portal.list_account_roles",
+    /// Logout calls.
+    PortalLogout = "portal.logout",
+    /// Session tokens of the instance metadata service that were asked for.
+    MetadataTokens = "metadata.tokens",
+    /// Other calls of the instance metadata service.
+    MetadataCalls = "metadata.calls",
+    /// Calls for a container's credentials.
+    ContainerCredentials = "metadata.container_credentials",
     /// ResumeSession answered with a token.
     SessionsResumed = "sessions.resumed",
     /// WebSocket upgrades granted.
@@ -171,6 +213,8 @@ counters! {
     InjectedThrottles = "injected.throttles",
     /// Stream URLs replaced.
     InjectedStreamUrls = "injected.stream_urls",
+    /// Calls of sign-in and credentials that did not go well on order.
+    InjectedTroubles = "injected.troubles",
 }
 
 impl fmt::Display for Counter {

@@ -17,9 +17,11 @@ use crate::credentials::{AccessKey, Keyring};
 use crate::gateway::TLS_TIMEOUT;
 use crate::gateway::session::SessionInfo;
 use crate::inject::Injection;
+use crate::metadata::{self, CONTAINER_PATH};
+use crate::sign_in::{Issued, Portal, RefreshAttempt};
 use crate::tls::{Tls, TlsError};
 use crate::world::World;
-use crate::{api, control, gateway};
+use crate::{api, clock, control, gateway, proxy};
 
 /// A running emulator. Dropped, it stops; [`Emulator::shutdown`] also waits for that.
 pub struct Emulator {
@@ -28,6 +30,8 @@ pub struct Emulator {
     api_url: String,
     gateway_url: String,
     control_url: String,
+    metadata_url: String,
+    proxy_url: Option<String>,
 }
 
 /// An emulator that could not start.
@@ -60,13 +64,15 @@ impl Emulator {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let tls = if config.tls { Some(Tls::new()?) } else { None };
+        let tls = if config.tls { Some(Tls::new(proxy::host_names(&config.region))?) } else { None };
         if let (Some(tls), Some(path)) = (&tls, &config.ca_path) {
             write_certificate(path, &tls.ca_pem)?;
         }
         let api = bind(config.port).await?;
         let gateway = bind(config.gateway_port).await?;
         let control = bind(config.control_port).await?;
+        let metadata = bind(config.metadata_port).await?;
+        let proxy = if config.tls { Some(bind(0).await?) } else { None };
         let keys = if config.access_keys.is_empty() {
             vec![AccessKey::random()]
         } else {
@@ -80,10 +86,16 @@ impl Emulator {
             api_url: format!("{scheme}://{}", api.address),
             gateway_url: format!("{scheme}://{}", gateway.address),
             control_url: format!("http://{}", control.address),
+            metadata_url: format!("http://{}", metadata.address),
+            proxy_url: proxy.as_ref().map(|proxy| format!("http://{}", proxy.address)),
             world: Arc::clone(&world),
         };
         let environment = emulator.environment();
         serve(&world, "control", control.listener, control::router(Arc::clone(&world), environment));
+        serve(&world, "metadata", metadata.listener, metadata::router(Arc::clone(&world)));
+        if let Some(proxy) = proxy {
+            world.tasks.spawn("proxy", proxy::serve(Arc::clone(&world), proxy.listener, api.address));
+        }
         let routes = api::router(Arc::clone(&world));
         match &world.tls {
             Some(tls) => {
@@ -96,7 +108,7 @@ impl Emulator {
         Ok(emulator)
     }
 
-    /// Base URL of the APIs of Session Manager and EC2.
+    /// Base URL of the APIs of Session Manager, EC2 and STS, of the token service and the portal.
     #[must_use]
     pub fn api_url(&self) -> &str {
         &self.api_url
@@ -114,6 +126,18 @@ impl Emulator {
         &self.control_url
     }
 
+    /// Base URL of the metadata services.
+    #[must_use]
+    pub fn metadata_url(&self) -> &str {
+        &self.metadata_url
+    }
+
+    /// What `HTTPS_PROXY` takes so that AWS's own host names lead here, with TLS: for tools that know no endpoint URL.
+    #[must_use]
+    pub fn proxy_url(&self) -> Option<&str> {
+        self.proxy_url.as_deref()
+    }
+
     /// Certificate of the authority, with TLS.
     #[must_use]
     pub fn ca_pem(&self) -> Option<&str> {
@@ -124,6 +148,12 @@ impl Emulator {
     #[must_use]
     pub fn access_key(&self) -> &AccessKey {
         &self.key
+    }
+
+    /// Where one can sign in.
+    #[must_use]
+    pub fn portals(&self) -> &[Portal] {
+        &self.world.config.portals
     }
 
     /// The region.
@@ -138,7 +168,8 @@ impl Emulator {
         self.world.config.instances.first().map_or("", |instance| &instance.id)
     }
 
-    /// The environment variables that point any AWS tool here.
+    /// The environment variables that point any AWS tool here. Those of the metadata services are among them when the
+    /// instance or its containers have a role.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
         let config = &self.world.config;
@@ -146,6 +177,9 @@ impl Emulator {
             ("AWS_ENDPOINT_URL_EC2", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_SSM", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_SSMMESSAGES", self.gateway_url.clone()),
+            ("AWS_ENDPOINT_URL_SSO", self.api_url.clone()),
+            ("AWS_ENDPOINT_URL_SSO_OIDC", self.api_url.clone()),
+            ("AWS_ENDPOINT_URL_STS", self.api_url.clone()),
             ("AWS_ACCESS_KEY_ID", self.key.id.clone()),
             ("AWS_SECRET_ACCESS_KEY", self.key.secret().to_owned()),
             ("AWS_REGION", config.region.clone()),
@@ -153,6 +187,15 @@ impl Emulator {
         ];
         if let Some(token) = self.key.session_token() {
             variables.push(("AWS_SESSION_TOKEN", token.to_owned()));
+        }
+        if config.instance_role.is_some() {
+            variables.push(("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.metadata_url.clone()));
+        }
+        if config.task_role.is_some() {
+            let uri = format!("{}{CONTAINER_PATH}", self.metadata_url);
+            variables.push(("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri));
+            let token = self.world.metadata.container_token.clone();
+            variables.push(("AWS_CONTAINER_AUTHORIZATION_TOKEN", token));
         }
         if let (true, Some(path)) = (config.tls, &config.ca_path) {
             variables.push(("AWS_CA_BUNDLE", path.display().to_string()));
@@ -180,9 +223,25 @@ impl Emulator {
         self.world.hosts.unmap(name);
     }
 
-    /// Lets something go wrong.
-    pub fn inject(&self, injection: Injection) {
-        self.world.inject(injection);
+    /// Lets something go wrong, or something of sign-in happen.
+    pub fn inject(&self, injection: impl Into<Injection>) {
+        self.world.inject(injection.into());
+    }
+
+    /// Every refresh of an access token that a registered client tried, in order.
+    #[must_use]
+    pub fn refreshes(&self) -> Vec<RefreshAttempt> {
+        self.world.sign_in.refreshes()
+    }
+
+    /// Lets the user log in with a client of its own, without any request. `None`: no such portal.
+    #[must_use]
+    pub fn log_in(&self, start_url: &str) -> Option<Issued> {
+        let issued = self.world.sign_in.log_in(start_url, clock::wall())?;
+        let secrets =
+            [Some(&issued.client_secret), Some(&issued.access_token), issued.refresh_token.as_ref()];
+        secrets.into_iter().flatten().for_each(|secret| self.world.note_token(secret));
+        Some(issued)
     }
 
     /// What happened so far.
@@ -197,12 +256,14 @@ impl Emulator {
         self.world.sessions().iter().map(|session| session.info()).collect()
     }
 
-    /// Every secret that a caller was given: tokens of sessions, secret keys, session tokens of temporary keys. For
-    /// tests that look for them where they must not be.
+    /// Every secret that a caller was given: tokens of sessions and of logins, codes, client secrets, secret keys, session
+    /// tokens of temporary keys. For tests that look for them where they must not be.
     #[must_use]
     pub fn issued_secrets(&self) -> Vec<String> {
         let key_secrets = [Some(self.key.secret()), self.key.session_token()];
-        self.world.tokens().into_iter().chain(key_secrets.into_iter().flatten().map(str::to_owned)).collect()
+        let container = [self.world.metadata.container_token.clone()];
+        let keys = key_secrets.into_iter().flatten().map(str::to_owned);
+        self.world.tokens().into_iter().chain(keys).chain(container).collect()
     }
 
     /// Stops everything and waits for it.

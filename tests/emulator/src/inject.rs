@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::{AgentHabits, Instance};
+use crate::sign_in::SignInOrder;
 
 /// Which way a frame travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -269,7 +270,8 @@ pub enum Injection {
     /// An action is denied, or allowed again.
     Deny {
         /// As in IAM: `ssm:StartSession`, `ssm:ResumeSession`, `ssm:TerminateSession`, `ssmmessages:OpenDataChannel`,
-        /// `ssm:GetConnectionStatus`, `ssm:DescribeInstanceInformation`, `ec2:DescribeInstances`.
+        /// `ssm:GetConnectionStatus`, `ssm:DescribeInstanceInformation`, `ec2:DescribeInstances`, `sts:AssumeRole`,
+        /// `sts:AssumeRoleWithWebIdentity`, `sso:GetRoleCredentials`.
         action: String,
         /// Whether it is denied.
         denied: bool,
@@ -288,6 +290,11 @@ pub enum Injection {
     AnswerResume {
         /// The answer.
         answer: ResumeAnswer,
+    },
+    /// Something about sign-in and credentials.
+    SignIn {
+        /// What.
+        order: SignInOrder,
     },
     /// Ends every standing injection: lines clean, nothing denied, throttled, expired, offline or down, no more drops,
     /// cuts or pauses, dials without an answer fail. What was ordered "for the next …" is forgotten. Habits stay, and so

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use aws_emulator::{AgentHabits, Config, Emulator, Instance};
+use aws_emulator::{AgentHabits, Config, Emulator, Instance, Role};
 use clap::Parser;
 
 /// AWS Session Manager in a box: API, message gateway and agent on loopback.
@@ -27,6 +27,9 @@ struct Args {
     /// Port of the control API; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     control_port: u16,
+    /// Port of the metadata services; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    metadata_port: u16,
     /// Region of the instances.
     #[arg(long, default_value = "eu-central-1")]
     region: String,
@@ -36,6 +39,15 @@ struct Args {
     /// A host in the VPC: name:port=address:port, e.g. db.internal:5432=127.0.0.1:5432.
     #[arg(long = "map", value_name = "HOST", value_parser = mapping)]
     maps: Vec<Mapping>,
+    /// ARNs of roles that everybody may assume.
+    #[arg(long, num_args = 1.., value_name = "ARN")]
+    roles: Vec<String>,
+    /// ARN of the role of which the instance metadata service gives credentials.
+    #[arg(long, value_name = "ARN")]
+    instance_role: Option<String>,
+    /// ARN of the role of which a container gets credentials.
+    #[arg(long, value_name = "ARN")]
+    task_role: Option<String>,
     /// An agent without the real one's brakes (no 1 ms sleep per message, 32 KiB messages).
     #[arg(long)]
     unpaced: bool,
@@ -73,6 +85,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
         port: args.port,
         gateway_port: args.gateway_port,
         control_port: args.control_port,
+        metadata_port: args.metadata_port,
+        roles: args.roles.into_iter().map(Role::new).collect(),
+        instance_role: args.instance_role,
+        task_role: args.task_role,
         region: args.region,
         instances: args.instances.into_iter().map(Instance::new).collect(),
         habits: if args.unpaced { AgentHabits::unpaced() } else { AgentHabits::default() },
@@ -88,10 +104,34 @@ async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a file of profiles needs for a login.
+fn profiles(emulator: &Emulator, out: &mut impl io::Write) -> io::Result<()> {
+    for portal in emulator.portals() {
+        writeln!(out, "# to sign in, unset the keys, and in ~/.aws/config:")?;
+        writeln!(out, "#   [sso-session emulator]")?;
+        writeln!(out, "#   sso_start_url = {}", portal.start_url)?;
+        writeln!(out, "#   sso_region = {}", emulator.region())?;
+        writeln!(out, "#   sso_registration_scopes = sso:account:access")?;
+        for (account, role) in
+            portal.accounts.iter().flat_map(|account| account.roles.iter().map(move |role| (account, role)))
+        {
+            writeln!(out, "#   [profile {role}]")?;
+            writeln!(out, "#   sso_session = emulator")?;
+            writeln!(out, "#   sso_account_id = {}", account.id)?;
+            writeln!(out, "#   sso_role_name = {role}")?;
+        }
+    }
+    Ok(())
+}
+
 fn announce(emulator: &Emulator, out: &mut impl io::Write) -> io::Result<()> {
     for (name, value) in emulator.environment() {
         writeln!(out, "export {name}='{value}'")?;
     }
+    if let Some(proxy) = emulator.proxy_url() {
+        writeln!(out, "# for tools that know no endpoint URL: export HTTPS_PROXY='{proxy}'")?;
+    }
+    profiles(emulator, out)?;
     writeln!(
         out,
         "# control API: {}/counters, POST {}/inject",

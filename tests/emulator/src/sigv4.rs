@@ -60,7 +60,14 @@ pub(crate) struct Scope<'a> {
     pub(crate) service: &'a str,
 }
 
-/// Checks a request's signature at `now` and answers with the region that it is for.
+/// Who signed a request, and what for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Signer {
+    pub(crate) key_id: String,
+    pub(crate) region: String,
+}
+
+/// Checks a request's signature at `now` and answers with who signed it.
 ///
 /// # Errors
 /// The first [`Rejection`] that applies.
@@ -69,9 +76,9 @@ pub(crate) fn verify(
     keyring: &Keyring,
     scope: Scope<'_>,
     now: OffsetDateTime,
-) -> Result<String, Rejection> {
+) -> Result<Signer, Rejection> {
     let authorization = Authorization::read(request.headers)?;
-    let (key, expired) = keyring.find(&authorization.key_id).ok_or(Rejection::UnknownKey)?;
+    let (key, expired) = keyring.find(&authorization.key_id, now).ok_or(Rejection::UnknownKey)?;
     if key.session_token() != header(request.headers, "x-amz-security-token") {
         return Err(Rejection::UnknownKey);
     }
@@ -88,7 +95,8 @@ pub(crate) fn verify(
         .verify_slice(&given)
         .map_err(|_| Rejection::Mismatch)?;
     // A wrong signature is reported as such even for an expired key.
-    if expired { Err(Rejection::Expired) } else { Ok(authorization.region) }
+    let Authorization { key_id, region, .. } = authorization;
+    if expired { Err(Rejection::Expired) } else { Ok(Signer { key_id, region }) }
 }
 
 /// The parts of the `Authorization` header.

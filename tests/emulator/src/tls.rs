@@ -25,8 +25,8 @@ pub enum TlsError {
 }
 
 impl Tls {
-    /// A fresh authority and a certificate for loopback, valid for as long as the emulator can live.
-    pub(crate) fn new() -> Result<Self, TlsError> {
+    /// A fresh authority and a certificate for loopback and for these names, valid for as long as the emulator can live.
+    pub(crate) fn new(names: impl IntoIterator<Item = String>) -> Result<Self, TlsError> {
         let mut authority = CertificateParams::new(Vec::new())?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
@@ -35,7 +35,8 @@ impl Tls {
         let authority_certificate = authority.self_signed(&authority_key)?;
         let issuer = Issuer::new(authority, authority_key);
 
-        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let loopback = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let names: Vec<_> = loopback.into_iter().chain(names).collect();
         let server_key = KeyPair::generate()?;
         let server = CertificateParams::new(names)?.signed_by(&server_key, &issuer)?;
         let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(server_key.serialize_der()));

@@ -8,17 +8,22 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::HeaderMap;
+use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{AgentHabits, Config};
 use crate::counters::{Counter, Counters};
-use crate::credentials::Keyring;
+use crate::credentials::{AccessKey, Identity, Keyring};
 use crate::gateway::session::Session;
 use crate::hosts::Hosts;
 use crate::inject::{Corruption, Direction, FrameKind, LineFaults, ResumeAnswer};
+use crate::metadata::Metadata;
+use crate::sign_in::SignIn;
 use crate::tasks::Tasks;
 use crate::tls::Tls;
+use crate::trouble::Troubles;
 use crate::world::fleet::Fleet;
 
 pub(crate) use self::fleet::Seen;
@@ -35,6 +40,9 @@ pub(crate) struct World {
     pub(crate) black_hole: watch::Sender<bool>,
     pub(crate) gateway_down: watch::Sender<bool>,
     pub(crate) fleet: Fleet,
+    pub(crate) sign_in: SignIn,
+    pub(crate) metadata: Metadata,
+    pub(crate) troubles: Troubles,
     lines: [watch::Sender<LineFaults>; 2],
     plan: Mutex<Plan>,
     sessions: Mutex<BTreeMap<String, Arc<Session>>>,
@@ -142,6 +150,9 @@ impl World {
     ) -> Self {
         Self {
             fleet: Fleet::new(config.instances.clone()),
+            sign_in: SignIn::new(&config),
+            metadata: Metadata::new(),
+            troubles: Troubles::default(),
             plan: Mutex::new(Plan::new(config.habits.clone(), config.resume_answer, 0)),
             config,
             counters: Arc::default(),
@@ -203,6 +214,27 @@ impl World {
             self.counters.increment(Counter::InjectedDialsUnanswered);
             Silence { lasting: plan.unanswered_dials.lasting, calm: plan.calm.clone() }
         })
+    }
+
+    /// Makes a temporary key for somebody.
+    pub(crate) fn issue_key(&self, identity: Identity, expires: OffsetDateTime) -> AccessKey {
+        let key = self.keyring.issue(identity, expires);
+        [Some(key.secret()), key.session_token()]
+            .into_iter()
+            .flatten()
+            .for_each(|text| self.note_token(text));
+        key
+    }
+
+    /// Who a key belongs to.
+    pub(crate) fn identity(&self, key_id: &str) -> Identity {
+        self.keyring.identity(key_id).unwrap_or_else(|| Identity::of(&self.config.principal))
+    }
+
+    /// The address by which a caller found the API.
+    pub(crate) fn base_url(&self, headers: &HeaderMap) -> String {
+        let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+        format!("{}://{host}", if self.tls.is_some() { "https" } else { "http" })
     }
 
     /// Remembers a token that was handed out, so that a test can look for it where it must not be.

@@ -38,12 +38,21 @@ impl ApiError {
         Self::bad_request("DoesNotExistException", format!("Session {id} does not exist."))
     }
 
-    pub(crate) fn denied(principal: &str, action: &str, resource: &str) -> Self {
+    /// A denial; [`ApiError::said_to`] completes it.
+    pub(crate) fn denied(action: &str, resource: &str) -> Self {
         let message = format!(
-            "User: {principal} is not authorized to perform: {action} on resource: {resource} because no \
-             identity-based policy allows the {action} action"
+            "is not authorized to perform: {action} on resource: {resource} because no identity-based policy allows the \
+             {action} action"
         );
         Self::bad_request("AccessDeniedException", message)
+    }
+
+    /// The same error with the caller's ARN, where the service names it: in denials.
+    pub(crate) fn said_to(mut self, principal: &str) -> Self {
+        if self.code == "AccessDeniedException" {
+            self.message = format!("User: {principal} {}", self.message);
+        }
+        self
     }
 
     pub(crate) fn invalid_filter(name: &str) -> Self {

@@ -1,9 +1,11 @@
-//! The Session Manager API: JSON 1.1 over POST, the operation in a header, errors with AWS's names and wording. And a part
-//! of the EC2 API, at the same address.
+//! The Session Manager API: JSON 1.1 over POST, the operation in a header, errors with AWS's names and wording. And parts of
+//! the APIs of EC2 and STS, and sign-in, at the same address.
 
 mod ec2;
 mod error;
 mod operations;
+mod sts;
+mod xml;
 
 use std::sync::Arc;
 
@@ -16,7 +18,8 @@ use uuid::Uuid;
 use self::error::ApiError;
 use crate::clock;
 use crate::counters::Counter;
-use crate::sigv4::{self, Received, Rejection, Scope};
+use crate::sign_in;
+use crate::sigv4::{self, Received, Rejection, Scope, Signer};
 use crate::world::{World, take_one};
 
 /// No call of this service is larger.
@@ -31,7 +34,7 @@ enum Service {
 }
 
 pub(crate) fn router(world: Arc<World>) -> Router {
-    Router::new().fallback(answer).with_state(world)
+    sign_in::router().fallback(answer).with_state(world)
 }
 
 async fn answer(State(world): State<Arc<World>>, request: Request) -> Response<Body> {
@@ -39,6 +42,9 @@ async fn answer(State(world): State<Arc<World>>, request: Request) -> Response<B
     let (parts, body) = request.into_parts();
     let service = Service::of(&parts);
     let answer = match to_bytes(body, MAX_BODY).await {
+        Ok(body) if service == Service::Ec2 && sts::is_meant(&body) => {
+            return sts::call(&world, &parts, &body).await;
+        }
         Ok(body) => call(&world, service, &parts, &body),
         Err(error) => Err(ApiError::invalid(format!("the body cannot be read: {error}"))),
     };
@@ -76,7 +82,7 @@ impl Service {
     fn content_type(self) -> &'static str {
         match self {
             Self::Ssm => JSON,
-            Self::Ec2 => ec2::CONTENT_TYPE,
+            Self::Ec2 => xml::CONTENT_TYPE,
         }
     }
 }
@@ -88,25 +94,27 @@ fn call(
     parts: &http::request::Parts,
     body: &[u8],
 ) -> Result<String, ApiError> {
-    let region = check_signature(world, service, parts, body)?;
+    let Signer { key_id, region } =
+        check_signature(world, service.name(), parts, body).map_err(|why| ApiError::rejected(&why))?;
     if take_one(&mut world.plan().throttle) {
         world.counters.increment(Counter::InjectedThrottles);
         return Err(ApiError::throttled());
     }
     let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    match service {
+    let answer = match service {
         Service::Ssm => operations::dispatch(world, target, &region, body).map(|body| body.to_string()),
         Service::Ec2 => ec2::dispatch(world, &region, body),
-    }
+    };
+    answer.map_err(|error| error.said_to(&world.identity(&key_id).arn))
 }
 
-/// The region that the call is for.
+/// Who calls, and the region that the call is for. A refusal is counted.
 fn check_signature(
     world: &World,
-    service: Service,
+    service: &str,
     parts: &http::request::Parts,
     body: &[u8],
-) -> Result<String, ApiError> {
+) -> Result<Signer, Rejection> {
     let received = Received {
         method: parts.method.as_str(),
         path: parts.uri.path(),
@@ -114,10 +122,9 @@ fn check_signature(
         headers: &parts.headers,
         body,
     };
-    let scope = Scope { region: None, service: service.name() };
-    sigv4::verify(&received, &world.keyring, scope, clock::wall()).map_err(|why| {
-        let counter = if why == Rejection::Expired { Counter::ApiExpired } else { Counter::ApiBadSignature };
+    let scope = Scope { region: None, service };
+    sigv4::verify(&received, &world.keyring, scope, clock::wall()).inspect_err(|why| {
+        let counter = if *why == Rejection::Expired { Counter::ApiExpired } else { Counter::ApiBadSignature };
         world.counters.increment(counter);
-        ApiError::rejected(&why)
     })
 }

@@ -262,7 +262,7 @@ fn grant(world: &World, session: &Session, renew: bool) -> Value {
 
 pub(super) fn allow(world: &World, action: &str, resource: &str) -> Result<(), ApiError> {
     if world.denies(action) {
-        return Err(ApiError::denied(&world.config.principal, action, resource));
+        return Err(ApiError::denied(action, resource));
     }
     Ok(())
 }

@@ -71,6 +71,7 @@ impl World {
             Injection::ExpireCredentials { access_key_id, expired } => {
                 self.keyring.set_expired(access_key_id.as_deref(), expired);
             }
+            Injection::SignIn { order } => self.order_sign_in(order),
             Injection::Calm => self.calm(),
             Injection::RefuseUpgrades { status, count } => self.plan().refuse_upgrades = (status, count),
             Injection::SilentAgents { count } => self.plan().silent_agents = count,
@@ -204,6 +205,7 @@ impl World {
         self.gateway_down.send_replace(false);
         self.fleet.calm();
         self.keyring.set_expired(None, false);
+        self.troubles.calm();
         let mut plan = self.plan();
         plan.calm.cancel();
         *plan = Plan::new(plan.habits.clone(), self.config.resume_answer, plan.drop_every.order + 1);

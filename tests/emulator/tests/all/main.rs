@@ -3,7 +3,14 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 mod faults;
+mod http;
+mod metadata;
+mod portal;
+mod python;
 mod relay;
+mod sign_in;
 mod standing;
+mod sts;
 mod support;
 mod tls;
+mod tool;
