@@ -13,6 +13,7 @@
 //! | candidate | [`Candidate`] | one of the nodes that a target stands for |
 //! | remote | [`RemoteEndpoint`] | host and port beyond the node |
 //! | session | [`SsmSessionId`] | one Session Manager session; a tunnel goes through many |
+//! | principal | [`Principal`] | who AWS takes the caller for that opened a session |
 //! | fault | [`Fault`] | a failure that the user may see; it knows its [`Recovery`] |
 //! | attempt | [`Attempt`] | generation number; answers to old attempts are dropped |
 //! | revision | [`Revision`] | counts the published changes of one daemon life |
@@ -40,7 +41,7 @@ mod tunnel;
 pub use endpoint::{LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint};
 pub use event::{Event, EventId, EventKind, EventSubject};
 pub use fault::{ExitCode, Fault, FaultKind, GrpcCode, Recovery};
-pub use ids::{Attempt, Epoch, Etag, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
+pub use ids::{Attempt, Epoch, Etag, Principal, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
 pub use keep::{Keep, SessionCount};
 pub use label::{Label, Labels};
 pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, TunnelName};
@@ -48,4 +49,4 @@ pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
 pub use state::{ConnectStep, Intent, RemoteHealth, TunnelLimit, TunnelState};
 pub use statistics::{Statistics, TunnelStatistics};
 pub use target::{AgentStatus, Candidate, NAME_TAG, ResolvedTarget, Target, TargetForm};
-pub use tunnel::{Traffic, Tunnel, TunnelStatus};
+pub use tunnel::{SessionStatus, Traffic, Tunnel, TunnelStatus};
