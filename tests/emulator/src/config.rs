@@ -20,7 +20,7 @@ pub struct Config {
     pub instances: Vec<Instance>,
     /// Who may call. Empty: one long-lived key with a random secret is made at the start.
     pub access_keys: Vec<AccessKey>,
-    /// ARN of the caller in access-denied messages.
+    /// ARN of the caller, whatever the key: what GetCallerIdentity answers, and what access-denied messages name.
     pub principal: String,
     /// What session ids begin with. A federated user's name holds an `@`.
     pub session_prefix: String,

@@ -43,6 +43,8 @@ counters! {
     ApiTerminateSession = "api.terminate_session",
     /// DescribeInstances calls.
     ApiDescribeInstances = "api.describe_instances",
+    /// GetCallerIdentity calls.
+    ApiGetCallerIdentity = "api.get_caller_identity",
     /// DescribeInstanceInformation calls.
     ApiDescribeAgents = "api.describe_instance_information",
     /// Calls refused for their signature or an unknown key.

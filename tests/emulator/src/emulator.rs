@@ -96,7 +96,7 @@ impl Emulator {
         Ok(emulator)
     }
 
-    /// Base URL of the APIs of Session Manager and EC2.
+    /// Base URL of the APIs of Session Manager, EC2 and STS.
     #[must_use]
     pub fn api_url(&self) -> &str {
         &self.api_url
@@ -145,6 +145,7 @@ impl Emulator {
         let mut variables = vec![
             ("AWS_ENDPOINT_URL_EC2", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_SSM", self.api_url.clone()),
+            ("AWS_ENDPOINT_URL_STS", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_SSMMESSAGES", self.gateway_url.clone()),
             ("AWS_ACCESS_KEY_ID", self.key.id.clone()),
             ("AWS_SECRET_ACCESS_KEY", self.key.secret().to_owned()),

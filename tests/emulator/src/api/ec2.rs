@@ -1,21 +1,15 @@
 //! The EC2 API, as much as finds instances: the Query protocol in, XML out.
 
-use std::collections::BTreeMap;
-
 use http::StatusCode;
-use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::error::ApiError;
+use super::xml::{Parameters, escaped, parameters};
 use crate::counters::Counter;
 use crate::world::{Seen, World};
 
 /// Answers of a page when the caller names no size.
 const PAGE: usize = 1000;
-
-pub(super) const CONTENT_TYPE: &str = "text/xml;charset=UTF-8";
-
-type Parameters = BTreeMap<String, String>;
 
 /// One filter: a name, and values of which one has to fit.
 struct Filter {
@@ -24,7 +18,7 @@ struct Filter {
 }
 
 pub(super) fn dispatch(world: &World, region: &str, body: &[u8]) -> Result<String, ApiError> {
-    let parameters: Parameters = form_urlencoded::parse(body).into_owned().collect();
+    let parameters = parameters(body);
     match parameters.get("Action").map(String::as_str) {
         Some("DescribeInstances") => {
             world.counters.increment(Counter::ApiDescribeInstances);
@@ -153,10 +147,6 @@ pub(super) fn error(error: &ApiError) -> (StatusCode, String) {
         Uuid::new_v4()
     );
     (status, body)
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

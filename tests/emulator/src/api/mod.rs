@@ -1,9 +1,11 @@
-//! The Session Manager API: JSON 1.1 over POST, the operation in a header, errors with AWS's names and wording. And a part
-//! of the EC2 API, at the same address.
+//! The Session Manager API: JSON 1.1 over POST, the operation in a header, errors with AWS's names and wording. And parts
+//! of the APIs of EC2 and STS, at the same address.
 
 mod ec2;
 mod error;
 mod operations;
+mod sts;
+mod xml;
 
 use std::sync::Arc;
 
@@ -28,6 +30,7 @@ const JSON: &str = "application/x-amz-json-1.1";
 enum Service {
     Ssm,
     Ec2,
+    Sts,
 }
 
 pub(crate) fn router(world: Arc<World>) -> Router {
@@ -37,10 +40,12 @@ pub(crate) fn router(world: Arc<World>) -> Router {
 async fn answer(State(world): State<Arc<World>>, request: Request) -> Response<Body> {
     world.counters.increment(Counter::ApiCalls);
     let (parts, body) = request.into_parts();
-    let service = Service::of(&parts);
-    let answer = match to_bytes(body, MAX_BODY).await {
-        Ok(body) => call(&world, service, &parts, &body),
-        Err(error) => Err(ApiError::invalid(format!("the body cannot be read: {error}"))),
+    let (service, answer) = match to_bytes(body, MAX_BODY).await {
+        Ok(body) => {
+            let service = Service::of(&parts, &body);
+            (service, call(&world, service, &parts, &body))
+        }
+        Err(error) => (Service::Ssm, Err(ApiError::invalid(format!("the body cannot be read: {error}")))),
     };
     if let Err(error) = &answer {
         tracing::info!(code = error.code, message = error.message, "call refused");
@@ -49,6 +54,7 @@ async fn answer(State(world): State<Arc<World>>, request: Request) -> Response<B
         (Ok(body), _) => (StatusCode::OK, body),
         (Err(error), Service::Ssm) => (error.status, error.body().to_string()),
         (Err(error), Service::Ec2) => ec2::error(&error),
+        (Err(error), Service::Sts) => sts::error(&error),
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
@@ -60,23 +66,28 @@ async fn answer(State(world): State<Arc<World>>, request: Request) -> Response<B
 }
 
 impl Service {
-    fn of(parts: &http::request::Parts) -> Self {
+    fn of(parts: &http::request::Parts, body: &[u8]) -> Self {
         let form = parts.headers.get("content-type").and_then(|value| value.to_str().ok());
         let query = form.is_some_and(|form| form.starts_with("application/x-www-form-urlencoded"));
-        if query { Self::Ec2 } else { Self::Ssm }
+        match query {
+            false => Self::Ssm,
+            true if sts::is_meant(body) => Self::Sts,
+            true => Self::Ec2,
+        }
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Ssm => "ssm",
             Self::Ec2 => "ec2",
+            Self::Sts => "sts",
         }
     }
 
     fn content_type(self) -> &'static str {
         match self {
             Self::Ssm => JSON,
-            Self::Ec2 => ec2::CONTENT_TYPE,
+            Self::Ec2 | Self::Sts => xml::CONTENT_TYPE,
         }
     }
 }
@@ -89,7 +100,8 @@ fn call(
     body: &[u8],
 ) -> Result<String, ApiError> {
     let region = check_signature(world, service, parts, body)?;
-    if take_one(&mut world.plan().throttle) {
+    // The rates of Session Manager and EC2 are not those of STS.
+    if service != Service::Sts && take_one(&mut world.plan().throttle) {
         world.counters.increment(Counter::InjectedThrottles);
         return Err(ApiError::throttled());
     }
@@ -97,6 +109,7 @@ fn call(
     match service {
         Service::Ssm => operations::dispatch(world, target, &region, body).map(|body| body.to_string()),
         Service::Ec2 => ec2::dispatch(world, &region, body),
+        Service::Sts => sts::dispatch(world, body),
     }
 }
 
