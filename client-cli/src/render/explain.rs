@@ -1,9 +1,23 @@
 //! How a tunnel is, in one paragraph: what is true, what happened, what comes next.
 
-use stormtunnel_model::{Event, EventKind, Intent, Recovery, RemoteHealth, Timestamp, Tunnel, TunnelState};
+use std::time::Duration;
+
+use stormtunnel_model::{
+    Event, EventKind, FaultKind, Intent, Principal, Recovery, RemoteHealth, Timestamp, Tunnel, TunnelState,
+    TunnelStatus,
+};
 
 use super::{Style, address, details, events, times, via};
 use crate::exit::Problem;
+
+/// How long a broken connection may stay unnoticed: until a ping is answered with silence.
+const NOTICED_WITHIN: Duration = Duration::from_secs(60);
+/// How long what happened to the machine may be told after a connection that broke of it: bursts are waited out.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
+/// Breaks within this time ...
+const LATELY: Duration = Duration::from_secs(3600);
+/// ... are counted out from this many on.
+const MANY: usize = 3;
 
 /// The explanation of one tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +36,11 @@ pub fn explain(tunnel: &Tunnel, history: &[Event], now: Timestamp) -> Explanatio
     let remedy = remedy(tunnel);
     let mut sentences = vec![present(tunnel, now)];
     if let Some(since) = not_up_since {
-        sentences.push(format!("It has not been up since {}.", times::stamp(since)));
+        let cause = cause(history, since);
+        sentences.push(format!("It has not been up since {}{cause}.", times::stamp(since)));
     }
-    sentences.extend(last_break(tunnel, history));
+    sentences.extend(last_break(tunnel, history, now));
+    sentences.extend(last_session(tunnel, history));
     sentences.extend(troubles(tunnel));
     sentences.push(next(tunnel, &remedy, now));
     Explanation { summary: sentences.join(" "), remedy, not_up_since }
@@ -45,8 +61,7 @@ fn present(tunnel: &Tunnel, now: Timestamp) -> String {
     let way = || format!("{} leads to {} via {}", address(tunnel), tunnel.spec.remote, via(tunnel));
     match &status.state {
         TunnelState::Up => {
-            let session = status.session.as_ref().map(|session| format!(", in session {session}"));
-            format!("{name} has been up {since}: {}{}.", way(), session.unwrap_or_default())
+            format!("{name} has been up {since}: {}{}.", way(), sessions(status))
         }
         TunnelState::Idle => {
             format!("{name} has been ready {since}: {}; the next connection starts a session.", way())
@@ -56,7 +71,8 @@ fn present(tunnel: &Tunnel, now: Timestamp) -> String {
             format!("{name} has been connecting {since}, attempt {}: it is {step}.", status.attempt.0)
         }
         TunnelState::Retrying { fault, .. } => {
-            format!("{name} has been retrying {since} after {} attempts: {fault}.", status.attempt.0)
+            let attempts = if status.attempt.0 == 1 { "attempt" } else { "attempts" };
+            format!("{name} has been retrying {since} after {} {attempts}: {fault}.", status.attempt.0)
         }
         TunnelState::Blocked { fault } => format!("{name} has been blocked {since}: {fault}."),
         TunnelState::Stopped => match tunnel.intent {
@@ -67,6 +83,21 @@ fn present(tunnel: &Tunnel, now: Timestamp) -> String {
     }
 }
 
+/// In which sessions, and who opened them.
+fn sessions(status: &TunnelStatus) -> String {
+    let Some(main) = &status.session else { return String::new() };
+    let opened: Vec<&str> = details::principals(status).into_iter().map(Principal::as_str).collect();
+    let opened =
+        if opened.is_empty() { String::new() } else { format!(", opened by {}", opened.join(" and ")) };
+    match status.sessions.len() {
+        0 | 1 => format!(", in session {main}{opened}"),
+        count => {
+            let used = status.sessions.iter().filter(|session| session.connections > 0).count();
+            format!(", over {count} sessions ({used} in use), the main one {main}{opened}")
+        }
+    }
+}
+
 /// When it left Up, for a tunnel that should be there.
 fn not_up_since(tunnel: &Tunnel, history: &[Event]) -> Option<Timestamp> {
     let is_up = matches!(tunnel.status.state, TunnelState::Up | TunnelState::Idle);
@@ -74,22 +105,81 @@ fn not_up_since(tunnel: &Tunnel, history: &[Event]) -> Option<Timestamp> {
         return None;
     }
     let last_up = history.iter().rposition(|event| matches!(event.kind, EventKind::Up { .. }))?;
-    let of_tunnel = |event: &&Event| event.subject.is_some() || event.kind == EventKind::DaemonStarted;
-    history.get(last_up + 1..)?.iter().find(of_tunnel).map(|event| event.at)
+    history.get(last_up + 1..)?.iter().find(|event| leaves_up(&event.kind)).map(|event| event.at)
+}
+
+/// Whether a tunnel that was up is not any more. Sessions beside the main one come and go while it is.
+fn leaves_up(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Connecting { .. }
+            | EventKind::Retrying { .. }
+            | EventKind::Blocked { .. }
+            | EventKind::Idle
+            | EventKind::Stopped
+            | EventKind::Restarted
+            | EventKind::DaemonStarted
+    )
+}
+
+/// What happened to the machine shortly before something broke, or was noticed shortly after it.
+fn cause(history: &[Event], broke: Timestamp) -> String {
+    let near =
+        |event: &&Event| broke.since(event.at) <= NOTICED_WITHIN && event.at.since(broke) <= TOLD_WITHIN;
+    // A sleep explains the others.
+    let weight = |event: &&Event| match event.kind {
+        EventKind::Woke { .. } => 3,
+        EventKind::NetworkChanged => 2,
+        EventKind::ClockJumped { .. } => 1,
+        _ => 0,
+    };
+    let likely = history.iter().filter(near).filter(|event| weight(event) > 0).max_by_key(weight);
+    likely.map(|event| format!(", when {}", events::words(&event.kind))).unwrap_or_default()
 }
 
 /// What a tunnel that is up again went through last.
-fn last_break(tunnel: &Tunnel, history: &[Event]) -> Option<String> {
+fn last_break(tunnel: &Tunnel, history: &[Event], now: Timestamp) -> Option<String> {
     if tunnel.status.state != TunnelState::Up {
         return None;
     }
-    let broke = |event: &Event| matches!(event.kind, EventKind::Connecting { fault: Some(_), .. });
-    let (at, fault) =
-        history.iter().rev().find(|event| broke(event)).map(|event| (event.at, event.kind.fault()))?;
-    let fault = fault?;
+    let broke = history.iter().rev().find(|event| is_break(event))?;
+    let (at, fault) = (broke.at, broke.kind.fault()?);
     let up_again = history.iter().find(|event| event.at >= at && matches!(event.kind, EventKind::Up { .. }));
     let took = up_again.map(|event| format!("; {} later it was up again", times::span(event.at.since(at))));
-    Some(format!("Its connection broke last at {}: {fault}{}.", times::stamp(at), took.unwrap_or_default()))
+    let (stamp, cause, took) = (times::stamp(at), cause(history, at), took.unwrap_or_default());
+    let often = often(history, now).unwrap_or_default();
+    Some(format!("Its connection broke last at {stamp}{cause}: {fault}{took}.{often}"))
+}
+
+fn is_break(event: &Event) -> bool {
+    matches!(event.kind, EventKind::Connecting { fault: Some(_), .. })
+}
+
+/// A path that breaks again and again is worth a look, even if each time it is mended in seconds.
+fn often(history: &[Event], now: Timestamp) -> Option<String> {
+    let of_network = |event: &&Event| {
+        let fault = event.kind.fault().filter(|_| is_break(event));
+        fault.is_some_and(|fault| fault.kind == FaultKind::Network)
+    };
+    let lately = history.iter().filter(of_network).filter(|event| now.since(event.at) <= LATELY).count();
+    let hint = "the tunnel mends itself, but the network or VPN in between is worth a look";
+    (lately >= MANY).then(|| format!(" That makes {lately} breaks in the last hour: {hint}."))
+}
+
+/// What became of the session of a tunnel that needs none now.
+fn last_session(tunnel: &Tunnel, history: &[Event]) -> Option<String> {
+    if tunnel.status.state != TunnelState::Idle {
+        return None;
+    }
+    let ended = history.iter().rev().find_map(|event| match &event.kind {
+        EventKind::SessionEnded { fault, traffic, lasted } => Some((event.at, fault, traffic, lasted)),
+        _ => None,
+    });
+    let (at, fault, traffic, lasted) = ended?;
+    let (sent, received) = (times::bytes(traffic.sent), times::bytes(traffic.received));
+    let why = fault.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default();
+    let (at, lasted) = (times::stamp(at), times::span(*lasted));
+    Some(format!("Its last session ended at {at} after {lasted}, {sent} sent and {received} received{why}."))
 }
 
 /// What goes wrong although the tunnel itself is well.

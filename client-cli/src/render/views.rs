@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use stormtunnel_model::{
-    ConnectStep, Fault, Intent, LocalPort, Recovery, RemoteHealth, Revision, Tunnel, TunnelLimit, TunnelSpec,
-    TunnelState, TunnelStatus,
+    ConnectStep, Fault, Intent, LocalPort, Recovery, RemoteHealth, Revision, SessionStatus, Tunnel,
+    TunnelLimit, TunnelSpec, TunnelState, TunnelStatus,
 };
 use stormtunnel_proto::calls::{DaemonInfo, SettingState, UpdatedTunnel, WatchEvent, WatchUpdate};
 
@@ -66,12 +66,25 @@ struct StatusView {
     session_id: Option<String>,
     /// The node that the session goes through.
     node: Option<String>,
+    /// All that are open, the main one first.
+    sessions: Vec<SessionView>,
     agent_version: Option<String>,
     connections: u32,
     sent_bytes: u64,
     received_bytes: u64,
     last_fault: Option<FaultView>,
     limit: Option<LimitView>,
+}
+
+#[derive(Debug, Serialize)]
+struct SessionView {
+    id: String,
+    node: String,
+    principal: Option<String>,
+    since: String,
+    connections: u32,
+    sent_bytes: u64,
+    received_bytes: u64,
 }
 
 /// A limit, with the figures of its kind.
@@ -234,6 +247,7 @@ impl StatusView {
             listening: status.listening.iter().map(ToString::to_string).collect(),
             session_id: status.session.as_ref().map(ToString::to_string),
             node: status.node.as_ref().map(ToString::to_string),
+            sessions: status.sessions.iter().map(SessionView::of).collect(),
             agent_version: status.agent_version.clone(),
             connections: status.connections,
             sent_bytes: status.traffic.sent,
@@ -242,6 +256,20 @@ impl StatusView {
             limit: status.limit.map(|limit| match limit {
                 TunnelLimit::AgentResend { waiting_bytes } => LimitView::AgentResend { waiting_bytes },
             }),
+        }
+    }
+}
+
+impl SessionView {
+    fn of(session: &SessionStatus) -> Self {
+        Self {
+            id: session.id.to_string(),
+            node: session.node.to_string(),
+            principal: session.principal.as_ref().map(ToString::to_string),
+            since: rfc3339(session.since),
+            connections: session.connections,
+            sent_bytes: session.traffic.sent,
+            received_bytes: session.traffic.received,
         }
     }
 }
