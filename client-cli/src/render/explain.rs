@@ -39,10 +39,11 @@ pub fn explain(tunnel: &Tunnel, history: &[Event], now: Timestamp) -> Explanatio
         let cause = cause(history, since);
         sentences.push(format!("It has not been up since {}{cause}.", times::stamp(since)));
     }
-    sentences.extend(last_break(tunnel, history, now));
+    sentences.extend(last_break(tunnel, history));
     sentences.extend(last_session(tunnel, history));
     sentences.extend(troubles(tunnel));
-    sentences.push(next(tunnel, &remedy, now));
+    let often = often(tunnel, history, now).filter(|_| remedy.is_empty());
+    sentences.push(often.unwrap_or_else(|| next(tunnel, &remedy, now)));
     Explanation { summary: sentences.join(" "), remedy, not_up_since }
 }
 
@@ -138,7 +139,7 @@ fn cause(history: &[Event], broke: Timestamp) -> String {
 }
 
 /// What a tunnel that is up again went through last.
-fn last_break(tunnel: &Tunnel, history: &[Event], now: Timestamp) -> Option<String> {
+fn last_break(tunnel: &Tunnel, history: &[Event]) -> Option<String> {
     if tunnel.status.state != TunnelState::Up {
         return None;
     }
@@ -147,8 +148,7 @@ fn last_break(tunnel: &Tunnel, history: &[Event], now: Timestamp) -> Option<Stri
     let up_again = history.iter().find(|event| event.at >= at && matches!(event.kind, EventKind::Up { .. }));
     let took = up_again.map(|event| format!("; {} later it was up again", times::span(event.at.since(at))));
     let (stamp, cause, took) = (times::stamp(at), cause(history, at), took.unwrap_or_default());
-    let often = often(history, now).unwrap_or_default();
-    Some(format!("Its connection broke last at {stamp}{cause}: {fault}{took}.{often}"))
+    Some(format!("Its connection broke last at {stamp}{cause}: {fault}{took}."))
 }
 
 fn is_break(event: &Event) -> bool {
@@ -156,14 +156,15 @@ fn is_break(event: &Event) -> bool {
 }
 
 /// A path that breaks again and again is worth a look, even if each time it is mended in seconds.
-fn often(history: &[Event], now: Timestamp) -> Option<String> {
+fn often(tunnel: &Tunnel, history: &[Event], now: Timestamp) -> Option<String> {
     let of_network = |event: &&Event| {
         let fault = event.kind.fault().filter(|_| is_break(event));
         fault.is_some_and(|fault| fault.kind == FaultKind::Network)
     };
     let lately = history.iter().filter(of_network).filter(|event| now.since(event.at) <= LATELY).count();
     let hint = "the tunnel mends itself, but the network or VPN in between is worth a look";
-    (lately >= MANY).then(|| format!(" That makes {lately} breaks in the last hour: {hint}."))
+    let is_often = tunnel.status.state == TunnelState::Up && lately >= MANY;
+    is_often.then(|| format!("It broke {lately} times in the last hour: {hint}."))
 }
 
 /// What became of the session of a tunnel that needs none now.

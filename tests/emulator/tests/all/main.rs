@@ -5,5 +5,6 @@
 mod faults;
 mod relay;
 mod standing;
+mod sts;
 mod support;
 mod tls;
