@@ -60,18 +60,18 @@ fn sentence(event: &Event, style: Style) -> String {
 
 /// The kind in words, with spans of time as people read them.
 pub(super) fn words(kind: &EventKind) -> String {
-    match kind {
-        EventKind::Woke { slept, dark } => {
-            let itself = if *dark { " for itself" } else { "" };
-            format!("the machine woke{itself} after {} of sleep", times::span(*slept))
-        }
-        EventKind::ClockJumped { by_ms } if by_ms.unsigned_abs() >= 1000 => {
-            let direction = if *by_ms < 0 { "back" } else { "forward" };
-            let span = times::span(Duration::from_millis(by_ms.unsigned_abs()));
-            format!("the clock was set {direction} by {span}")
-        }
-        other => other.to_string(),
+    if let EventKind::Woke { slept, dark } = kind {
+        let itself = if *dark { " for itself" } else { "" };
+        return format!("the machine woke{itself} after {} of sleep", times::span(*slept));
     }
+    if let EventKind::ClockJumped { by_ms } = kind
+        && by_ms.unsigned_abs() >= 1000
+    {
+        let direction = if *by_ms < 0 { "back" } else { "forward" };
+        let span = times::span(Duration::from_millis(by_ms.unsigned_abs()));
+        return format!("the clock was set {direction} by {span}");
+    }
+    kind.to_string()
 }
 
 /// Where it happened. The sentences about a session name it themselves.

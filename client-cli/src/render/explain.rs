@@ -125,16 +125,15 @@ fn leaves_up(kind: &EventKind) -> bool {
 
 /// What happened to the machine shortly before something broke, or was noticed shortly after it.
 fn cause(history: &[Event], broke: Timestamp) -> String {
-    let near =
-        |event: &&Event| broke.since(event.at) <= NOTICED_WITHIN && event.at.since(broke) <= TOLD_WITHIN;
-    // A sleep explains the others.
-    let weight = |event: &&Event| match event.kind {
-        EventKind::Woke { .. } => 3,
-        EventKind::NetworkChanged => 2,
-        EventKind::ClockJumped { .. } => 1,
-        _ => 0,
+    let is_near =
+        |event: &Event| broke.since(event.at) <= NOTICED_WITHIN && event.at.since(broke) <= TOLD_WITHIN;
+    let near = |is_cause: fn(&EventKind) -> bool| {
+        history.iter().rev().find(|event| is_near(event) && is_cause(&event.kind))
     };
-    let likely = history.iter().filter(near).filter(|event| weight(event) > 0).max_by_key(weight);
+    // A sleep explains the others.
+    let likely = near(|kind| matches!(kind, EventKind::Woke { .. }))
+        .or_else(|| near(|kind| *kind == EventKind::NetworkChanged))
+        .or_else(|| near(|kind| matches!(kind, EventKind::ClockJumped { .. })));
     likely.map(|event| format!(", when {}", events::words(&event.kind))).unwrap_or_default()
 }
 
@@ -172,14 +171,11 @@ fn last_session(tunnel: &Tunnel, history: &[Event]) -> Option<String> {
     if tunnel.status.state != TunnelState::Idle {
         return None;
     }
-    let ended = history.iter().rev().find_map(|event| match &event.kind {
-        EventKind::SessionEnded { fault, traffic, lasted } => Some((event.at, fault, traffic, lasted)),
-        _ => None,
-    });
-    let (at, fault, traffic, lasted) = ended?;
+    let ended = history.iter().rev().find(|event| matches!(event.kind, EventKind::SessionEnded { .. }))?;
+    let EventKind::SessionEnded { fault, traffic, lasted } = &ended.kind else { return None };
     let (sent, received) = (times::bytes(traffic.sent), times::bytes(traffic.received));
     let why = fault.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default();
-    let (at, lasted) = (times::stamp(at), times::span(*lasted));
+    let (at, lasted) = (times::stamp(ended.at), times::span(*lasted));
     Some(format!("Its last session ended at {at} after {lasted}, {sent} sent and {received} received{why}."))
 }
 
