@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use stormtunnel_api::{Api, ServeError};
-use stormtunnel_aws::{AwsAccess, AwsEnvironment, AwsSsm, AwsTargets, InstanceFinder};
+use stormtunnel_aws::{AwsAccess, AwsEnvironment, AwsIdentity, AwsSsm, AwsTargets, InstanceFinder};
 use stormtunnel_engine::ports::Clock;
 use stormtunnel_engine::tasks::{Task, TaskFailed, Tasks, TasksClosed};
 use stormtunnel_engine::{Engine, Ports};
@@ -198,6 +198,7 @@ fn aws_ports(surroundings: Surroundings) -> Result<Ports, AppError> {
     let access = AwsAccess::new(surroundings.settings, environment, Arc::clone(&clock));
     Ok(Ports {
         ssm: Arc::new(AwsSsm::new(Arc::clone(&access))),
+        identity: Arc::new(AwsIdentity::new(Arc::clone(&access))),
         targets: Arc::new(AwsTargets::new(Arc::clone(&access), instances())),
         dialer: Arc::new(WsDialer::new(access)),
         network: Arc::new(TcpNetwork),

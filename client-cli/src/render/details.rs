@@ -1,10 +1,11 @@
 //! One tunnel, or the daemon, with everything that is known.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use stormtunnel_model::{
-    ConnectStep, Intent, Keep, LabelKey, LabelValue, RemoteHealth, SessionCount, Timestamp, Tunnel,
-    TunnelLimit, TunnelState,
+    ConnectStep, Intent, Keep, LabelKey, LabelValue, Principal, RemoteHealth, ResolvedTarget, SessionCount,
+    SessionStatus, Timestamp, Tunnel, TunnelLimit, TunnelState, TunnelStatus,
 };
 use stormtunnel_proto::calls::DaemonInfo;
 
@@ -116,16 +117,13 @@ fn state_rows(text: &mut String, tunnel: &Tunnel, now: Timestamp) {
         RemoteHealth::Refused => "; refused the last connection",
     };
     row(text, "remote", &format!("{} via {}{health}", tunnel.spec.remote, via(tunnel)));
-    if let Some(session) = &status.session {
-        let agent = status.agent_version.as_ref().map(|version| format!(", agent {version}"));
-        row(text, "session", &format!("{session}{}", agent.unwrap_or_default()));
-    }
+    session_rows(text, status, now);
     if status.state != TunnelState::Stopped {
         let (sent, received) = (times::bytes(status.traffic.sent), times::bytes(status.traffic.received));
         row(
             text,
             "traffic",
-            &format!("{} connections, {sent} sent, {received} received", status.connections),
+            &format!("{}, {sent} sent, {received} received", connections(status.connections)),
         );
         row(text, "attempt", &status.attempt.0.to_string());
     }
@@ -145,6 +143,42 @@ fn state_rows(text: &mut String, tunnel: &Tunnel, now: Timestamp) {
     if let (None, Some(fault)) = (status.state.fault(), &status.last_fault) {
         row(text, "last fault", &fault.to_string());
     }
+}
+
+/// The session in use with its agent; several with what each carries.
+fn session_rows(text: &mut String, status: &TunnelStatus, now: Timestamp) {
+    let Some(main) = &status.session else { return };
+    let agent = status.agent_version.as_ref().map(|version| format!(", agent {version}")).unwrap_or_default();
+    let span = |session: &SessionStatus| format!(" for {}", times::span(now.since(session.since)));
+    match status.sessions.as_slice() {
+        several @ [_, _, ..] => {
+            for session in several {
+                let agent = if session.id == *main { agent.as_str() } else { "" };
+                let carried = carried(session, status.node.as_ref());
+                row(text, "session", &format!("{}{}{agent}: {carried}", session.id, span(session)));
+            }
+        }
+        one => row(text, "session", &format!("{main}{}{agent}", one.first().map(span).unwrap_or_default())),
+    }
+    for principal in principals(status) {
+        row(text, "opened by", principal.as_str());
+    }
+}
+
+fn carried(session: &SessionStatus, usual: Option<&ResolvedTarget>) -> String {
+    let node = Some(&session.node).filter(|node| Some(*node) != usual);
+    let node = node.map(|node| format!(", via {node}")).unwrap_or_default();
+    let (sent, received) = (times::bytes(session.traffic.sent), times::bytes(session.traffic.received));
+    format!("{}, {sent} sent, {received} received{node}", connections(session.connections))
+}
+
+/// Who opened the sessions that are open; nearly always one.
+pub(super) fn principals(status: &TunnelStatus) -> BTreeSet<&Principal> {
+    status.sessions.iter().filter_map(|session| session.principal.as_ref()).collect()
+}
+
+fn connections(count: u32) -> String {
+    if count == 1 { "1 connection".to_owned() } else { format!("{count} connections") }
 }
 
 /// What holds transfers up.

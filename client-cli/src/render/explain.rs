@@ -1,9 +1,23 @@
 //! How a tunnel is, in one paragraph: what is true, what happened, what comes next.
 
-use stormtunnel_model::{Event, EventKind, Intent, Recovery, RemoteHealth, Timestamp, Tunnel, TunnelState};
+use std::time::Duration;
+
+use stormtunnel_model::{
+    Event, EventKind, FaultKind, Intent, Principal, Recovery, RemoteHealth, Timestamp, Tunnel, TunnelState,
+    TunnelStatus,
+};
 
 use super::{Style, address, details, events, times, via};
 use crate::exit::Problem;
+
+/// How long a broken connection may stay unnoticed: until a ping is answered with silence.
+const NOTICED_WITHIN: Duration = Duration::from_secs(60);
+/// How long what happened to the machine may be told after a connection that broke of it: bursts are waited out.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
+/// Breaks within this time ...
+const LATELY: Duration = Duration::from_secs(3600);
+/// ... are counted out from this many on.
+const MANY: usize = 3;
 
 /// The explanation of one tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,11 +36,14 @@ pub fn explain(tunnel: &Tunnel, history: &[Event], now: Timestamp) -> Explanatio
     let remedy = remedy(tunnel);
     let mut sentences = vec![present(tunnel, now)];
     if let Some(since) = not_up_since {
-        sentences.push(format!("It has not been up since {}.", times::stamp(since)));
+        let cause = cause(history, since);
+        sentences.push(format!("It has not been up since {}{cause}.", times::stamp(since)));
     }
     sentences.extend(last_break(tunnel, history));
+    sentences.extend(last_session(tunnel, history));
     sentences.extend(troubles(tunnel));
-    sentences.push(next(tunnel, &remedy, now));
+    let often = often(tunnel, history, now).filter(|_| remedy.is_empty());
+    sentences.push(often.unwrap_or_else(|| next(tunnel, &remedy, now)));
     Explanation { summary: sentences.join(" "), remedy, not_up_since }
 }
 
@@ -45,8 +62,7 @@ fn present(tunnel: &Tunnel, now: Timestamp) -> String {
     let way = || format!("{} leads to {} via {}", address(tunnel), tunnel.spec.remote, via(tunnel));
     match &status.state {
         TunnelState::Up => {
-            let session = status.session.as_ref().map(|session| format!(", in session {session}"));
-            format!("{name} has been up {since}: {}{}.", way(), session.unwrap_or_default())
+            format!("{name} has been up {since}: {}{}.", way(), sessions(status))
         }
         TunnelState::Idle => {
             format!("{name} has been ready {since}: {}; the next connection starts a session.", way())
@@ -56,7 +72,8 @@ fn present(tunnel: &Tunnel, now: Timestamp) -> String {
             format!("{name} has been connecting {since}, attempt {}: it is {step}.", status.attempt.0)
         }
         TunnelState::Retrying { fault, .. } => {
-            format!("{name} has been retrying {since} after {} attempts: {fault}.", status.attempt.0)
+            let attempts = if status.attempt.0 == 1 { "attempt" } else { "attempts" };
+            format!("{name} has been retrying {since} after {} {attempts}: {fault}.", status.attempt.0)
         }
         TunnelState::Blocked { fault } => format!("{name} has been blocked {since}: {fault}."),
         TunnelState::Stopped => match tunnel.intent {
@@ -67,6 +84,21 @@ fn present(tunnel: &Tunnel, now: Timestamp) -> String {
     }
 }
 
+/// In which sessions, and who opened them.
+fn sessions(status: &TunnelStatus) -> String {
+    let Some(main) = &status.session else { return String::new() };
+    let opened: Vec<&str> = details::principals(status).into_iter().map(Principal::as_str).collect();
+    let opened =
+        if opened.is_empty() { String::new() } else { format!(", opened by {}", opened.join(" and ")) };
+    match status.sessions.len() {
+        0 | 1 => format!(", in session {main}{opened}"),
+        count => {
+            let used = status.sessions.iter().filter(|session| session.connections > 0).count();
+            format!(", over {count} sessions ({used} in use), the main one {main}{opened}")
+        }
+    }
+}
+
 /// When it left Up, for a tunnel that should be there.
 fn not_up_since(tunnel: &Tunnel, history: &[Event]) -> Option<Timestamp> {
     let is_up = matches!(tunnel.status.state, TunnelState::Up | TunnelState::Idle);
@@ -74,8 +106,35 @@ fn not_up_since(tunnel: &Tunnel, history: &[Event]) -> Option<Timestamp> {
         return None;
     }
     let last_up = history.iter().rposition(|event| matches!(event.kind, EventKind::Up { .. }))?;
-    let of_tunnel = |event: &&Event| event.subject.is_some() || event.kind == EventKind::DaemonStarted;
-    history.get(last_up + 1..)?.iter().find(of_tunnel).map(|event| event.at)
+    history.get(last_up + 1..)?.iter().find(|event| leaves_up(&event.kind)).map(|event| event.at)
+}
+
+/// Whether a tunnel that was up is not any more. Sessions beside the main one come and go while it is.
+fn leaves_up(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Connecting { .. }
+            | EventKind::Retrying { .. }
+            | EventKind::Blocked { .. }
+            | EventKind::Idle
+            | EventKind::Stopped
+            | EventKind::Restarted
+            | EventKind::DaemonStarted
+    )
+}
+
+/// What happened to the machine shortly before something broke, or was noticed shortly after it.
+fn cause(history: &[Event], broke: Timestamp) -> String {
+    let is_near =
+        |event: &Event| broke.since(event.at) <= NOTICED_WITHIN && event.at.since(broke) <= TOLD_WITHIN;
+    let near = |is_cause: fn(&EventKind) -> bool| {
+        history.iter().rev().find(|event| is_near(event) && is_cause(&event.kind))
+    };
+    // A sleep explains the others.
+    let likely = near(|kind| matches!(kind, EventKind::Woke { .. }))
+        .or_else(|| near(|kind| *kind == EventKind::NetworkChanged))
+        .or_else(|| near(|kind| matches!(kind, EventKind::ClockJumped { .. })));
+    likely.map(|event| format!(", when {}", events::words(&event.kind))).unwrap_or_default()
 }
 
 /// What a tunnel that is up again went through last.
@@ -83,13 +142,41 @@ fn last_break(tunnel: &Tunnel, history: &[Event]) -> Option<String> {
     if tunnel.status.state != TunnelState::Up {
         return None;
     }
-    let broke = |event: &Event| matches!(event.kind, EventKind::Connecting { fault: Some(_), .. });
-    let (at, fault) =
-        history.iter().rev().find(|event| broke(event)).map(|event| (event.at, event.kind.fault()))?;
-    let fault = fault?;
+    let broke = history.iter().rev().find(|event| is_break(event))?;
+    let (at, fault) = (broke.at, broke.kind.fault()?);
     let up_again = history.iter().find(|event| event.at >= at && matches!(event.kind, EventKind::Up { .. }));
     let took = up_again.map(|event| format!("; {} later it was up again", times::span(event.at.since(at))));
-    Some(format!("Its connection broke last at {}: {fault}{}.", times::stamp(at), took.unwrap_or_default()))
+    let (stamp, cause, took) = (times::stamp(at), cause(history, at), took.unwrap_or_default());
+    Some(format!("Its connection broke last at {stamp}{cause}: {fault}{took}."))
+}
+
+fn is_break(event: &Event) -> bool {
+    matches!(event.kind, EventKind::Connecting { fault: Some(_), .. })
+}
+
+/// A path that breaks again and again is worth a look, even if each time it is mended in seconds.
+fn often(tunnel: &Tunnel, history: &[Event], now: Timestamp) -> Option<String> {
+    let of_network = |event: &&Event| {
+        let fault = event.kind.fault().filter(|_| is_break(event));
+        fault.is_some_and(|fault| fault.kind == FaultKind::Network)
+    };
+    let lately = history.iter().filter(of_network).filter(|event| now.since(event.at) <= LATELY).count();
+    let hint = "the tunnel mends itself, but the network or VPN in between is worth a look";
+    let is_often = tunnel.status.state == TunnelState::Up && lately >= MANY;
+    is_often.then(|| format!("It broke {lately} times in the last hour: {hint}."))
+}
+
+/// What became of the session of a tunnel that needs none now.
+fn last_session(tunnel: &Tunnel, history: &[Event]) -> Option<String> {
+    if tunnel.status.state != TunnelState::Idle {
+        return None;
+    }
+    let ended = history.iter().rev().find(|event| matches!(event.kind, EventKind::SessionEnded { .. }))?;
+    let EventKind::SessionEnded { fault, traffic, lasted } = &ended.kind else { return None };
+    let (sent, received) = (times::bytes(traffic.sent), times::bytes(traffic.received));
+    let why = fault.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default();
+    let (at, lasted) = (times::stamp(ended.at), times::span(*lasted));
+    Some(format!("Its last session ended at {at} after {lasted}, {sent} sent and {received} received{why}."))
 }
 
 /// What goes wrong although the tunnel itself is well.

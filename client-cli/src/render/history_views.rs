@@ -1,9 +1,11 @@
 //! What programs get of the history with `-o json` and `-o yaml`. Field names are those of the API; stable, only added to.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use stormtunnel_model::{
-    Attempt, Event, EventKind, EventSubject, Intent, Statistics, Traffic, Tunnel, TunnelState,
-    TunnelStatistics,
+    Attempt, Event, EventKind, EventSubject, Intent, ResolvedTarget, Statistics, Traffic, Tunnel,
+    TunnelState, TunnelStatistics,
 };
 
 use super::explain::Explanation;
@@ -29,8 +31,13 @@ pub struct EventView {
     count: Option<u64>,
     limit: Option<u64>,
     node: Option<String>,
+    principal: Option<String>,
     sent_bytes: Option<u64>,
     received_bytes: Option<u64>,
+    lasted_seconds: Option<u64>,
+    slept_seconds: Option<u64>,
+    dark: Option<bool>,
+    by_ms: Option<i64>,
     fault: Option<FaultView>,
 }
 
@@ -70,7 +77,8 @@ impl EventView {
     pub fn of(event: &Event) -> Self {
         let subject = event.subject.as_ref();
         let text = |part: fn(&EventSubject) -> Option<String>| subject.and_then(part);
-        let traffic = traffic(&event.kind);
+        let (traffic, lasted) = carried(&event.kind).unzip();
+        let (slept, dark) = sleep(&event.kind).unzip();
         Self {
             id: event.id.0,
             at: rfc3339(event.at),
@@ -87,13 +95,14 @@ impl EventView {
             fields: if let EventKind::Changed { fields } = &event.kind { Some(fields.clone()) } else { None },
             count: if let EventKind::EventsLost { count } = event.kind { Some(count) } else { None },
             limit: if let EventKind::PayloadReduced { limit } = event.kind { Some(limit) } else { None },
-            node: if let EventKind::NodeChosen { node, .. } = &event.kind {
-                Some(node.to_string())
-            } else {
-                None
-            },
+            node: node(event).map(ToString::to_string),
+            principal: text(|subject| subject.principal.as_ref().map(ToString::to_string)),
             sent_bytes: traffic.map(|traffic| traffic.sent),
             received_bytes: traffic.map(|traffic| traffic.received),
+            lasted_seconds: lasted.map(|lasted| lasted.as_secs()),
+            slept_seconds: slept.map(|slept| slept.as_secs()),
+            dark,
+            by_ms: if let EventKind::ClockJumped { by_ms } = event.kind { Some(by_ms) } else { None },
             fault: event.kind.fault().map(FaultView::of),
         }
     }
@@ -118,8 +127,22 @@ fn intent(kind: &EventKind) -> Option<&'static str> {
     })
 }
 
-fn traffic(kind: &EventKind) -> Option<Traffic> {
-    if let EventKind::SessionEnded { traffic, .. } = kind { Some(*traffic) } else { None }
+/// The node that was chosen, else that of the session.
+fn node(event: &Event) -> Option<&ResolvedTarget> {
+    if let EventKind::NodeChosen { node, .. } = &event.kind {
+        return Some(node);
+    }
+    event.subject.as_ref()?.node.as_ref()
+}
+
+/// What a session carried, and in what time.
+fn carried(kind: &EventKind) -> Option<(Traffic, Duration)> {
+    if let EventKind::SessionEnded { traffic, lasted, .. } = kind { Some((*traffic, *lasted)) } else { None }
+}
+
+/// How long the machine slept, and whether it woke for itself.
+fn sleep(kind: &EventKind) -> Option<(Duration, bool)> {
+    if let EventKind::Woke { slept, dark } = kind { Some((*slept, *dark)) } else { None }
 }
 
 impl ExplanationView {

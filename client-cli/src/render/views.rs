@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use stormtunnel_model::{
-    ConnectStep, Fault, Intent, LocalPort, Recovery, RemoteHealth, Revision, Tunnel, TunnelLimit, TunnelSpec,
-    TunnelState, TunnelStatus,
+    ConnectStep, Fault, Intent, LocalPort, Recovery, RemoteHealth, Revision, SessionStatus, Tunnel,
+    TunnelLimit, TunnelSpec, TunnelState, TunnelStatus,
 };
 use stormtunnel_proto::calls::{DaemonInfo, SettingState, UpdatedTunnel, WatchEvent, WatchUpdate};
 
@@ -66,6 +66,8 @@ struct StatusView {
     session_id: Option<String>,
     /// The node that the session goes through.
     node: Option<String>,
+    /// All that are open, the main one first.
+    sessions: Vec<SessionView>,
     agent_version: Option<String>,
     connections: u32,
     sent_bytes: u64,
@@ -74,6 +76,17 @@ struct StatusView {
     limit: Option<LimitView>,
     /// When its next StartSession is expected to have its turn.
     turn_at: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SessionView {
+    id: String,
+    node: String,
+    principal: Option<String>,
+    since: String,
+    connections: u32,
+    sent_bytes: u64,
+    received_bytes: u64,
 }
 
 /// A limit, with the figures of its kind.
@@ -236,6 +249,7 @@ impl StatusView {
             listening: status.listening.iter().map(ToString::to_string).collect(),
             session_id: status.session.as_ref().map(ToString::to_string),
             node: status.node.as_ref().map(ToString::to_string),
+            sessions: status.sessions.iter().map(SessionView::of).collect(),
             agent_version: status.agent_version.clone(),
             connections: status.connections,
             sent_bytes: status.traffic.sent,
@@ -245,6 +259,20 @@ impl StatusView {
                 TunnelLimit::AgentResend { waiting_bytes } => LimitView::AgentResend { waiting_bytes },
             }),
             turn_at: status.turn_at.map(rfc3339),
+        }
+    }
+}
+
+impl SessionView {
+    fn of(session: &SessionStatus) -> Self {
+        Self {
+            id: session.id.to_string(),
+            node: session.node.to_string(),
+            principal: session.principal.as_ref().map(ToString::to_string),
+            since: rfc3339(session.since),
+            connections: session.connections,
+            sent_bytes: session.traffic.sent,
+            received_bytes: session.traffic.received,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use stctl::render::{Style, events, explain};
+use stctl::render::views::TunnelView;
+use stctl::render::{Style, details, events, explain};
 use stormtunnel_model::{
     Attempt, Event, EventId, EventKind, EventSubject, ExitCode, Fault, FaultKind, Intent, RemoteHealth,
     SsmSessionId, Statistics, Timestamp, Traffic, Tunnel, TunnelLimit, TunnelState, TunnelStatistics,
@@ -10,7 +11,7 @@ use stormtunnel_model::{
 use stormtunnel_proto::calls::{EventUpdate, EventWatchUpdate};
 
 use crate::fake::Fake;
-use crate::support::{now, running, stctl, stopped};
+use crate::support::{now, running, session, stctl, stopped};
 
 const BEGINNING: u64 = 1_700_000_000;
 
@@ -27,6 +28,8 @@ fn event(second: u64, tunnel: Option<&Tunnel>, kind: EventKind) -> Event {
         region: tunnel.spec.region.clone(),
         target: tunnel.spec.target.clone(),
         session: Some(SsmSessionId("ada-0123456789abcdef0".to_owned())),
+        node: tunnel.spec.target.as_node(),
+        principal: Some("arn:aws:sts::123456789012:assumed-role/Dev/ada".parse().unwrap()),
     });
     Event {
         id: EventId(1000 + second),
@@ -57,20 +60,30 @@ fn every_kind(db: &Tunnel) -> Vec<Event> {
         EventKind::ReaderReset { fault: stalled },
         EventKind::AgentStalled { fault: silent },
         EventKind::PayloadReduced { limit: 1024 },
-        EventKind::SessionEnded { fault: Some(Fault::new(FaultKind::SessionEnded, "timed out")), traffic },
+        EventKind::SessionEnded {
+            fault: Some(Fault::new(FaultKind::SessionEnded, "timed out")),
+            traffic,
+            lasted: Duration::from_secs(1260),
+        },
         EventKind::Retrying { attempt: Attempt(3), fault: network() },
         EventKind::Blocked { fault: blocked },
         EventKind::Changed { fields: vec!["remote".to_owned(), "labels".to_owned()] },
         EventKind::Restarted,
         EventKind::Idle,
         EventKind::IntentChanged { intent: Intent::Stop },
-        EventKind::SessionEnded { fault: None, traffic },
+        EventKind::SessionEnded { fault: None, traffic, lasted: Duration::from_millis(2900) },
         EventKind::Stopped,
         EventKind::Deleted,
         EventKind::Unknown { headline: "the moon rose".to_owned() },
     ];
     let mut all = vec![event(0, None, EventKind::DaemonStarted)];
     all.extend((1..).zip(kinds).map(|(second, kind)| event(second, Some(db), kind)));
+    let slept = Duration::from_secs(7 * 3600);
+    all.push(event(60, None, EventKind::Woke { slept, dark: false }));
+    all.push(event(61, None, EventKind::Woke { slept, dark: true }));
+    all.push(event(62, None, EventKind::NetworkChanged));
+    all.push(event(63, None, EventKind::ClockJumped { by_ms: -7_200_000 }));
+    all.push(event(64, None, EventKind::ClockJumped { by_ms: 900 }));
     all.push(event(90, None, EventKind::EventsLost { count: 7 }));
     all.push(event(91, None, EventKind::DaemonStopping));
     all
@@ -189,7 +202,7 @@ fn cases() -> Vec<(Tunnel, Vec<Event>)> {
     let sign_in = db(TunnelState::Blocked { fault: Fault::new(kind, "") });
     let step = stormtunnel_model::ConnectStep::Session;
     let connecting = db(TunnelState::Connecting { step });
-    let silent = [TunnelState::Idle, TunnelState::Stopping].map(|state| (db(state), Vec::new()));
+    let stopping = db(TunnelState::Stopping);
     let mut cases = vec![
         (quiet.clone(), vec![up(&quiet, 1)]),
         (limited, broken),
@@ -200,8 +213,85 @@ fn cases() -> Vec<(Tunnel, Vec<Event>)> {
         (connecting, Vec::new()),
         (stopped("db", "db.internal:5432", "15432"), Vec::new()),
     ];
-    cases.extend(silent);
+    cases.extend([(db(TunnelState::Idle), Vec::new()), (stopping, Vec::new())]);
+    cases.extend(cases_with_causes());
     cases
+}
+
+/// Situations in which more than the tunnel counts.
+fn cases_with_causes() -> Vec<(Tunnel, Vec<Event>)> {
+    let up = |tunnel: &Tunnel, second| event(second, Some(tunnel), EventKind::Up { attempt: Attempt(1) });
+    let broke = || EventKind::Connecting { attempt: Attempt(1), fault: Some(network()) };
+    let woke = EventKind::Woke { slept: Duration::from_secs(7 * 3600), dark: false };
+    let rested = db(TunnelState::Up);
+    let morning = vec![
+        up(&rested, 1),
+        event(100, None, woke.clone()),
+        event(100, None, EventKind::NetworkChanged),
+        event(106, Some(&rested), broke()),
+        up(&rested, 108),
+    ];
+    let at = Timestamp::from_millis(now().as_millis() + 8000);
+    let waiting = db(TunnelState::Retrying { at, fault: network() });
+    let retried = EventKind::Retrying { attempt: Attempt(2), fault: network() };
+    let night = vec![
+        up(&waiting, 1),
+        // A session beside the main one ended while the tunnel was up.
+        event(
+            50,
+            Some(&waiting),
+            EventKind::SessionEnded {
+                fault: None,
+                traffic: Traffic::default(),
+                lasted: Duration::from_secs(40),
+            },
+        ),
+        event(104, Some(&waiting), broke()),
+        event(105, None, woke),
+        event(120, Some(&waiting), retried),
+    ];
+    let shaky = db(TunnelState::Up);
+    let shakes = (0..4).flat_map(|round| {
+        let second = 60 * round;
+        [
+            event(second, None, EventKind::NetworkChanged),
+            event(second + 1, Some(&shaky), broke()),
+            up(&shaky, second + 3),
+        ]
+    });
+    let shakes = shakes.collect();
+    let mut several = db(TunnelState::Up);
+    several.status.sessions = ["ada-0123456789abcdef0", "ada-1", "ada-2"]
+        .into_iter()
+        .zip([1, 1, 0])
+        .map(|(id, connections)| session(&several, id, connections))
+        .collect();
+    let idle = db(TunnelState::Idle);
+    let traffic = Traffic { sent: 12_345, received: 4_567_890 };
+    let fault = Some(Fault::new(FaultKind::SessionEnded, "timed out"));
+    let unused = EventKind::SessionEnded { fault, traffic, lasted: Duration::from_secs(1260) };
+    let evening = vec![up(&idle, 1), event(2, Some(&idle), unused), event(2, Some(&idle), EventKind::Idle)];
+    vec![(rested, morning), (waiting, night), (shaky, shakes), (several, Vec::new()), (idle, evening)]
+}
+
+#[test]
+fn a_tunnel_of_several_sessions_shows_each() {
+    let mut several = db(TunnelState::Up);
+    several.status.sessions = ["ada-0123456789abcdef0", "ada-1", "ada-2"]
+        .into_iter()
+        .zip([2, 1, 0])
+        .map(|(id, connections)| session(&several, id, connections))
+        .collect();
+    several.status.sessions[2].node = "i-0fedcba9876543210".parse().unwrap();
+    insta::assert_snapshot!("several_sessions", details::status(&several, now(), Style::default()));
+    let json = serde_json::to_value(TunnelView::of(&several)).unwrap();
+    let shown: Vec<&serde_json::Value> = json["status"]["sessions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|session| &session["connections"])
+        .collect();
+    assert_eq!(shown, [2, 1, 0]);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use stctl::world::{Environment, Terminal, World};
 use stormtunnel_model::{
-    Attempt, Etag, ExitCode, Intent, RemoteHealth, SsmSessionId, Timestamp, Traffic, Tunnel, TunnelId,
-    TunnelSpec, TunnelState, TunnelStatus,
+    Attempt, Etag, ExitCode, Intent, RemoteHealth, SessionStatus, SsmSessionId, Timestamp, Traffic, Tunnel,
+    TunnelId, TunnelSpec, TunnelState, TunnelStatus,
 };
 
 /// What a command line left behind.
@@ -107,6 +107,7 @@ pub(crate) fn running(name: &str, remote: &str, local: &str, state: TunnelState)
     if state == TunnelState::Up {
         tunnel.status.session = Some(SsmSessionId("ada-0123456789abcdef0".to_owned()));
         tunnel.status.node = tunnel.spec.target.as_node();
+        tunnel.status.sessions = vec![session(&tunnel, "ada-0123456789abcdef0", 2)];
         tunnel.status.agent_version = Some("3.3.1611.0".to_owned());
         tunnel.status.remote = RemoteHealth::Ok;
         tunnel.status.connections = 2;
@@ -114,4 +115,16 @@ pub(crate) fn running(name: &str, remote: &str, local: &str, state: TunnelState)
     }
     tunnel.status.state = state;
     tunnel
+}
+
+/// A session of that tunnel with so many connections.
+pub(crate) fn session(tunnel: &Tunnel, id: &str, connections: u32) -> SessionStatus {
+    SessionStatus {
+        id: SsmSessionId(id.to_owned()),
+        node: tunnel.spec.target.as_node().unwrap(),
+        principal: Some("arn:aws:sts::123456789012:assumed-role/Dev/ada".parse().unwrap()),
+        since: Timestamp::from_millis(now().as_millis() - 200_000),
+        connections,
+        traffic: Traffic { sent: 1_234 * u64::from(connections), received: 456_789 * u64::from(connections) },
+    }
 }

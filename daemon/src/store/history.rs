@@ -50,8 +50,9 @@ pub(super) fn add(connection: &mut Connection, batch: &HistoryBatch) -> rusqlite
 fn put_event(transaction: &Transaction<'_>, event: &Event) -> rusqlite::Result<()> {
     let Event { id, at, subject, kind } = event;
     let subject = subject.as_ref();
-    let mut statement = transaction
-        .prepare_cached("INSERT OR IGNORE INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+    let mut statement = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
     statement.execute(params![
         signed(id.0)?,
         signed(at.as_millis())?,
@@ -61,6 +62,8 @@ fn put_event(transaction: &Transaction<'_>, event: &Event) -> rusqlite::Result<(
         subject.and_then(|subject| subject.region.as_ref()).map(|region| region.as_str()),
         subject.map(|subject| subject.target.as_str()),
         subject.and_then(|subject| subject.session.as_ref()).map(|session| session.0.as_str()),
+        subject.and_then(|subject| subject.node.as_ref()).map(|node| node.as_str()),
+        subject.and_then(|subject| subject.principal.as_ref()).map(|principal| principal.as_str()),
         json(kind)?,
     ])?;
     Ok(())
@@ -158,6 +161,8 @@ fn event(row: &Row<'_>) -> Result<Event, String> {
             region: optional(row, "region")?,
             target: parsed(row, "target")?,
             session: column::<Option<String>>(row, "session_id")?.map(SsmSessionId),
+            node: optional(row, "node")?,
+            principal: optional(row, "principal")?,
         }),
         None => None,
     };

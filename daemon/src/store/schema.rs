@@ -52,6 +52,8 @@ const V2: &str = "
         region TEXT,
         target TEXT,
         session_id TEXT,
+        node TEXT,
+        principal TEXT,
         kind TEXT NOT NULL
     ) STRICT;
 

@@ -1,11 +1,12 @@
 //! What happened to tunnels: the history that people and programs read afterwards.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
-use crate::ids::{Attempt, SsmSessionId, Timestamp, TunnelId};
+use crate::ids::{Attempt, Principal, SsmSessionId, Timestamp, TunnelId};
 use crate::name::{Profile, Region, TunnelName};
 use crate::state::Intent;
 use crate::target::{ResolvedTarget, Target};
@@ -42,8 +43,12 @@ pub struct EventSubject {
     pub region: Option<Region>,
     /// Its target.
     pub target: Target,
-    /// The session that was in use, where there was one.
+    /// The session that it is about, or that was in use, where there was one.
     pub session: Option<SsmSessionId>,
+    /// The node that the session went through.
+    pub node: Option<ResolvedTarget>,
+    /// Who opened the session, where AWS had told by then.
+    pub principal: Option<Principal>,
 }
 
 /// What happened. Order and names are those of the API; the form in JSON is also that of the database, and stable.
@@ -58,6 +63,20 @@ pub enum EventKind {
     EventsLost {
         /// How many.
         count: u64,
+    },
+    /// The machine was asleep and is awake again.
+    Woke {
+        /// For how long it slept.
+        slept: Duration,
+        /// It woke for itself, for a moment; nobody was there.
+        dark: bool,
+    },
+    /// The network changed: addresses, routes or links. A network that goes on changing is told of less and less often.
+    NetworkChanged,
+    /// The wall clock was set. Told of less and less often while it goes on.
+    ClockJumped {
+        /// By so many milliseconds; negative is back.
+        by_ms: i64,
     },
     /// The tunnel was made.
     Created,
@@ -122,6 +141,8 @@ pub enum EventKind {
         fault: Option<Fault>,
         /// What it carried.
         traffic: Traffic,
+        /// How long it was there, from its start.
+        lasted: Duration,
     },
     /// The remote end refused a connection. Told once until it takes one again.
     ConnectionRefused {
@@ -157,6 +178,9 @@ impl EventKind {
             Self::DaemonStarted => "daemon_started",
             Self::DaemonStopping => "daemon_stopping",
             Self::EventsLost { .. } => "events_lost",
+            Self::Woke { .. } => "woke",
+            Self::NetworkChanged => "network_changed",
+            Self::ClockJumped { .. } => "clock_jumped",
             Self::Created => "created",
             Self::Changed { .. } => "changed",
             Self::Deleted => "deleted",
@@ -192,6 +216,9 @@ impl EventKind {
             Self::DaemonStarted
             | Self::DaemonStopping
             | Self::EventsLost { .. }
+            | Self::Woke { .. }
+            | Self::NetworkChanged
+            | Self::ClockJumped { .. }
             | Self::Created
             | Self::Changed { .. }
             | Self::Deleted
@@ -216,6 +243,15 @@ impl fmt::Display for EventKind {
             Self::DaemonStarted => "the daemon started",
             Self::DaemonStopping => "the daemon stops",
             Self::EventsLost { count } => return write!(f, "{count} events were lost"),
+            Self::Woke { slept, dark } => {
+                let dark = if *dark { ", for itself" } else { "" };
+                return write!(f, "the machine woke after {} s{dark}", slept.as_secs());
+            }
+            Self::NetworkChanged => "the network changed",
+            Self::ClockJumped { by_ms } => {
+                let direction = if *by_ms < 0 { "back" } else { "forward" };
+                return write!(f, "the clock was set {direction} by {} ms", by_ms.unsigned_abs());
+            }
             Self::Created => "made",
             Self::Changed { fields } => return write!(f, "changed: {}", fields.join(", ")),
             Self::Deleted => "removed",

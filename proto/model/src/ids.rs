@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::name::{InvalidName, checked_name};
+
 /// Identifies a tunnel for ever: a UUIDv7, so ids sort by creation time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TunnelId(Uuid);
@@ -54,6 +56,24 @@ pub struct SsmSessionId(pub String);
 impl fmt::Display for SsmSessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+checked_name! {
+    /// Who AWS takes a caller for: an ARN such as `arn:aws:sts::123456789012:assumed-role/Dev/ada`. At most 2048 bytes, as
+    /// IAM bounds ARNs, none of them white space or a control character.
+    Principal, "principal", check_principal
+}
+
+fn check_principal(text: &str) -> Result<(), &'static str> {
+    if !text.starts_with("arn:") {
+        Err("an ARN begins with \"arn:\"")
+    } else if text.len() > 2048 {
+        Err("it has more than 2048 bytes")
+    } else if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        Err("white space and control characters cannot stand in an ARN")
+    } else {
+        Ok(())
     }
 }
 
@@ -118,5 +138,23 @@ impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_principal_is_an_arn_that_a_terminal_can_show() {
+        for arn in
+            ["arn:aws:iam::123456789012:user/ada", "arn:aws-cn:sts::1:assumed-role/Dev/ada@corp.example"]
+        {
+            assert_eq!(arn.parse::<Principal>().map(|principal| principal.to_string()), Ok(arn.to_owned()));
+        }
+        let long = format!("arn:{}", "a".repeat(2045));
+        for bad in ["", "ada", "arn:aws:iam::1:user/a b", "arn:aws:iam::1:user/\u{1b}[31m", &long] {
+            assert!(bad.parse::<Principal>().is_err(), "{bad:?} should be refused");
+        }
     }
 }

@@ -14,6 +14,7 @@
 //! | remote | [`RemoteEndpoint`] | host and port beyond the node |
 //! | session | [`SsmSessionId`] | one Session Manager session; a tunnel goes through many |
 //! | sign-in | [`SignInName`] | an `[sso-session]`, or the start URL of profiles that have theirs inline |
+//! | principal | [`Principal`] | who AWS takes the caller for that opened a session |
 //! | fault | [`Fault`] | a failure that the user may see; it knows its [`Recovery`] |
 //! | attempt | [`Attempt`] | generation number; answers to old attempts are dropped |
 //! | revision | [`Revision`] | counts the published changes of one daemon life |
@@ -42,7 +43,7 @@ mod tunnel;
 pub use endpoint::{LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint};
 pub use event::{Event, EventId, EventKind, EventSubject};
 pub use fault::{ExitCode, Fault, FaultKind, GrpcCode, Recovery};
-pub use ids::{Attempt, Epoch, Etag, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
+pub use ids::{Attempt, Epoch, Etag, Principal, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
 pub use keep::{Keep, SessionCount};
 pub use label::{Label, Labels};
 pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, TunnelName};
@@ -51,4 +52,4 @@ pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
 pub use state::{ConnectStep, Intent, RemoteHealth, TunnelLimit, TunnelState};
 pub use statistics::{Statistics, TunnelStatistics};
 pub use target::{AgentStatus, Candidate, NAME_TAG, ResolvedTarget, Target, TargetForm};
-pub use tunnel::{Traffic, Tunnel, TunnelStatus};
+pub use tunnel::{SessionStatus, Traffic, Tunnel, TunnelStatus};

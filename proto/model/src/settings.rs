@@ -38,6 +38,8 @@ pub struct Settings {
     pub endpoint_ssm: Option<String>,
     /// `aws.endpoint_ssmmessages`
     pub endpoint_ssmmessages: Option<String>,
+    /// `aws.endpoint_sts`
+    pub endpoint_sts: Option<String>,
     /// `network.ca_bundle`
     pub ca_bundle: Option<String>,
     /// `log.filter`
@@ -59,6 +61,7 @@ impl Default for Settings {
             endpoint_ec2: None,
             endpoint_ssm: None,
             endpoint_ssmmessages: None,
+            endpoint_sts: None,
             ca_bundle: None,
             log_filter: "info".to_owned(),
         }
@@ -287,6 +290,13 @@ pub static SETTINGS: &[Setting] = &[
          or ws to loopback"
     ),
     text!(
+        "aws.endpoint_sts",
+        endpoint_sts,
+        parse_api_endpoint,
+        "URL of the STS endpoint that is asked whose credentials these are, instead of AWS's own (PrivateLink): \
+         https://HOST[:PORT], or http to loopback"
+    ),
+    text!(
         "network.ca_bundle",
         ca_bundle,
         parse_absolute_path,
@@ -440,7 +450,8 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_a_scheme_a_host_and_a_port() {
-        let endpoints = ["aws.endpoint_ec2", "aws.endpoint_ssm", "aws.endpoint_ssmmessages"];
+        let endpoints =
+            ["aws.endpoint_ec2", "aws.endpoint_ssm", "aws.endpoint_ssmmessages", "aws.endpoint_sts"];
         for setting in endpoints.map(|key| Setting::by_key(key).unwrap()) {
             let mut settings = Settings::default();
             for good in [

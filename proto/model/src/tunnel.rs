@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
-use crate::ids::{Attempt, Etag, SsmSessionId, Timestamp, TunnelId};
+use crate::ids::{Attempt, Etag, Principal, SsmSessionId, Timestamp, TunnelId};
 use crate::spec::TunnelSpec;
 use crate::state::{Intent, RemoteHealth, TunnelLimit, TunnelState};
 use crate::target::ResolvedTarget;
@@ -40,10 +40,12 @@ pub struct TunnelStatus {
     pub remote: RemoteHealth,
     /// Addresses it listens on; empty when it does not.
     pub listening: Vec<SocketAddr>,
-    /// The SSM session in use.
+    /// The SSM session in use; of several the main one.
     pub session: Option<SsmSessionId>,
     /// The node that the session goes through.
     pub node: Option<ResolvedTarget>,
+    /// All SSM sessions that are open, the main one first.
+    pub sessions: Vec<SessionStatus>,
     /// Version of the agent at the other end, once known.
     pub agent_version: Option<String>,
     /// Local connections open now.
@@ -70,6 +72,7 @@ impl TunnelStatus {
             listening: Vec::new(),
             session: None,
             node: None,
+            sessions: Vec::new(),
             agent_version: None,
             connections: 0,
             traffic: Traffic::default(),
@@ -78,6 +81,23 @@ impl TunnelStatus {
             turn_at: None,
         }
     }
+}
+
+/// What is true of one SSM session now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionStatus {
+    /// The session.
+    pub id: SsmSessionId,
+    /// The node that it goes through.
+    pub node: ResolvedTarget,
+    /// Who opened it, once AWS has told.
+    pub principal: Option<Principal>,
+    /// When it was started.
+    pub since: Timestamp,
+    /// Local connections in it now.
+    pub connections: u32,
+    /// Bytes it carried so far.
+    pub traffic: Traffic,
 }
 
 /// Payload bytes carried, not counting protocol overhead.

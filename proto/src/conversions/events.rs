@@ -3,7 +3,7 @@
 use stormtunnel_model::{Attempt, Event, EventId, EventKind, EventSubject, Fault, SsmSessionId, Timestamp};
 
 use super::state::parse_intent;
-use super::{ConversionError, non_empty, parse_timestamp, parsed, required, timestamp};
+use super::{ConversionError, non_empty, parse_span, parse_timestamp, parsed, required, span, timestamp};
 use crate::calls::{EventUpdate, EventWatchUpdate, ListEvents, WatchEvents};
 use crate::v1;
 use crate::v1::event::{self, Kind};
@@ -40,7 +40,7 @@ impl TryFrom<v1::Event> for Event {
 
 impl From<EventSubject> for event::Subject {
     fn from(subject: EventSubject) -> Self {
-        let EventSubject { tunnel, name, profile, region, target, session } = subject;
+        let EventSubject { tunnel, name, profile, region, target, session, node, principal } = subject;
         Self {
             tunnel_id: tunnel.to_string(),
             name: name.into(),
@@ -48,6 +48,8 @@ impl From<EventSubject> for event::Subject {
             region: region.map(Into::into),
             target: target.into(),
             session_id: session.map(|session| session.0),
+            node: node.map(Into::into),
+            principal: principal.map(Into::into),
         }
     }
 }
@@ -56,7 +58,8 @@ impl TryFrom<event::Subject> for EventSubject {
     type Error = ConversionError;
 
     fn try_from(subject: event::Subject) -> Result<Self, Self::Error> {
-        let event::Subject { tunnel_id, name, profile, region, target, session_id } = subject;
+        let event::Subject { tunnel_id, name, profile, region, target, session_id, node, principal } =
+            subject;
         Ok(Self {
             tunnel: super::tunnels::parse_id(&tunnel_id)?,
             name: name.parse()?,
@@ -64,6 +67,8 @@ impl TryFrom<event::Subject> for EventSubject {
             region: region.map(|text| text.parse()).transpose()?,
             target: target.parse()?,
             session: session_id.map(SsmSessionId),
+            node: node.map(|text| text.parse()).transpose()?,
+            principal: principal.map(|text| text.parse()).transpose()?,
         })
     }
 }
@@ -74,6 +79,9 @@ fn kind_to_message(kind: EventKind) -> Option<Kind> {
         EventKind::DaemonStarted => Kind::DaemonStarted(event::DaemonStarted {}),
         EventKind::DaemonStopping => Kind::DaemonStopping(event::DaemonStopping {}),
         EventKind::EventsLost { count } => Kind::EventsLost(event::EventsLost { count }),
+        EventKind::Woke { slept, dark } => Kind::Woke(event::Woke { slept: Some(span(slept)), dark }),
+        EventKind::NetworkChanged => Kind::NetworkChanged(event::NetworkChanged {}),
+        EventKind::ClockJumped { by_ms } => Kind::ClockJumped(event::ClockJumped { by_ms }),
         EventKind::Created => Kind::Created(event::Created {}),
         EventKind::Changed { fields } => Kind::Changed(event::Changed { fields }),
         EventKind::Deleted => Kind::Deleted(event::Deleted {}),
@@ -96,9 +104,10 @@ fn kind_to_message(kind: EventKind) -> Option<Kind> {
         }
         EventKind::SessionStarted => Kind::SessionStarted(event::SessionStarted {}),
         EventKind::SessionResumed => Kind::SessionResumed(event::SessionResumed {}),
-        EventKind::SessionEnded { fault, traffic } => Kind::SessionEnded(event::SessionEnded {
+        EventKind::SessionEnded { fault, traffic, lasted } => Kind::SessionEnded(event::SessionEnded {
             fault: fault.map(Into::into),
             traffic: Some(traffic.into()),
+            lasted: Some(span(lasted)),
         }),
         EventKind::ConnectionRefused { fault } => {
             Kind::ConnectionRefused(event::ConnectionRefused { fault: one(fault) })
@@ -117,6 +126,11 @@ fn parse_kind(kind: Kind) -> Result<EventKind, ConversionError> {
         Kind::DaemonStarted(event::DaemonStarted {}) => EventKind::DaemonStarted,
         Kind::DaemonStopping(event::DaemonStopping {}) => EventKind::DaemonStopping,
         Kind::EventsLost(event::EventsLost { count }) => EventKind::EventsLost { count },
+        Kind::Woke(event::Woke { slept, dark }) => {
+            EventKind::Woke { slept: parse_span("woke.slept", slept)?, dark }
+        }
+        Kind::NetworkChanged(event::NetworkChanged {}) => EventKind::NetworkChanged,
+        Kind::ClockJumped(event::ClockJumped { by_ms }) => EventKind::ClockJumped { by_ms },
         Kind::Created(event::Created {}) => EventKind::Created,
         Kind::Changed(event::Changed { fields }) => EventKind::Changed { fields },
         Kind::Deleted(event::Deleted {}) => EventKind::Deleted,
@@ -139,9 +153,11 @@ fn parse_kind(kind: Kind) -> Result<EventKind, ConversionError> {
         }
         Kind::SessionStarted(event::SessionStarted {}) => EventKind::SessionStarted,
         Kind::SessionResumed(event::SessionResumed {}) => EventKind::SessionResumed,
-        Kind::SessionEnded(event::SessionEnded { fault, traffic }) => {
-            EventKind::SessionEnded { fault: optional(fault)?, traffic: traffic.unwrap_or_default().into() }
-        }
+        Kind::SessionEnded(event::SessionEnded { fault, traffic, lasted }) => EventKind::SessionEnded {
+            fault: optional(fault)?,
+            traffic: traffic.unwrap_or_default().into(),
+            lasted: parse_span("session_ended.lasted", lasted)?,
+        },
         Kind::ConnectionRefused(event::ConnectionRefused { fault }) => {
             EventKind::ConnectionRefused { fault: one(fault)? }
         }

@@ -18,6 +18,8 @@ mod strategies;
 
 pub(crate) use events::parse_events;
 
+use std::time::Duration;
+
 use stormtunnel_model::{Epoch, Etag, Fault, FaultKind, InvalidName, Revision, Timestamp};
 use thiserror::Error;
 
@@ -146,6 +148,19 @@ fn parse_timestamp(field: &str, time: Option<prost_types::Timestamp>) -> Result<
         )
     };
     millis.map(Timestamp::from_millis).ok_or_else(invalid)
+}
+
+fn span(span: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(span.subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+/// One that is absent is zero.
+fn parse_span(field: &str, span: Option<prost_types::Duration>) -> Result<Duration, ConversionError> {
+    let negative = |error| ConversionError::invalid(field, &error, "a span of time is not negative");
+    Duration::try_from(span.unwrap_or_default()).map_err(negative)
 }
 
 pub(crate) fn etag(etag: Etag) -> String {

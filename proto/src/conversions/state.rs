@@ -1,8 +1,8 @@
 //! Tunnels as they are: intent, state, status.
 
 use stormtunnel_model::{
-    Attempt, ConnectStep, Fault, Intent, RemoteHealth, SsmSessionId, Traffic, Tunnel, TunnelLimit,
-    TunnelState, TunnelStatus,
+    Attempt, ConnectStep, Fault, Intent, RemoteHealth, SessionStatus, SsmSessionId, Traffic, Tunnel,
+    TunnelLimit, TunnelState, TunnelStatus,
 };
 
 use super::{ConversionError, enum_value, parse_etag, parse_timestamp, parsed, required, timestamp};
@@ -143,6 +143,36 @@ fn parse_limit(limit: v1::TunnelLimit) -> Option<TunnelLimit> {
     })
 }
 
+impl From<SessionStatus> for v1::SessionStatus {
+    fn from(session: SessionStatus) -> Self {
+        let SessionStatus { id, node, principal, since, connections, traffic } = session;
+        Self {
+            id: id.0,
+            node: node.into(),
+            principal: principal.map(Into::into),
+            since: Some(timestamp(since)),
+            connections,
+            traffic: Some(traffic.into()),
+        }
+    }
+}
+
+impl TryFrom<v1::SessionStatus> for SessionStatus {
+    type Error = ConversionError;
+
+    fn try_from(session: v1::SessionStatus) -> Result<Self, Self::Error> {
+        let v1::SessionStatus { id, node, principal, since, connections, traffic } = session;
+        Ok(Self {
+            id: SsmSessionId(id),
+            node: node.parse()?,
+            principal: principal.map(|text| text.parse()).transpose()?,
+            since: parse_timestamp("since", since)?,
+            connections,
+            traffic: traffic.unwrap_or_default().into(),
+        })
+    }
+}
+
 impl From<TunnelStatus> for v1::TunnelStatus {
     fn from(status: TunnelStatus) -> Self {
         Self {
@@ -153,6 +183,7 @@ impl From<TunnelStatus> for v1::TunnelStatus {
             listening: status.listening.iter().map(ToString::to_string).collect(),
             session_id: status.session.map(|session| session.0),
             node: status.node.map(Into::into),
+            sessions: status.sessions.into_iter().map(Into::into).collect(),
             agent_version: status.agent_version,
             connections: status.connections,
             traffic: Some(status.traffic.into()),
@@ -172,6 +203,7 @@ impl TryFrom<v1::TunnelStatus> for TunnelStatus {
         };
         let fault =
             |fault| Fault::try_from(fault).map_err(|error: ConversionError| error.inside("last_fault"));
+        let session = |session| parsed("sessions", Some(session));
         Ok(Self {
             state: parsed("state", status.state)?,
             since: parse_timestamp("since", status.since)?,
@@ -180,6 +212,7 @@ impl TryFrom<v1::TunnelStatus> for TunnelStatus {
             listening: status.listening.into_iter().map(address).collect::<Result<_, _>>()?,
             session: status.session_id.map(SsmSessionId),
             node: status.node.map(|node| node.parse()).transpose()?,
+            sessions: status.sessions.into_iter().map(session).collect::<Result<_, _>>()?,
             agent_version: status.agent_version,
             connections: status.connections,
             traffic: status.traffic.unwrap_or_default().into(),

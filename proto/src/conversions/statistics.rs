@@ -1,20 +1,14 @@
 //! Figures of tunnels.
 
-use std::time::Duration;
-
 use stormtunnel_model::{Statistics, TunnelStatistics};
 
-use super::{ConversionError, parse_timestamp, required, timestamp};
+use super::{ConversionError, parse_span, parse_timestamp, required, span, timestamp};
 use crate::v1;
 
 impl From<Statistics> for v1::Statistics {
     fn from(statistics: Statistics) -> Self {
         let Statistics { traffic, connections, sessions, reconnects, uptime } = statistics;
-        let uptime = prost_types::Duration {
-            seconds: i64::try_from(uptime.as_secs()).unwrap_or(i64::MAX),
-            nanos: i32::try_from(uptime.subsec_nanos()).unwrap_or_default(),
-        };
-        Self { traffic: Some(traffic.into()), connections, sessions, reconnects, uptime: Some(uptime) }
+        Self { traffic: Some(traffic.into()), connections, sessions, reconnects, uptime: Some(span(uptime)) }
     }
 }
 
@@ -23,10 +17,13 @@ impl TryFrom<v1::Statistics> for Statistics {
 
     fn try_from(statistics: v1::Statistics) -> Result<Self, Self::Error> {
         let v1::Statistics { traffic, connections, sessions, reconnects, uptime } = statistics;
-        let uptime = uptime.unwrap_or_default();
-        let uptime = Duration::try_from(uptime)
-            .map_err(|error| ConversionError::invalid("uptime", &error, "a span of time is not negative"))?;
-        Ok(Self { traffic: traffic.unwrap_or_default().into(), connections, sessions, reconnects, uptime })
+        Ok(Self {
+            traffic: traffic.unwrap_or_default().into(),
+            connections,
+            sessions,
+            reconnects,
+            uptime: parse_span("uptime", uptime)?,
+        })
     }
 }
 

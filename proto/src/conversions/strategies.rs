@@ -10,10 +10,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use stormtunnel_model::{
     AgentStatus, Attempt, Candidate, ConnectStep, Epoch, Etag, Event, EventId, EventKind, EventSubject,
-    Fault, FaultKind, Intent, Keep, Labels, LocalAddress, LocalEndpoint, LocalPort, Profile, Region,
-    RemoteEndpoint, RemoteHealth, RequestId, ResolvedTarget, Revision, SessionCount, SsmSessionId,
-    Statistics, Target, Timestamp, Traffic, Tunnel, TunnelId, TunnelLimit, TunnelName, TunnelSpec,
-    TunnelSpecPatch, TunnelState, TunnelStatistics, TunnelStatus,
+    Fault, FaultKind, Intent, Keep, Labels, LocalAddress, LocalEndpoint, LocalPort, Principal, Profile,
+    Region, RemoteEndpoint, RemoteHealth, RequestId, ResolvedTarget, Revision, SessionCount, SessionStatus,
+    SsmSessionId, Statistics, Target, Timestamp, Traffic, Tunnel, TunnelId, TunnelLimit, TunnelName,
+    TunnelSpec, TunnelSpecPatch, TunnelState, TunnelStatistics, TunnelStatus,
 };
 use uuid::Uuid;
 
@@ -47,6 +47,15 @@ fn target() -> impl Strategy<Value = Target> {
 
 fn node() -> impl Strategy<Value = ResolvedTarget> {
     "(i|mi)-[0-9a-f]{8,17}".prop_map(|text| text.parse().unwrap())
+}
+
+fn principal() -> impl Strategy<Value = Principal> {
+    "arn:aws:sts::[0-9]{12}:assumed-role/[A-Za-z@/.-]{1,20}".prop_map(|text| text.parse().unwrap())
+}
+
+/// In milliseconds, and within what the message can hold.
+fn span() -> impl Strategy<Value = Duration> {
+    (0..1_u64 << 50).prop_map(Duration::from_millis)
 }
 
 pub(super) fn list_targets() -> impl Strategy<Value = ListTargets> {
@@ -165,10 +174,28 @@ fn time() -> impl Strategy<Value = Timestamp> {
     any::<u64>().prop_map(Timestamp::from_millis)
 }
 
+fn session_id() -> impl Strategy<Value = SsmSessionId> {
+    "[a-z0-9-]{1,30}".prop_map(SsmSessionId)
+}
+
+fn session_status() -> impl Strategy<Value = SessionStatus> {
+    (session_id(), node(), option::of(principal()), time(), any::<u32>(), traffic()).prop_map(
+        |(id, node, principal, since, connections, traffic)| SessionStatus {
+            id,
+            node,
+            principal,
+            since,
+            connections,
+            traffic,
+        },
+    )
+}
+
 fn status() -> impl Strategy<Value = TunnelStatus> {
     let health = select(vec![RemoteHealth::Unknown, RemoteHealth::Ok, RemoteHealth::Refused]);
     let listening = vec((any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from), 0..3);
-    let session = (option::of("[a-z0-9-]{1,30}"), option::of(node()), option::of("[0-9.]{1,12}"));
+    let session = (option::of(session_id()), option::of(node()), option::of("[0-9.]{1,12}"));
+    let session = (session, vec(session_status(), 0..3));
     let counts = (any::<u32>(), any::<u64>(), any::<u64>());
     let limit = any::<u64>().prop_map(|waiting_bytes| TunnelLimit::AgentResend { waiting_bytes });
     let troubles = (option::of(fault()), option::of(limit), option::of(time()));
@@ -179,12 +206,12 @@ fn status() -> impl Strategy<Value = TunnelStatus> {
             attempt,
             remote,
             listening,
-            (session, node, agent_version),
+            ((session, node, agent_version), sessions),
             counts,
             (last_fault, limit, turn_at),
         )| {
             let (connections, sent, received) = counts;
-            let (attempt, session) = (Attempt(attempt), session.map(SsmSessionId));
+            let attempt = Attempt(attempt);
             let traffic = Traffic { sent, received };
             TunnelStatus {
                 state,
@@ -194,6 +221,7 @@ fn status() -> impl Strategy<Value = TunnelStatus> {
                 listening,
                 session,
                 node,
+                sessions,
                 agent_version,
                 connections,
                 traffic,
@@ -327,6 +355,7 @@ fn event_kind() -> impl Strategy<Value = EventKind> {
         EventKind::Stopped,
         EventKind::SessionStarted,
         EventKind::SessionResumed,
+        EventKind::NetworkChanged,
     ];
     prop_oneof![
         select(plain),
@@ -338,8 +367,10 @@ fn event_kind() -> impl Strategy<Value = EventKind> {
         attempt().prop_map(|attempt| EventKind::Up { attempt }),
         (attempt(), fault()).prop_map(|(attempt, fault)| EventKind::Retrying { attempt, fault }),
         fault().prop_map(|fault| EventKind::Blocked { fault }),
-        (option::of(fault()), traffic())
-            .prop_map(|(fault, traffic)| EventKind::SessionEnded { fault, traffic }),
+        (option::of(fault()), traffic(), span())
+            .prop_map(|(fault, traffic, lasted)| EventKind::SessionEnded { fault, traffic, lasted }),
+        (span(), any::<bool>()).prop_map(|(slept, dark)| EventKind::Woke { slept, dark }),
+        any::<i64>().prop_map(|by_ms| EventKind::ClockJumped { by_ms }),
         fault().prop_map(|fault| EventKind::ConnectionRefused { fault }),
         fault().prop_map(|fault| EventKind::ReaderReset { fault }),
         fault().prop_map(|fault| EventKind::AgentStalled { fault }),
@@ -352,16 +383,11 @@ fn event_kind() -> impl Strategy<Value = EventKind> {
 
 pub(super) fn event() -> impl Strategy<Value = Event> {
     let names = (id(), name(), option::of(profile()), option::of(region()), target());
-    let subject = (names, option::of("[a-z0-9-]{1,30}".prop_map(SsmSessionId))).prop_map(
-        |((tunnel, name, profile, region, target), session)| EventSubject {
-            tunnel,
-            name,
-            profile,
-            region,
-            target,
-            session,
-        },
-    );
+    let session = (option::of(session_id()), option::of(node()), option::of(principal()));
+    let subject =
+        (names, session).prop_map(|((tunnel, name, profile, region, target), (session, node, principal))| {
+            EventSubject { tunnel, name, profile, region, target, session, node, principal }
+        });
     (any::<u64>().prop_map(EventId), time(), option::of(subject), event_kind())
         .prop_map(|(id, at, subject, kind)| Event { id, at, subject, kind })
 }
@@ -390,9 +416,7 @@ pub(super) fn event_watch_update() -> impl Strategy<Value = EventWatchUpdate> {
 pub(super) fn tunnel_statistics() -> impl Strategy<Value = TunnelStatistics> {
     let statistics = || {
         let counts = (any::<u64>(), any::<u64>(), any::<u64>());
-        // In milliseconds, and within what the message can hold.
-        let uptime = (0..1_u64 << 50).prop_map(Duration::from_millis);
-        (traffic(), counts, uptime).prop_map(|(traffic, (connections, sessions, reconnects), uptime)| {
+        (traffic(), counts, span()).prop_map(|(traffic, (connections, sessions, reconnects), uptime)| {
             Statistics { traffic, connections, sessions, reconnects, uptime }
         })
     };

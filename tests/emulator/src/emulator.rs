@@ -176,6 +176,7 @@ impl Emulator {
         let mut variables = vec![
             ("AWS_ENDPOINT_URL_EC2", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_SSM", self.api_url.clone()),
+            ("AWS_ENDPOINT_URL_STS", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_SSMMESSAGES", self.gateway_url.clone()),
             ("AWS_ENDPOINT_URL_SSO", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_SSO_OIDC", self.api_url.clone()),

@@ -30,6 +30,7 @@ use crate::credentials::{CachedCredentials, wall_time};
 use crate::endpoint::{Endpoint, EndpointGuard};
 use crate::environment::AwsEnvironment;
 use crate::http_client::http_client;
+use crate::identity::Caller;
 use crate::profile::ProfileFiles;
 use crate::signer::{secrets_of, sign_upgrade};
 
@@ -74,6 +75,7 @@ struct Inputs {
 struct Endpoints {
     ssm: Option<Endpoint>,
     ec2: Option<Endpoint>,
+    sts: Option<Endpoint>,
 }
 
 /// A client with the credentials that it uses.
@@ -82,7 +84,10 @@ pub(crate) struct ScopedClient {
     /// For the clients of other services: credentials, region, HTTP client.
     pub(crate) config: SdkConfig,
     pub(crate) endpoint_ec2: Option<Endpoint>,
+    pub(crate) endpoint_sts: Option<Endpoint>,
     pub(crate) credentials: CachedCredentials,
+    /// Whose these are.
+    pub(crate) caller: Mutex<Option<Caller>>,
     pub(crate) subject: Subject,
 }
 
@@ -233,11 +238,7 @@ impl AwsAccess {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let credentials = client.credentials.current().await.ok();
-        let secrets = credentials.as_ref().map_or(vec![], |credentials| {
-            vec![credentials.secret_access_key(), credentials.session_token().unwrap_or_default()]
-        });
-        let fault = api_fault(error, &client.subject, call, &secrets);
+        let fault = client.call_fault(call, error).await;
         self.noticed(client, fault).await
     }
 
@@ -248,6 +249,10 @@ impl AwsAccess {
         }
         tracing::debug!(profile = %client.subject.profile, region = %client.subject.region, %fault, "AWS call failed");
         fault
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
     }
 
     fn settings(&self) -> Arc<Settings> {
@@ -263,9 +268,11 @@ impl AwsAccess {
             (settings.endpoint_ec2.as_deref(), "aws.endpoint_ec2"),
             self.environment.endpoint_ec2(),
         );
+        // The SDK reads the variables of STS by itself.
+        let sts = settings.endpoint_sts.as_deref().map(|url| (url, "aws.endpoint_sts"));
         let parsed =
             |source: Option<(&str, &str)>| source.map(|(url, name)| Endpoint::parse(url, name)).transpose();
-        Ok(Endpoints { ssm: parsed(ssm)?, ec2: parsed(ec2)? })
+        Ok(Endpoints { ssm: parsed(ssm)?, ec2: parsed(ec2)?, sts: parsed(sts)? })
     }
 
     /// The tunnel's region, else the profile's, else the setting, else the environment's.
@@ -345,7 +352,29 @@ impl AwsAccess {
             sign_in: files.sign_in(files_profile).map(str::to_owned),
         };
         let ssm = aws_sdk_ssm::Client::from_conf(ssm.build());
-        Ok(ScopedClient { ssm, config, endpoint_ec2: endpoints.ec2, credentials, subject })
+        Ok(ScopedClient {
+            ssm,
+            config,
+            endpoint_ec2: endpoints.ec2,
+            endpoint_sts: endpoints.sts,
+            credentials,
+            caller: Mutex::default(),
+            subject,
+        })
+    }
+}
+
+impl ScopedClient {
+    /// The fault behind a call that failed. Nothing is made of it.
+    pub(crate) async fn call_fault<E>(&self, call: &Call<'_>, error: &SdkError<E, HttpResponse>) -> Fault
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let credentials = self.credentials.current().await.ok();
+        let secrets = credentials.as_ref().map_or(vec![], |credentials| {
+            vec![credentials.secret_access_key(), credentials.session_token().unwrap_or_default()]
+        });
+        api_fault(error, &self.subject, call, &secrets)
     }
 }
 

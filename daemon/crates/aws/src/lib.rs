@@ -1,7 +1,8 @@
 //! AWS adapters: the Session Manager API, credentials, and what the data channel's upgrade needs.
 //!
 //! [`AwsAccess`] is the one place that knows which profile, region, endpoint and credentials a tunnel gets; it is
-//! shared by [`AwsSsm`] (the API calls), by [`AwsTargets`] (which finds nodes) and by the transport that opens data
+//! shared by [`AwsSsm`] (the API calls), by [`AwsTargets`] (which finds nodes), by [`AwsIdentity`] (which knows whose they
+//! are) and by the transport that opens data
 //! channels, so that all use the same credentials. Errors of the SDK become a [`Fault`](stormtunnel_model::Fault) in `classify`, nowhere else. Values of
 //! the environment are arguments ([`AwsEnvironment`]).
 
@@ -13,6 +14,7 @@ mod credentials;
 mod endpoint;
 mod environment;
 mod http_client;
+mod identity;
 mod profile;
 mod quote;
 mod service;
@@ -24,6 +26,7 @@ pub use access::{AwsAccess, UpgradeRefusal};
 pub use address::ChannelAddress;
 pub use endpoint::EndpointGuard;
 pub use environment::AwsEnvironment;
+pub use identity::AwsIdentity;
 pub use quote::{quote, with_trust_hint};
 pub use service::Ec2Access;
 pub use ssm::AwsSsm;

@@ -7,6 +7,8 @@
 )]
 
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod targets;
 
 use std::collections::VecDeque;

@@ -13,7 +13,7 @@ use crate::handle::EngineHandle;
 use crate::history::History;
 use crate::incidents;
 use crate::ports::{
-    ChannelDialer, Clock, Entropy, HistoryStore, Incidents, LocalNetwork, SsmApi, StoredState,
+    ChannelDialer, Clock, Entropy, HistoryStore, Identity, Incidents, LocalNetwork, SsmApi, StoredState,
     TargetDirectory, TunnelStore,
 };
 use crate::publish::Publisher;
@@ -43,6 +43,8 @@ const FLUSH_BOUND: Duration = Duration::from_secs(1);
 pub struct Ports {
     /// Session Manager.
     pub ssm: Arc<dyn SsmApi>,
+    /// Who we are.
+    pub identity: Arc<dyn Identity>,
     /// Nodes.
     pub targets: Arc<dyn TargetDirectory>,
     /// Data channels.

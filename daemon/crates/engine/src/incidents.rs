@@ -8,12 +8,15 @@
 //! answer; one that does notices nothing else. A tunnel that waits for its next try, or for its resume, goes on at once.
 //!
 //! Disturbances come in bursts: one change of network is dozens of messages of the kernel. They wait for each other in two
-//! places of fixed size, and what happens while the supervisor is busy is merged.
+//! places of fixed size, and what happens while the supervisor is busy is merged. What is acted on is an event in the
+//! history, unless it happens all the time ([`told`]).
 
-use std::fmt;
+pub(crate) mod told;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use stormtunnel_model::EventKind;
 use tokio::sync::{Notify, mpsc};
 
 use crate::ports::{Incident, Incidents, PortFuture};
@@ -59,27 +62,18 @@ impl Disturbance {
         self.clock_jumped.take().map(|by_ms| Incident::ClockJumped { by_ms })
     }
 
-    /// One line for each.
-    pub(crate) fn log(mut self, tunnels: usize) {
-        while let Some(incident) = self.take() {
-            tracing::info!(tunnels, "{incident}: tunnels that are up are verified, others try again now");
-        }
+    /// All of them, the waking first.
+    pub(crate) fn incidents(mut self) -> impl Iterator<Item = Incident> {
+        std::iter::from_fn(move || self.take())
     }
 }
 
-impl fmt::Display for Incident {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Woke { slept, dark } => {
-                let seconds = slept.as_secs();
-                let dark = if *dark { ", for itself" } else { "" };
-                write!(f, "the machine woke after {seconds} s{dark}")
-            }
-            Self::NetworkChanged => f.write_str("the network changed"),
-            Self::ClockJumped { by_ms } => {
-                let direction = if *by_ms < 0 { "back" } else { "forward" };
-                write!(f, "the clock was set {direction} by {} ms", by_ms.unsigned_abs())
-            }
+impl From<Incident> for EventKind {
+    fn from(incident: Incident) -> Self {
+        match incident {
+            Incident::Woke { slept, dark } => Self::Woke { slept, dark },
+            Incident::NetworkChanged => Self::NetworkChanged,
+            Incident::ClockJumped { by_ms } => Self::ClockJumped { by_ms },
         }
     }
 }
@@ -230,7 +224,7 @@ mod tests {
 
     #[test]
     fn incidents_read_well() {
-        let text = |incident: Incident| incident.to_string();
+        let text = |incident: Incident| EventKind::from(incident).to_string();
         assert_eq!(text(woke(90, false)), "the machine woke after 90 s");
         assert_eq!(text(woke(90, true)), "the machine woke after 90 s, for itself");
         assert_eq!(text(Incident::NetworkChanged), "the network changed");

@@ -13,8 +13,8 @@ use futures_util::{Sink, Stream};
 use secrecy::SecretString;
 use ssm_session::WsMessage;
 use stormtunnel_model::{
-    Candidate, Etag, Event, EventId, Fault, Intent, LocalAddress, Profile, Region, RemoteEndpoint, RequestId,
-    ResolvedTarget, SsmSessionId, Statistics, Target, Timestamp, TunnelId, TunnelSpec,
+    Candidate, Etag, Event, EventId, Fault, Intent, LocalAddress, Principal, Profile, Region, RemoteEndpoint,
+    RequestId, ResolvedTarget, SsmSessionId, Statistics, Target, Timestamp, TunnelId, TunnelSpec,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -143,6 +143,13 @@ pub trait SsmApi: Send + Sync {
         scope: &'a AwsScope,
         id: &'a SsmSessionId,
     ) -> PortFuture<'a, Result<(), Fault>>;
+}
+
+/// Knows who AWS takes us for.
+pub trait Identity: Send + Sync {
+    /// The principal of a scope's credentials. AWS is asked once per credentials; then the answer is at hand. For the
+    /// history only: nothing may wait for it.
+    fn caller<'a>(&'a self, scope: &'a AwsScope) -> PortFuture<'a, Result<Principal, Fault>>;
 }
 
 /// What was found for a target, or in a whole region.

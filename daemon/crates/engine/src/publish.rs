@@ -7,20 +7,22 @@
 //! Traffic counters and other figures change with every packet. They are read live, and published at most once a second, only while
 //! somebody watches.
 
+mod meter;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
 use stormtunnel_model::{
-    Epoch, Etag, Intent, Revision, Timestamp, Traffic, Tunnel, TunnelId, TunnelLimit, TunnelName, TunnelSpec,
-    TunnelStatus,
+    Epoch, Etag, Intent, Revision, Timestamp, Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelStatus,
 };
 use tokio::sync::{Notify, watch};
+
+pub use self::meter::{Connected, Meter, SessionMeter};
 
 /// Changes that a watcher may be behind before it gets a snapshot instead. A state change of each of 1000 tunnels,
 /// as after a network outage, fits.
@@ -28,74 +30,6 @@ const LOG_LENGTH: usize = 2048;
 
 /// How often traffic counters are published at most.
 const STATISTICS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Live counters of one tunnel, written where bytes pass.
-#[derive(Debug, Default)]
-pub struct Meter {
-    sent: AtomicU64,
-    received: AtomicU64,
-    connections: AtomicU32,
-    opened: AtomicU64,
-    waiting: AtomicU64,
-}
-
-impl Meter {
-    /// Counts bytes from local applications.
-    pub fn add_sent(&self, bytes: usize) {
-        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Counts bytes to local applications.
-    pub fn add_received(&self, bytes: usize) {
-        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Sets how many received bytes wait for messages that were lost.
-    pub fn set_waiting(&self, bytes: usize) {
-        self.waiting.store(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Connections open now.
-    pub fn connections(&self) -> u32 {
-        self.connections.load(Ordering::Relaxed)
-    }
-
-    /// Connections so far.
-    pub fn opened(&self) -> u64 {
-        self.opened.load(Ordering::Relaxed)
-    }
-
-    /// Bytes so far.
-    pub fn traffic(&self) -> Traffic {
-        Traffic { sent: self.sent.load(Ordering::Relaxed), received: self.received.load(Ordering::Relaxed) }
-    }
-
-    /// Counts a connection until the answer is dropped.
-    #[must_use]
-    pub fn connect(self: &Arc<Self>) -> Connected {
-        self.opened.fetch_add(1, Ordering::Relaxed);
-        self.connections.fetch_add(1, Ordering::Relaxed);
-        Connected(Arc::clone(self))
-    }
-
-    fn write_to(&self, status: &mut TunnelStatus) {
-        status.connections = self.connections();
-        status.traffic = self.traffic();
-        if let Some(TunnelLimit::AgentResend { waiting_bytes }) = &mut status.limit {
-            *waiting_bytes = self.waiting.load(Ordering::Relaxed);
-        }
-    }
-}
-
-/// One counted connection.
-#[derive(Debug)]
-pub struct Connected(Arc<Meter>);
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// One message to a watcher.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,6 +21,8 @@ fn subject(name: &str) -> EventSubject {
         region: None,
         target: spec.target,
         session: Some(SsmSessionId("ada-1".to_owned())),
+        node: Some("i-0abcdef1234567890".parse().unwrap()),
+        principal: Some("arn:aws:sts::123456789012:assumed-role/Dev/ada".parse().unwrap()),
     }
 }
 
@@ -48,6 +50,12 @@ fn forms() -> Vec<(EventKind, &'static str)> {
         (EventKind::DaemonStarted, r#""daemon_started""#),
         (EventKind::DaemonStopping, r#""daemon_stopping""#),
         (EventKind::EventsLost { count: 7 }, r#"{"events_lost":{"count":7}}"#),
+        (
+            EventKind::Woke { slept: Duration::from_secs(9), dark: true },
+            r#"{"woke":{"slept":{"secs":9,"nanos":0},"dark":true}}"#,
+        ),
+        (EventKind::NetworkChanged, r#""network_changed""#),
+        (EventKind::ClockJumped { by_ms: -1500 }, r#"{"clock_jumped":{"by_ms":-1500}}"#),
         (EventKind::Created, r#""created""#),
         (EventKind::Changed { fields: vec!["local".to_owned()] }, r#"{"changed":{"fields":["local"]}}"#),
         (EventKind::Deleted, r#""deleted""#),
@@ -92,8 +100,8 @@ fn forms_with_faults() -> Vec<(EventKind, &'static str)> {
             r#"{"blocked":{"fault":{"kind":"AgentUnresponsive","detail":""}}}"#,
         ),
         (
-            EventKind::SessionEnded { fault: None, traffic },
-            r#"{"session_ended":{"fault":null,"traffic":{"sent":1,"received":2}}}"#,
+            EventKind::SessionEnded { fault: None, traffic, lasted: Duration::from_millis(1500) },
+            r#"{"session_ended":{"fault":null,"traffic":{"sent":1,"received":2},"lasted":{"secs":1,"nanos":500000000}}}"#,
         ),
         (
             EventKind::ConnectionRefused { fault: Fault::new(refused, "why") },

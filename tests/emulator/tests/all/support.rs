@@ -54,13 +54,23 @@ pub(crate) fn now() -> Now {
 
 /// One API call: status and body.
 pub(crate) async fn call(emulator: &Emulator, key: &AccessKey, operation: &str, body: Value) -> (u16, Value) {
-    let authority = emulator.api_url().strip_prefix("http://").unwrap();
     let target = format!("AmazonSSM.{operation}");
-    let body = body.to_string();
-    let headers =
-        [("host", authority), ("x-amz-target", &target), ("content-type", "application/x-amz-json-1.1")];
+    let headers = [("x-amz-target", target.as_str()), ("content-type", "application/x-amz-json-1.1")];
+    let (status, body) = post(emulator, key, "ssm", (&headers, &body.to_string())).await;
+    (status, serde_json::from_str(&body).unwrap())
+}
+
+/// One call, signed for a service: status and body.
+pub(crate) async fn post(
+    emulator: &Emulator,
+    key: &AccessKey,
+    service: &'static str,
+    (headers, body): (&[(&str, &str)], &str),
+) -> (u16, String) {
+    let authority = emulator.api_url().strip_prefix("http://").unwrap();
+    let headers = [&[("host", authority)], headers].concat();
     let url = format!("http://{authority}/");
-    let signed = sign_with(key, (emulator.region(), "ssm"), ("POST", &url), (&headers, body.as_bytes()));
+    let signed = sign_with(key, (emulator.region(), service), ("POST", &url), (&headers, body.as_bytes()));
     let mut request = format!("POST / HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in
         headers.iter().map(|(n, v)| (*n, *v)).chain(signed.iter().map(|(n, v)| (&n[..], &v[..])))
@@ -72,7 +82,7 @@ pub(crate) async fn call(emulator: &Emulator, key: &AccessKey, operation: &str, 
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 /// StartSession for a port of the instance, or of a remote host.

@@ -1,6 +1,7 @@
 //! The event service as a client sees it.
 
-use stormtunnel_model::{Event, EventId, EventKind, Statistics};
+use stormtunnel_engine::ports::Incident;
+use stormtunnel_model::{Event, EventId, EventKind, Principal, Statistics};
 use stormtunnel_proto::calls::{EventUpdate, ListEvents, WatchEvents};
 use stormtunnel_proto::v1::event_service_client::EventServiceClient;
 
@@ -128,5 +129,31 @@ async fn events_that_the_disk_did_not_take_are_listed_all_the_same() {
     daemon.make(&client, &["a"]).await;
     let all = client.list_events(ListEvents::default()).await.unwrap();
     assert_eq!(all.last().unwrap().kind, EventKind::Created);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn sessions_name_who_opened_them_and_the_machine_has_events_of_its_own() {
+    let daemon = Daemon::start().await;
+    let client = daemon.client().await;
+    let ada: Principal = "arn:aws:sts::123456789012:assumed-role/Dev/ada".parse().unwrap();
+    daemon.world.identity.answer(Ok(ada.clone()));
+    let create = CreateTunnel { request_id: None, spec: spec("a"), start: true };
+    client.create_tunnel(create).await.unwrap();
+    daemon.world.history.wait_for(|kind| *kind == EventKind::SessionStarted).await;
+    let sessions = client.tunnel("a").await.unwrap().status.sessions;
+    assert_eq!(sessions.len(), 1);
+    assert_eq!(sessions[0].principal, Some(ada.clone()));
+
+    let slept = Duration::from_secs(7 * 3600);
+    daemon.world.incidents.report(Incident::Woke { slept, dark: true });
+    daemon.world.history.wait_for(|kind| kind.name() == "woke").await;
+    let told = client.list_events(of(&["a"])).await.unwrap();
+    let started = told.iter().find(|event| event.kind == EventKind::SessionStarted).unwrap();
+    let subject = started.subject.as_ref().unwrap();
+    assert_eq!(subject.session.as_ref(), Some(&sessions[0].id));
+    assert_eq!((subject.node.as_ref(), subject.principal.as_ref()), (Some(&sessions[0].node), Some(&ada)));
+    let woke = told.iter().find(|event| event.kind == EventKind::Woke { slept, dark: true }).unwrap();
+    assert_eq!(woke.subject, None, "it is among the events of every tunnel");
     daemon.stop().await;
 }

@@ -8,6 +8,7 @@
 //! | `HistoryStore` | [`MemoryHistory`] |
 //! | `LocalNetwork` | [`MemoryNetwork`]: ports and connections |
 //! | `SsmApi` | [`ScriptedSsm`]: succeeds unless told otherwise, and knows which sessions are open |
+//! | `Identity` | [`ScriptedIdentity`]: tells what it was told to tell |
 //! | `Incidents` | [`Bulletin`], which is also what the daemon's adapters report to |
 //! | `TargetDirectory` | [`MemoryTargets`]: finds what the test put there |
 //! | `ChannelDialer` | [`ScriptedDialer`]: hands the far end of each channel to the test |
@@ -15,6 +16,7 @@
 mod channel;
 mod dialer;
 mod history;
+mod identity;
 mod network;
 mod ssm;
 mod store;
@@ -32,6 +34,7 @@ use tokio::sync::watch;
 pub use self::channel::{FarEnd, MemoryChannel, memory_channel};
 pub use self::dialer::{Dialled, ScriptedDialer};
 pub use self::history::MemoryHistory;
+pub use self::identity::ScriptedIdentity;
 pub use self::network::{MemoryClient, MemoryNetwork, MemoryStream, local_pair};
 pub use self::ssm::ScriptedSsm;
 pub use self::store::MemoryStore;
@@ -92,6 +95,8 @@ impl Entropy for TestEntropy {
 pub struct World {
     /// Sessions.
     pub ssm: Arc<ScriptedSsm>,
+    /// Who we are.
+    pub identity: Arc<ScriptedIdentity>,
     /// Nodes.
     pub targets: Arc<MemoryTargets>,
     /// Channels.
@@ -112,6 +117,7 @@ impl Default for World {
     fn default() -> Self {
         Self {
             ssm: Arc::default(),
+            identity: Arc::default(),
             targets: Arc::default(),
             dialer: Arc::default(),
             network: Arc::default(),
@@ -128,6 +134,7 @@ impl World {
     pub fn ports(&self) -> Ports {
         Ports {
             ssm: Arc::clone(&self.ssm) as _,
+            identity: Arc::clone(&self.identity) as _,
             targets: Arc::clone(&self.targets) as _,
             dialer: Arc::clone(&self.dialer) as _,
             network: Arc::clone(&self.network) as _,

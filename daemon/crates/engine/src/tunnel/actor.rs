@@ -5,6 +5,7 @@
 
 mod connections;
 mod news;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use stormtunnel_model::{
-    Attempt, EventSubject, Fault, FaultKind, LocalPort, RemoteHealth, TunnelId, TunnelState, TunnelStatus,
+    Attempt, Fault, FaultKind, LocalPort, Principal, RemoteHealth, TunnelId, TunnelState, TunnelStatus,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
@@ -23,7 +24,7 @@ use crate::clock::Now;
 use crate::history::ledger::Ledger;
 use crate::ports::{BindError, BoxChannel, BoxLocalStream, LocalListener, OpenSession, Resumption};
 use crate::publish::Meter;
-use crate::tunnel::chronicle::{Chronicle, subject};
+use crate::tunnel::chronicle::Chronicle;
 use crate::tunnel::context::Context;
 use crate::tunnel::effects::{Effects, abandon};
 use crate::tunnel::front::Front;
@@ -224,8 +225,8 @@ impl Actor {
 
     fn on_started(&mut self, attempt: Attempt, started: Result<Box<Started>, NotStarted>) {
         let answer = match started.map(|started| *started) {
-            Ok(Started { record, grant, choice }) => {
-                self.add_session(attempt, (record, choice));
+            Ok(Started { record, grant, choice, principal }) => {
+                self.add_session(attempt, (record, choice), principal);
                 match self.lanes.of(attempt) {
                     Some(lane) => lane.grant = Some(grant),
                     // Dropping its handle ends it.
@@ -242,10 +243,19 @@ impl Actor {
     }
 
     /// From here on the session's own task sees to its end, wanted or not.
-    fn add_session(&mut self, attempt: Attempt, session: (OpenSession, Choice)) {
+    fn add_session(
+        &mut self,
+        attempt: Attempt,
+        session: (OpenSession, Choice),
+        principal: Option<Principal>,
+    ) {
         let ActorParts { context, wanted, meter, sender, .. } = &self.parts;
-        let (task, handle) =
+        let (task, mut handle) =
             SessionTask::new(Arc::clone(context), session, &wanted.spec, meter, attempt, sender.clone());
+        handle.principal = principal;
+        if handle.principal.is_none() {
+            self.effects.find_opener(attempt, &handle);
+        }
         self.chronicle.session_started(self.subject_of(&handle), &handle.choice);
         self.sessions.insert(attempt, handle);
         if context.tasks.spawn("session", task.run()).is_err() {
@@ -372,9 +382,10 @@ impl Actor {
             Effect::EndSession { session, over, fault } => {
                 self.nodes.acquit(session, Hint::Silent);
                 if let Some(session) = self.sessions.remove(&session) {
-                    let (traffic, now) = (session.shared.carried(), self.parts.context.now().mono);
-                    fault.iter().for_each(|fault| self.nodes.failed(Some(&session.choice.node), fault, now));
-                    self.chronicle.session_ended(self.subject_of(&session), fault, traffic);
+                    let (node, now) = (&session.choice.node, self.parts.context.now());
+                    fault.iter().for_each(|fault| self.nodes.failed(Some(node), fault, now.mono));
+                    let subject = self.subject_of(&session);
+                    self.chronicle.session_ended(subject, fault, &session.status(), now.wall);
                     session.end(over);
                 }
             }
@@ -426,39 +437,6 @@ impl Actor {
             self.tell_stop_waiters();
         }
         self.status.state = state;
-    }
-
-    /// The tunnel as events show it.
-    fn subject(&self) -> EventSubject {
-        let session = self.lanes.main.machine.session().and_then(|session| self.sessions.get(&session));
-        match session {
-            Some(session) => self.subject_of(session),
-            None => subject(self.parts.id, &self.parts.wanted.spec),
-        }
-    }
-
-    /// The same with a session, whose scope and target may be those of an earlier spec.
-    fn subject_of(&self, session: &SessionHandle) -> EventSubject {
-        EventSubject {
-            profile: session.scope.profile.clone(),
-            region: session.scope.region.clone(),
-            target: session.choice.target.clone(),
-            session: Some(session.id.clone()),
-            ..subject(self.parts.id, &self.parts.wanted.spec)
-        }
-    }
-
-    fn refresh_status(&mut self) {
-        let machine = &self.lanes.main.machine;
-        self.status.attempt = machine.connects();
-        self.status.listening = self.front.addresses();
-        let session = machine.session().and_then(|session| self.sessions.get(&session));
-        self.status.session = session.map(|session| session.id.clone());
-        self.status.node = session.map(|session| session.choice.node.clone());
-        self.status.limit = self.status.limit.filter(|_| session.is_some());
-        let admission = self.lanes.main.admission.as_ref();
-        let admission = admission.filter(|admission| machine.wants_session(admission.attempt));
-        self.status.turn_at = admission.and_then(|admission| admission.turn.expected());
     }
 
     fn tell_stop_waiters(&mut self) {

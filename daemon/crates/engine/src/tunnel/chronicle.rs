@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use stormtunnel_model::{
-    Attempt, ConnectStep, EventKind, EventSubject, Fault, FaultKind, Traffic, TunnelId, TunnelSpec,
-    TunnelState,
+    Attempt, ConnectStep, EventKind, EventSubject, Fault, FaultKind, SessionStatus, Timestamp, TunnelId,
+    TunnelSpec, TunnelState,
 };
 
 use crate::history::ledger::Ledger;
@@ -25,6 +25,8 @@ pub(crate) fn subject(tunnel: TunnelId, spec: &TunnelSpec) -> EventSubject {
         region: spec.region.clone(),
         target: spec.target.clone(),
         session: None,
+        node: None,
+        principal: None,
     }
 }
 
@@ -105,8 +107,15 @@ impl Chronicle {
     }
 
     /// A session ended, of that fault or because the user wanted so.
-    pub(crate) fn session_ended(&self, subject: EventSubject, fault: Option<Fault>, traffic: Traffic) {
-        self.record(subject, EventKind::SessionEnded { fault: fault.map(bounded), traffic });
+    pub(crate) fn session_ended(
+        &self,
+        subject: EventSubject,
+        fault: Option<Fault>,
+        session: &SessionStatus,
+        now: Timestamp,
+    ) {
+        let (traffic, lasted) = (session.traffic, now.since(session.since));
+        self.record(subject, EventKind::SessionEnded { fault: fault.map(bounded), traffic, lasted });
     }
 
     /// Something went wrong that the session survives.
@@ -168,8 +177,6 @@ impl Told {
 
 #[cfg(test)]
 mod tests {
-    use stormtunnel_model::Timestamp;
-
     use super::*;
 
     fn connecting(step: ConnectStep) -> TunnelState {

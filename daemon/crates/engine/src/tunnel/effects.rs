@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 use crate::ports::{AwsScope, BindError, SessionGrant};
 use crate::tasks::panic_message;
 use crate::tunnel::context::Context;
+use crate::tunnel::identity;
 use crate::tunnel::mailbox::Message;
 use crate::tunnel::node::{self, NotStarted, StartOrder};
-use crate::tunnel::session_task::see_out;
+use crate::tunnel::session_task::{SessionHandle, see_out};
 
 /// Starts tasks for one actor.
 #[derive(Clone)]
@@ -58,6 +59,19 @@ impl Effects {
             let dialled = context.ports.dialer.dial(&scope, &grant).await;
             Message::Dialled(attempt, dialled.map(|channel| (channel, grant.token)))
         });
+    }
+
+    /// Finds out who opened a session, as long as it lives.
+    pub(crate) fn find_opener(&self, attempt: Attempt, session: &SessionHandle) {
+        let subject = (attempt, session.scope.clone());
+        let asking = identity::find_out(
+            Arc::clone(&self.context),
+            subject,
+            session.ended.clone(),
+            self.mailbox.clone(),
+        );
+        // Refused only while the daemon stops, which ends the session too.
+        let _stopping = self.context.tasks.spawn("find opener", asking);
     }
 
     /// Runs `work` and sends its message; a panic becomes the failure that the machine waits for.

@@ -17,6 +17,7 @@ pub(crate) mod chronicle;
 pub(crate) mod context;
 pub(crate) mod effects;
 pub(crate) mod front;
+pub(crate) mod identity;
 pub(crate) mod lanes;
 pub mod machine;
 pub(crate) mod mailbox;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stormtunnel_model::{Attempt, Fault, FaultKind, RemoteEndpoint, ResolvedTarget, Target};
+use stormtunnel_model::{Attempt, Fault, FaultKind, Principal, RemoteEndpoint, ResolvedTarget, Target};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -17,6 +17,7 @@ use crate::ports::{AwsScope, OpenSession, SessionGrant, SessionRequest};
 use crate::retry::Backoff;
 use crate::tunnel::candidates::{RecentFailures, choose, lost};
 use crate::tunnel::context::Context;
+use crate::tunnel::identity;
 use crate::tunnel::mailbox::Message;
 use crate::tunnel::session_driver::News;
 
@@ -61,6 +62,8 @@ pub(crate) struct Started {
     pub(crate) record: OpenSession,
     pub(crate) grant: SessionGrant,
     pub(crate) choice: Choice,
+    /// Who opened it, where that is known already.
+    pub(crate) principal: Option<Principal>,
 }
 
 /// A session that was not.
@@ -76,14 +79,15 @@ pub(crate) async fn start(context: &Context, order: StartOrder) -> Result<Starte
     let StartOrder { scope, remote, local_port, .. } = order;
     let request = SessionRequest { scope, node: choice.node.clone(), remote, local_port };
     let sent = context.now().mono;
-    match context.ports.ssm.start_session(&request).await {
+    let (granted, principal) = identity::start_session(context, &request).await;
+    match granted {
         Ok(grant) => {
             context.politeness.accepted(&request.scope, context.now().mono);
             let record = record_of(request, &grant);
             if let Err(fault) = context.ports.store.put_session(record.clone()).await {
                 tracing::warn!(session = %record.id, %fault, "an open session could not be noted");
             }
-            Ok(Started { record, grant, choice })
+            Ok(Started { record, grant, choice, principal })
         }
         Err(fault) => {
             if fault.kind == FaultKind::Throttled {

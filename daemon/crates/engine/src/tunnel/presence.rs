@@ -59,10 +59,10 @@ pub(crate) async fn look_after(
 ) -> Infallible {
     let key = (scope, node);
     let mut jitter = Backoff::new(context.ports.entropy.seed());
-    let mut carried = session.carried();
+    let mut carried = session.meter().traffic();
     loop {
         tokio::time::sleep(EVERY + jitter.spread(JITTER)).await;
-        let quiet = std::mem::replace(&mut carried, session.carried()) == carried;
+        let quiet = std::mem::replace(&mut carried, session.meter().traffic()) == carried;
         if quiet && is_connected(&context, &key).await == Some(false) {
             tracing::info!(node = %key.1, "AWS says that the agent of a quiet session is not connected");
             session.ask_agent(context.now());

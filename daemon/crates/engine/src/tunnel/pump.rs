@@ -149,7 +149,7 @@ impl Pump {
             Poll::Ready(written) => {
                 let written = written?;
                 self.context.meter.add_received(written);
-                self.context.session.add_received(written);
+                self.context.session.meter().add_received(written);
                 Ok(true)
             }
             Poll::Pending => Ok(false),
@@ -171,7 +171,7 @@ impl Pump {
                     self.reading = Reading::Ended;
                 }
                 self.context.meter.add_sent(read);
-                self.context.session.add_sent(read);
+                self.context.session.meter().add_sent(read);
                 self.upload = self.buffer.split().freeze();
                 Ok(true)
             }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures_util::SinkExt as _;
 use secrecy::SecretString;
 use ssm_session::{Backlog, Output, ResetReason, SessionEvent, Token, WsMessage};
-use stormtunnel_model::{Attempt, Fault, FaultKind, RemoteHealth, TunnelLimit, TunnelSpec};
+use stormtunnel_model::{Attempt, Fault, FaultKind, Principal, RemoteHealth, TunnelLimit, TunnelSpec};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -60,6 +60,8 @@ pub(crate) enum News {
     Limit(Option<TunnelLimit>),
     /// Payloads beyond this break the connection.
     PayloadLimit(usize),
+    /// Who opened the session.
+    Opener(Principal),
 }
 
 /// What one poll came to.

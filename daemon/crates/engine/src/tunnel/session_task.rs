@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use ssm_session::PortSession;
-use stormtunnel_model::{Attempt, Fault, FaultKind, ResolvedTarget, SsmSessionId, TunnelSpec};
+use stormtunnel_model::{
+    Attempt, Fault, FaultKind, Principal, ResolvedTarget, SessionStatus, SsmSessionId, Timestamp, TunnelSpec,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -45,13 +47,32 @@ pub(crate) struct SessionHandle {
     pub(crate) id: SsmSessionId,
     pub(crate) scope: AwsScope,
     pub(crate) choice: Choice,
+    /// Who opened it, once known.
+    pub(crate) principal: Option<Principal>,
+    /// When it was started.
+    pub(crate) since: Timestamp,
     pub(crate) shared: Arc<SharedSession>,
     connects: mpsc::Sender<Connect>,
     gone: CancellationToken,
+    /// Fires when the session is to end.
+    pub(crate) ended: CancellationToken,
     _end: DropGuard,
 }
 
 impl SessionHandle {
+    /// The session as it is shown.
+    pub(crate) fn status(&self) -> SessionStatus {
+        let meter = self.shared.meter();
+        SessionStatus {
+            id: self.id.clone(),
+            node: self.choice.node.clone(),
+            principal: self.principal.clone(),
+            since: self.since,
+            connections: meter.connections(),
+            traffic: meter.traffic(),
+        }
+    }
+
     /// Gives the session a WebSocket. One that is over takes none: its end is on the way to the actor already.
     pub(crate) fn connect(&self, connect: Connect) {
         let _over = self.connects.try_send(connect);
@@ -93,6 +114,7 @@ impl SessionTask {
         let now = context.now();
         let session = PortSession::new(config, now.for_session(), seed);
         let shared = Arc::new(SharedSession::new(session, context.unread.share(), now));
+        meter.add_session(record.id.clone(), shared.meter());
         let (connects, connects_receiver) = mpsc::channel(CONNECT_CAPACITY);
         let (gone, end) = (CancellationToken::new(), CancellationToken::new());
         let clock = Arc::clone(&context.ports.clock);
@@ -109,9 +131,12 @@ impl SessionTask {
             id: record.id.clone(),
             scope: record.scope.clone(),
             choice,
+            principal: None,
+            since: now.wall,
             shared: Arc::clone(&shared),
             connects,
             gone: gone.clone(),
+            ended: end.clone(),
             _end: end.clone().drop_guard(),
         };
         (Self { context, record, node, started, driver, shared, gone, end, mailbox }, handle)

@@ -7,16 +7,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
 use ssm_session::{OpenError, PortSession, SessionEvent, StreamId, WriteError};
-use stormtunnel_model::Traffic;
 
 use crate::clock::Now;
+use crate::publish::SessionMeter;
 use crate::tunnel::byte_queue::ByteQueue;
 use crate::tunnel::unread_budget::Share;
 
@@ -27,8 +26,7 @@ const DOWNLOAD_AHEAD: usize = 256 << 10;
 /// The session and who waits for it.
 pub(crate) struct SharedSession {
     inner: Mutex<Inner>,
-    sent: AtomicU64,
-    received: AtomicU64,
+    meter: Arc<SessionMeter>,
 }
 
 pub(crate) struct Inner {
@@ -112,7 +110,7 @@ impl SharedSession {
             unused_since: Some(now.mono),
             over: false,
         };
-        Self { inner: Mutex::new(inner), sent: AtomicU64::new(0), received: AtomicU64::new(0) }
+        Self { inner: Mutex::new(inner), meter: Arc::default() }
     }
 
     /// For the driver.
@@ -121,19 +119,9 @@ impl SharedSession {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts bytes from local applications.
-    pub(crate) fn add_sent(&self, bytes: usize) {
-        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Counts bytes to local applications.
-    pub(crate) fn add_received(&self, bytes: usize) {
-        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Bytes that went through it so far.
-    pub(crate) fn carried(&self) -> Traffic {
-        Traffic { sent: self.sent.load(Ordering::Relaxed), received: self.received.load(Ordering::Relaxed) }
+    /// What went through it, for anybody.
+    pub(crate) fn meter(&self) -> &Arc<SessionMeter> {
+        &self.meter
     }
 
     /// Whether a panic passed through the session: what it says is not to be trusted.
@@ -181,6 +169,7 @@ impl SharedSession {
             let stream = inner.session.open(now.for_session())?;
             inner.streams.insert(stream, Watched { fate: Fate::Open, heard: false, ahead: 0, pump: None });
             inner.unused_since = None;
+            self.meter.set_connections(inner.streams.len());
             (stream, inner.settle(true))
         };
         wakers.wake();
@@ -200,6 +189,7 @@ impl SharedSession {
             let mut inner = self.lock();
             let Some(watched) = inner.streams.remove(&stream) else { return };
             inner.ahead -= watched.ahead;
+            self.meter.set_connections(inner.streams.len());
             if inner.streams.is_empty() {
                 inner.unused_since = Some(now.mono);
             }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::handle::{Command, Reply, TunnelResult, Update, Updated, Verb};
 use crate::history::ledger::Ledger;
-use crate::incidents::Disturbance;
+use crate::incidents::{Disturbance, told::Told};
 use crate::ports::{OpenSession, StoredTunnel};
 use crate::publish::{Meter, stopped_tunnel};
 use crate::tasks::TaskFailed;
@@ -42,6 +42,7 @@ pub(crate) struct Supervisor {
     tunnels: BTreeMap<TunnelId, Entry>,
     commands: mpsc::Receiver<Command>,
     disturbances: mpsc::Receiver<Disturbance>,
+    told: Told,
     ports_chosen: (mpsc::Sender<PortChosen>, mpsc::Receiver<PortChosen>),
     /// Actors, until they end.
     actors: FuturesUnordered<ActorEnd>,
@@ -81,6 +82,7 @@ impl Supervisor {
             tunnels: BTreeMap::new(),
             commands,
             disturbances,
+            told: Told::default(),
             ports_chosen: mpsc::channel(PORTS_CHOSEN_CAPACITY),
             actors: FuturesUnordered::new(),
             stop,
@@ -136,8 +138,9 @@ impl Supervisor {
         self.stop_all().await;
     }
 
-    async fn on_disturbance(&self, disturbance: Disturbance) {
-        disturbance.log(self.tunnels.len());
+    async fn on_disturbance(&mut self, disturbance: Disturbance) {
+        let now = self.context.now().mono;
+        self.told.tell(disturbance, &self.context.history, self.tunnels.len(), now);
         for entry in self.tunnels.values() {
             // An actor that just failed gets a successor, which tries again by itself.
             let _failed = entry.mailbox.send(Message::Disturbed).await;

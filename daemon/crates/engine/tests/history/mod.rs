@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use stormtunnel_engine::EngineHandle;
+use stormtunnel_engine::ports::Incident;
 use stormtunnel_engine::testing::{PATIENCE, spec, wait_until};
-use stormtunnel_model::{Event, EventKind, Fault, FaultKind, Intent, RemoteHealth, Traffic, TunnelSpecPatch};
+use stormtunnel_model::{
+    Event, EventKind, Fault, FaultKind, Intent, Principal, RemoteHealth, Traffic, TunnelSpecPatch,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
@@ -74,11 +77,14 @@ async fn a_life_is_told_in_order_with_sessions_bytes_and_reasons() {
         ]
     );
     let ends: Vec<&Event> = told.iter().filter(|event| event.kind.name() == "session_ended").collect();
-    let EventKind::SessionEnded { fault, traffic } = &ends[0].kind else { panic!("{ends:?}") };
+    let EventKind::SessionEnded { fault, traffic, lasted } = &ends[0].kind else { panic!("{ends:?}") };
+    assert_eq!(*lasted, ends[0].at.since(told[4].at));
     assert_eq!(fault.as_ref().unwrap().detail, "Session timed out");
     assert_eq!(*traffic, Traffic { sent: 5, received: 5 });
-    assert_eq!(ends[0].subject.as_ref().unwrap().session, session);
-    let EventKind::SessionEnded { fault: None, traffic } = &ends[1].kind else { panic!("{ends:?}") };
+    let ended = ends[0].subject.as_ref().unwrap();
+    assert_eq!(ended.session, session);
+    assert_eq!(ended.node.as_ref().unwrap().as_str(), "i-0abcdef1234567890");
+    let EventKind::SessionEnded { fault: None, traffic, .. } = &ends[1].kind else { panic!("{ends:?}") };
     assert_eq!(*traffic, Traffic::default(), "each session has its own bytes");
     let EventKind::Connecting { fault: Some(broke), .. } = &told[6].kind else { panic!("{told:?}") };
     assert_eq!(broke.kind, FaultKind::Network);
@@ -208,5 +214,100 @@ async fn a_history_that_cannot_be_stored_stops_no_tunnel() {
     while !setup.handle.warnings().is_empty() {
         pass(1).await;
     }
+    setup.shutdown().await;
+}
+
+fn ada() -> Principal {
+    "arn:aws:sts::123456789012:assumed-role/Dev/ada".parse().unwrap()
+}
+
+/// The principals that events of a kind name.
+fn principals<'a>(told: &'a [Event], kind: &str) -> Vec<Option<&'a Principal>> {
+    let of_kind = told.iter().filter(|event| event.kind.name() == kind);
+    of_kind.map(|event| event.subject.as_ref().unwrap().principal.as_ref()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_opened_a_session_is_told_with_its_start() {
+    let setup = Setup::new().await;
+    setup.world.identity.answer(Ok(ada()));
+    setup.handle.create(None, spec("db"), true).await.unwrap();
+    let status = wait_until(&setup.handle, "db", is_up).await.status;
+    assert_eq!(status.sessions[0].principal, Some(ada()));
+    setup.handle.stop(names(&["db"])).await;
+    let told = events(&setup.handle, "db").await;
+    for kind in ["session_started", "up", "session_ended"] {
+        assert_eq!(principals(&told, kind), [Some(&ada())], "{kind}");
+    }
+    assert_eq!(principals(&told, "connecting"), [None], "there was no session yet");
+    setup.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_for_who_opened_a_session_and_a_later_event_has_it() {
+    let setup = Setup::new().await;
+    let before = tokio::time::Instant::now();
+    setup.handle.create(None, spec("db"), true).await.unwrap();
+    wait_until(&setup.handle, "db", is_up).await;
+    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+    setup.world.identity.answer(Err(Fault::new(FaultKind::Network, "no route to STS")));
+    while setup.world.identity.asked() < 3 {
+        pass(1).await;
+    }
+    setup.world.identity.answer(Ok(ada()));
+    let known = wait_until(&setup.handle, "db", |tunnel| tunnel.status.sessions[0].principal.is_some()).await;
+    assert!(is_up(&known), "a question that fails is nobody's trouble");
+    setup.handle.stop(names(&["db"])).await;
+    let told = events(&setup.handle, "db").await;
+    assert_eq!(principals(&told, "session_started"), [None]);
+    assert_eq!(principals(&told, "session_ended"), [Some(&ada())]);
+    setup.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_over_asks_no_more_who_opened_it() {
+    let setup = Setup::new().await;
+    setup.world.identity.answer(Err(Fault::new(FaultKind::Network, "no route to STS")));
+    setup.handle.create(None, spec("db"), true).await.unwrap();
+    wait_until(&setup.handle, "db", is_up).await;
+    setup.handle.stop(names(&["db"])).await;
+    let asked = setup.world.identity.asked();
+    pass(1000).await;
+    assert_eq!(setup.world.identity.asked(), asked);
+    setup.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happened_to_the_machine_is_told_before_what_it_caused() {
+    let setup = Setup::new().await;
+    setup.handle.create(None, spec("db"), true).await.unwrap();
+    wait_until(&setup.handle, "db", is_up).await;
+    setup.cloud.swallow_channels().await;
+    let slept = Duration::from_secs(7 * 3600);
+    setup.world.incidents.report(Incident::Woke { slept, dark: false });
+    setup.world.incidents.report(Incident::NetworkChanged);
+    wait_until(&setup.handle, "db", |tunnel| !is_up(tunnel)).await;
+    wait_until(&setup.handle, "db", is_up).await;
+    let told = events(&setup.handle, "db").await;
+    let woke = told.iter().position(|event| event.kind.name() == "woke").unwrap();
+    assert_eq!(told[woke].kind, EventKind::Woke { slept, dark: false });
+    assert_eq!(told[woke].subject, None, "it is nobody's alone");
+    let rest: Vec<&str> = told[woke..].iter().map(|event| event.kind.name()).collect();
+    assert_eq!(rest, ["woke", "network_changed", "connecting", "session_resumed", "up"]);
+    setup.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_flaps_does_not_fill_the_history() {
+    let setup = Setup::new().await;
+    setup.handle.create(None, spec("db"), true).await.unwrap();
+    wait_until(&setup.handle, "db", is_up).await;
+    for _ in 0..600 {
+        setup.world.incidents.report(Incident::NetworkChanged);
+        pass(1).await;
+    }
+    let told = kinds(&setup.handle, "db").await;
+    let changes = told.iter().filter(|kind| **kind == "network_changed").count();
+    assert!((2..=7).contains(&changes), "{changes} in ten minutes: {told:?}");
     setup.shutdown().await;
 }

@@ -1,11 +1,12 @@
 //! When a tunnel holds sessions, and how it spreads connections over them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use stormtunnel_engine::EngineHandle;
 use stormtunnel_engine::testing::{MemoryClient, spec, wait_until};
-use stormtunnel_model::{Keep, Tunnel, TunnelSpec, TunnelState};
+use stormtunnel_model::{Keep, SsmSessionId, Tunnel, TunnelSpec, TunnelState};
 use tokio::time::Instant;
 
 use crate::cloud::Setup;
@@ -177,5 +178,37 @@ async fn every_session_is_resumed_for_itself() {
         setup.cloud.drop_channels().await;
     }
     assert_eq!((setup.cloud.started(), setup.cloud.open_sessions()), (4, 4), "all on their sessions");
+    setup.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_session_shows_what_it_carries_and_has_an_end_of_its_own() {
+    let setup = Setup::new().await;
+    let port = start(&setup.handle, Keep::Auto, 3).await;
+    let alone = setup.handle.get("db").unwrap().status;
+    assert_eq!(alone.sessions.len(), 1);
+    let clients = join_all((0..3).map(|seed| {
+        let setup = &setup;
+        async move { echo(connect(setup, port).await, &bytes(1000, seed)).await }
+    }))
+    .await;
+    let status = setup.handle.get("db").unwrap().status;
+    assert_eq!(status.sessions[0].id, *alone.session.as_ref().unwrap(), "the main one comes first");
+    for session in &status.sessions {
+        assert_eq!((session.connections, session.traffic.sent, session.traffic.received), (1, 1000, 1000));
+    }
+    let ids: BTreeSet<&SsmSessionId> = status.sessions.iter().map(|session| &session.id).collect();
+    assert_eq!(ids.len(), 3, "{status:?}");
+    drop(clients);
+    wait_until(&setup.handle, "db", |tunnel| tunnel.status.sessions.len() == 1).await;
+    setup.handle.stop(vec!["db".to_owned()]).await;
+    assert_eq!(setup.handle.get("db").unwrap().status.sessions, []);
+    let told = setup.handle.events(&["db".to_owned()], None, 0, None).await.unwrap();
+    for kind in ["session_started", "session_ended"] {
+        let of_kind = told.iter().filter(|event| event.kind.name() == kind);
+        let named: BTreeSet<&SsmSessionId> =
+            of_kind.filter_map(|event| event.subject.as_ref()?.session.as_ref()).collect();
+        assert_eq!(named, ids, "{kind}");
+    }
     setup.shutdown().await;
 }

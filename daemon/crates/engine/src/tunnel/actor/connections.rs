@@ -78,7 +78,7 @@ impl Actor {
         let sessions = &self.sessions;
         let load = |(_, lane): (u64, &mut Lane)| {
             let session = lane.machine.session().and_then(|session| sessions.get(&session));
-            let carried = session.map(|session| session.shared.carried());
+            let carried = session.map(|session| session.shared.meter().traffic());
             Load {
                 up: lane.machine.session_up().is_some(),
                 coming: lane.machine.is_connecting(),

@@ -26,13 +26,12 @@ impl Actor {
                 }
             }
             News::Agent(version) if current => self.status.agent_version = Some(version),
-            News::Remote(health) if current => self.learn_remote(health),
+            News::Remote(health) if current => self.learn_remote(session, health),
             News::Trouble(fault) if current => {
                 if fault.kind == FaultKind::AgentUnresponsive {
                     self.suspect_node(session, Hint::Silent);
                 }
-                let subject = self.sessions.get(&session).map(|session| self.subject_of(session));
-                self.chronicle.trouble(subject.unwrap_or_else(|| self.subject()), &fault);
+                self.chronicle.trouble(self.subject_in(session), &fault);
                 self.status.last_fault = Some(fault);
             }
             News::Paused(true) if current => self.suspect_node(session, Hint::Paused),
@@ -43,6 +42,11 @@ impl Actor {
                 self.input(session, Input::Session(session, ended));
             }
             News::Limit(limit) if current => self.status.limit = limit,
+            News::Opener(principal) => {
+                if let Some(session) = self.sessions.get_mut(&session) {
+                    session.principal = Some(principal);
+                }
+            }
             News::Agent(_) | News::Remote(_) | News::Trouble(_) | News::Limit(_) => {}
         }
     }
@@ -55,12 +59,13 @@ impl Actor {
         }
     }
 
-    fn learn_remote(&mut self, health: RemoteHealth) {
+    fn learn_remote(&mut self, session: Attempt, health: RemoteHealth) {
         self.status.remote = health;
         if health == RemoteHealth::Refused {
             let remote = self.parts.wanted.spec.remote.to_string();
             let fault = Fault::new(FaultKind::RemoteRefused { remote }, "");
-            self.chronicle.record(self.subject(), EventKind::ConnectionRefused { fault: fault.clone() });
+            let kind = EventKind::ConnectionRefused { fault: fault.clone() };
+            self.chronicle.record(self.subject_in(session), kind);
             self.status.last_fault = Some(fault);
         }
     }
