@@ -17,6 +17,7 @@ pub mod incidents;
 pub mod ports;
 pub mod publish;
 pub mod retry;
+pub mod sign_in;
 pub mod tasks;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

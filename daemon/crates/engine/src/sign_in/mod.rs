@@ -1,0 +1,11 @@
+//! Sign-ins: one token each, however many profiles and tunnels live on it.
+//!
+//! [`machine`] decides everything, [`actor`] carries it out through [`ports`]. What AWS answers is sorted by
+//! [`classify`]; which way to sign in is chosen by [`flow`]; when to renew is computed by [`policy`].
+
+pub mod classify;
+pub mod flow;
+pub mod machine;
+pub mod policy;
+pub mod ports;
+pub mod token;
