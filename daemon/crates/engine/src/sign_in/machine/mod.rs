@@ -443,8 +443,8 @@ impl SignInMachine {
     fn proceed(&mut self, now: Now) {
         match self.work {
             Work::Waiting(at, look) if at <= now.mono => self.read_now(look),
-            Work::Nothing if self.look_again || self.check_at <= now.mono => self.check(now),
             Work::Nothing if self.wants_renewal(now) => self.read(Look::at(Purpose::Renew), now),
+            Work::Nothing if self.look_again || self.check_at <= now.mono => self.check(now),
             Work::Nothing | Work::Loading(_) | Work::Reading(..) | Work::Waiting(..) | Work::Renewing(_) => {}
         }
     }

@@ -57,8 +57,7 @@ fn in_state(state: &str) -> Bench {
         "rejected" => {
             bench.holding(&token);
             let generation = bench.generation();
-            let same = SharedFile::Token(Arc::clone(&token));
-            bench.input(Input::Rejected(generation)).answer(Answer::Shared(same))
+            bench.input(Input::Rejected(generation))
         }
         "needs login" => bench.answer(Answer::Loaded(None)).file(&SharedFile::Missing),
         "logging in" => bench.answer(Answer::Loaded(None)).file(&SharedFile::Missing).command(order(PERSON)),
