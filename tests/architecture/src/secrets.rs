@@ -21,6 +21,13 @@ pub const SECRETS: &[Secret] = &[
     Secret { name: "Token", directory: "daemon/crates/ssm-session", redacted_debug: false },
     Secret { name: "SecretText", directory: "daemon/crates/ssm-session", redacted_debug: true },
     Secret { name: "SessionGrant", directory: "daemon/crates/engine", redacted_debug: true },
+    Secret { name: "SsoToken", directory: "daemon/crates/engine", redacted_debug: true },
+    Secret { name: "OidcClient", directory: "daemon/crates/engine", redacted_debug: true },
+    Secret { name: "RefreshGrant", directory: "daemon/crates/engine", redacted_debug: false },
+    Secret { name: "IssuedToken", directory: "daemon/crates/engine", redacted_debug: true },
+    Secret { name: "StoredToken", directory: "daemon/crates/engine", redacted_debug: true },
+    Secret { name: "DeviceLogin", directory: "daemon/crates/engine", redacted_debug: false },
+    Secret { name: "AuthorizationCode", directory: "daemon/crates/engine", redacted_debug: false },
     Secret { name: "ProfileFiles", directory: "daemon/crates/aws", redacted_debug: false },
 ];
 

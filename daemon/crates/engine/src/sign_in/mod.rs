@@ -3,9 +3,12 @@
 //! [`machine`] decides everything, [`actor`] carries it out through [`ports`]. What AWS answers is sorted by
 //! [`classify`]; which way to sign in is chosen by [`flow`]; when to renew is computed by [`policy`].
 
+pub mod actor;
 pub mod classify;
 pub mod flow;
+mod login;
 pub mod machine;
 pub mod policy;
 pub mod ports;
+mod storage;
 pub mod token;

@@ -10,9 +10,10 @@ use stormtunnel_model::{Fault, Region, SignInName};
 
 use super::classify::{LoginFailure, SsoError};
 use super::flow::{LoginFlow, Opener};
+use super::machine::Notice;
 use super::policy::Sharing;
 use super::token::{IssuedToken, OidcClient, RefreshGrant, SsoToken, StoredToken};
-use crate::ports::PortFuture;
+use crate::ports::{Clock, Entropy, PortFuture};
 
 /// Where a sign-in signs in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -173,4 +174,31 @@ pub trait Browser: Send + Sync {
     ) -> PortFuture<'a, Result<Box<dyn Authorization>, Fault>>;
     /// Opens a page, and answers whether it seems to have opened.
     fn open<'a>(&'a self, url: &'a str, opener: &'a Opener) -> PortFuture<'a, bool>;
+}
+
+/// Who has to know what happens to sign-ins. Both calls return at once.
+pub trait SignInObserver: Send + Sync {
+    /// A person is to know this, if anything needs that sign-in.
+    fn notify(&self, name: &SignInName, notice: &Notice);
+    /// The credentials of roles that came from that sign-in are to be forgotten.
+    fn forget_credentials(&self, name: &SignInName);
+}
+
+/// The world as a sign-in sees it.
+#[derive(Clone)]
+pub struct SignInPorts {
+    /// SSO-OIDC.
+    pub oidc: Arc<dyn OidcApi>,
+    /// What is shared with other tools.
+    pub cache: Arc<dyn SharedCache>,
+    /// What is not.
+    pub keys: Arc<dyn KeyStore>,
+    /// The person's browser.
+    pub browser: Arc<dyn Browser>,
+    /// Who has to know.
+    pub observer: Arc<dyn SignInObserver>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
 }

@@ -10,12 +10,17 @@
 //! | `SsmApi` | [`ScriptedSsm`]: succeeds unless told otherwise, and knows which sessions are open |
 //! | `Incidents` | [`Bulletin`], which is also what the daemon's adapters report to |
 //! | `TargetDirectory` | [`MemoryTargets`]: finds what the test put there |
+//! | `OidcApi` | [`MemoryOidc`]: takes each refresh token once |
+//! | `SharedCache`, `KeyStore` | [`MemoryCache`], [`MemoryKeys`] |
+//! | `Browser` | [`ScriptedBrowser`]: its person does what the test says |
+//! | `SignInObserver` | [`MemoryObserver`] |
 //! | `ChannelDialer` | [`ScriptedDialer`]: hands the far end of each channel to the test |
 
 mod channel;
 mod dialer;
 mod history;
 mod network;
+mod sign_in;
 mod ssm;
 mod store;
 mod targets;
@@ -33,6 +38,7 @@ pub use self::channel::{FarEnd, MemoryChannel, memory_channel};
 pub use self::dialer::{Dialled, ScriptedDialer};
 pub use self::history::MemoryHistory;
 pub use self::network::{MemoryClient, MemoryNetwork, MemoryStream, local_pair};
+pub use self::sign_in::{MemoryCache, MemoryKeys, MemoryObserver, MemoryOidc, ScriptedBrowser};
 pub use self::ssm::ScriptedSsm;
 pub use self::store::MemoryStore;
 pub use self::targets::{MemoryTargets, candidate};

@@ -130,7 +130,8 @@ impl SignInMachine {
             return;
         }
         let attempt = self.next_attempt();
-        self.effects.push_back(Effect::BeginLogin(attempt, plan.clone()));
+        let register = self.client_gone;
+        self.effects.push_back(Effect::BeginLogin { attempt, plan: plan.clone(), register });
         let deadline = now.mono + LOGIN_LIMIT;
         let progress = LoginProgress::Starting;
         self.login = Some(Login { attempt, plan, deadline, progress, reregistered: false });
@@ -176,6 +177,7 @@ impl SignInMachine {
         self.shared = false;
         self.looked = true;
         self.loaded = true;
+        self.client_gone = false;
         self.store();
         // Another person may have signed in, with other rights.
         self.effects.push_back(Effect::ForgetCredentials);
@@ -193,16 +195,21 @@ impl SignInMachine {
             login.reregistered = true;
             login.progress = LoginProgress::Starting;
             let plan = login.plan.clone();
-            let next = self.next_attempt();
+            let attempt = self.next_attempt();
             if let Some(login) = &mut self.login {
-                login.attempt = next;
+                login.attempt = attempt;
             }
-            self.effects.push_back(Effect::ForgetClients);
-            self.effects.push_back(Effect::BeginLogin(next, plan));
+            self.forget_clients();
+            self.effects.push_back(Effect::BeginLogin { attempt, plan, register: true });
         } else {
             self.login = None;
             self.effects.push_back(Effect::LoginEnded(Err(failure)));
         }
+    }
+
+    pub(super) fn forget_clients(&mut self) {
+        self.client_gone = true;
+        self.effects.push_back(Effect::ForgetClients);
     }
 
     /// A person signs out: of everything that shares the token.

@@ -186,7 +186,14 @@ pub enum Effect {
     /// Forget the registered clients: AWS does.
     ForgetClients,
     /// Have a person sign in.
-    BeginLogin(Attempt, LoginPlan),
+    BeginLogin {
+        /// Which login.
+        attempt: Attempt,
+        /// The way.
+        plan: LoginPlan,
+        /// With a new client: AWS forgot the one that is known.
+        register: bool,
+    },
     /// Stop that.
     EndLogin(Attempt),
     /// Tell who waits for a login.
@@ -255,6 +262,8 @@ pub struct SignInMachine {
     /// A tunnel's wish for a login, until it is known that nothing else helps.
     wish: Option<LoginOrder>,
     lasting: Lasting,
+    /// AWS forgot the client that is known.
+    client_gone: bool,
     /// The key store has answered.
     loaded: bool,
     /// What is held is in the key store.
@@ -298,6 +307,7 @@ impl SignInMachine {
             login: None,
             wish: None,
             lasting: Lasting::default(),
+            client_gone: false,
             loaded: false,
             stored: true,
             shared: false,

@@ -105,7 +105,7 @@ impl SignInMachine {
                 self.read(Look::at(Purpose::Rival(LoginReason::SessionEnded)), now);
             }
             RefreshFailure::ClientGone => {
-                self.effects.push_back(Effect::ForgetClients);
+                self.forget_clients();
                 self.read(Look::at(Purpose::Rival(LoginReason::RefreshRefused)), now);
             }
             RefreshFailure::Refused(fault) => {

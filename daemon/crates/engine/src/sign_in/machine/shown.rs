@@ -39,6 +39,11 @@ impl SignInMachine {
         fault.map_or(Usable::Wait, Usable::No)
     }
 
+    /// Whether AWS was asked for a new token and has not answered yet.
+    pub fn is_renewing(&self) -> bool {
+        matches!(self.work, Work::Renewing(_))
+    }
+
     /// Whether what is done now may bring a token.
     fn is_seeking(&self) -> bool {
         match self.work {

@@ -4,6 +4,7 @@ mod clocks;
 mod logins;
 mod matrix;
 mod pair;
+mod sharing;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use stormtunnel_model::{CannotRenew, FaultKind, Renewal, RenewalRule};
@@ -78,10 +79,11 @@ impl Bench {
     /// The shared file as it is, for as long as the machine reads.
     fn file(&mut self, file: &SharedFile) -> &mut Self {
         while matches!(self.machine.work, Work::Reading(..) | Work::Waiting(..)) {
-            match self.machine.work {
-                Work::Waiting(at, _) => self.pass(at.saturating_duration_since(self.now.mono)),
-                _ => self.answer(Answer::Shared(file.clone())),
-            };
+            if let Work::Waiting(at, _) = self.machine.work {
+                self.pass(at.saturating_duration_since(self.now.mono));
+            } else {
+                self.answer(Answer::Shared(file.clone()));
+            }
         }
         self
     }
@@ -149,7 +151,7 @@ impl Bench {
             SignInState::Authenticated { renewal, .. }
             | SignInState::ExpiringSoon { renewal, .. }
             | SignInState::Expired { renewal, .. } => renewal,
-            state => panic!("no token: {state:?}"),
+            state @ (SignInState::Unknown | SignInState::NeedsLogin { .. }) => panic!("no token: {state:?}"),
         }
     }
 
@@ -178,7 +180,7 @@ impl Bench {
     }
 
     fn browsers(&self) -> usize {
-        self.count(|effect| matches!(effect, Effect::BeginLogin(..)))
+        self.count(|effect| matches!(effect, Effect::BeginLogin { .. }))
     }
 
     fn notices(&self) -> usize {
@@ -190,12 +192,11 @@ impl Bench {
             && self.count(|effect| matches!(effect, Effect::ForgetCredentials)) == 1
     }
 
-    /// The same token expired.
     fn login_ended(&self) -> Option<Result<(), LoginFailure>> {
-        self.effects.iter().rev().find_map(|effect| match effect {
-            Effect::LoginEnded(outcome) => Some(outcome.clone()),
-            _ => None,
-        })
+        let outcome = |effect: &Effect| {
+            if let Effect::LoginEnded(outcome) = effect { Some(outcome.clone()) } else { None }
+        };
+        self.effects.iter().rev().find_map(outcome)
     }
 }
 
@@ -245,43 +246,6 @@ fn a_token_of_the_last_daemon_is_used_once_the_file_agrees() {
     let at = bench.now.wall.plus(MINUTE * 30);
     assert_eq!(bench.renewal(), Renewal::At { at, rule: RenewalRule::EarlyTwentyMinutes });
     assert_eq!((bench.writes(), bench.stores()), (0, 0), "nothing was new");
-}
-
-#[test]
-fn the_login_of_another_tool_is_ours() {
-    let mut bench = Bench::new();
-    let token = bench.token("theirs", 60);
-    bench.answer(Answer::Loaded(None)).file(&SharedFile::Token(token));
-    assert_eq!((bench.label(), bench.stores(), bench.writes()), ("Authenticated", 1, 0));
-    let newer = bench.token("newer", 61);
-    bench.forget_effects().input(Input::SharedChanged).file(&SharedFile::Token(newer));
-    assert_eq!(bench.access().as_deref(), Some("newer"));
-    assert_eq!(bench.stores(), 1);
-}
-
-#[test]
-fn an_expired_token_of_another_tool_is_never_used() {
-    let mut bench = Bench::new();
-    let expired = token("theirs", bench.now.wall);
-    bench.answer(Answer::Loaded(None)).file(&SharedFile::Token(Arc::clone(&expired)));
-    assert_eq!(bench.state(), SignInState::NeedsLogin { reason: LoginReason::ExpiredElsewhere });
-    assert_eq!((bench.refreshes(), bench.stores()), (0, 0));
-    let ours = bench.token("ours", 60);
-    let mut bench = Bench::new();
-    bench.holding(&ours).forget_effects().input(Input::SharedChanged).file(&SharedFile::Token(expired));
-    assert_eq!(bench.access().as_deref(), Some("ours"));
-    assert_eq!(bench.writes(), 1, "the file is mended");
-}
-
-#[test]
-fn a_file_that_the_last_daemon_could_not_write_is_not_believed() {
-    let mut bench = Bench::new();
-    let (old, new) = (bench.token("old", 10), bench.token("new", 50));
-    bench.answer(Answer::Loaded(Some(StoredToken { token: new, shared: true })));
-    bench.file(&SharedFile::Token(Arc::clone(&old)));
-    assert_eq!((bench.access().as_deref(), bench.writes()), (Some("new"), 1));
-    bench.forget_effects().input(Input::SharedChanged).file(&SharedFile::Token(old));
-    assert_eq!((bench.access().as_deref(), bench.writes()), (Some("new"), 1));
 }
 
 #[test]
@@ -403,66 +367,6 @@ fn a_client_that_is_gone_costs_the_login_and_its_registration() {
 }
 
 #[test]
-fn a_deleted_file_is_a_logout() {
-    let mut bench = Bench::new();
-    let ours = bench.token("ours", 60);
-    bench.holding(&ours).forget_effects().input(Input::SharedChanged);
-    bench.answer(Answer::Shared(SharedFile::Missing));
-    assert!(matches!(bench.machine.usable(bench.now), Usable::Token(..)), "it may be replaced just now");
-    bench.file(&SharedFile::Missing);
-    assert_eq!(bench.state(), SignInState::NeedsLogin { reason: LoginReason::SignedOutElsewhere });
-    assert!(bench.wiped());
-    assert_eq!(bench.writes(), 0, "it is not put back");
-    bench.input(Input::SharedChanged).file(&SharedFile::Token(ours));
-    assert_eq!(bench.label(), "Needs login", "and does not come back");
-}
-
-#[test]
-fn a_file_that_comes_back_at_once_is_none() {
-    let mut bench = Bench::new();
-    let ours = bench.token("ours", 60);
-    bench.holding(&ours).input(Input::SharedChanged).answer(Answer::Shared(SharedFile::Missing));
-    bench.pass(Duration::from_millis(500)).own_file();
-    assert_eq!(bench.label(), "Authenticated");
-    bench.input(Input::SharedChanged).answer(Answer::Shared(SharedFile::Missing));
-    bench.pass(Duration::from_millis(500)).answer(Answer::Shared(SharedFile::Torn));
-    bench.pass(Duration::from_millis(100)).answer(Answer::Shared(SharedFile::Missing));
-    assert_eq!(bench.label(), "Authenticated", "twice, with something in between");
-}
-
-#[test]
-fn a_logout_while_the_daemon_was_down_counts() {
-    let mut bench = Bench::new();
-    let token = bench.token("ours", 60);
-    bench.answer(Answer::Loaded(Some(StoredToken { token: Arc::clone(&token), shared: true })));
-    bench.file(&SharedFile::Missing);
-    assert_eq!(bench.state(), SignInState::NeedsLogin { reason: LoginReason::SignedOutElsewhere });
-    assert!(bench.wiped());
-    let mut bench = Bench::new();
-    bench.answer(Answer::Loaded(Some(StoredToken { token, shared: false })));
-    bench.file(&SharedFile::Missing);
-    assert_eq!((bench.label(), bench.writes()), ("Authenticated", 1), "it never was there: it is now");
-    let writing = bench.machine.writing;
-    bench.forget_effects().input(Input::Answer(writing, Answer::Written(Ok(()))));
-    let marked = bench.count(|effect| matches!(effect, Effect::Store(_, StoredToken { shared: true, .. })));
-    assert_eq!(marked, 1, "from now on its absence is a logout");
-}
-
-#[test]
-fn half_a_file_is_read_again_and_a_broken_one_mended() {
-    let mut bench = Bench::new();
-    let ours = bench.token("ours", 60);
-    bench.holding(&ours).forget_effects().input(Input::SharedChanged);
-    bench.answer(Answer::Shared(SharedFile::Torn)).pass(Duration::from_millis(100)).own_file();
-    assert_eq!((bench.writes(), bench.label()), (0, "Authenticated"));
-    bench.input(Input::SharedChanged).file(&SharedFile::Torn);
-    assert_eq!((bench.writes(), bench.label()), (1, "Authenticated"));
-    let mut bench = Bench::new();
-    bench.answer(Answer::Loaded(None)).file(&SharedFile::Torn);
-    assert_eq!((bench.writes(), bench.label()), (0, "Needs login"), "nothing to mend it with");
-}
-
-#[test]
 fn a_rejected_token_is_renewed_once_whoever_reports_it() {
     let mut bench = Bench::new();
     let ours = bench.token("ours", 60);
@@ -526,71 +430,6 @@ fn without_auto_refresh_only_need_renews() {
 }
 
 #[test]
-fn what_was_not_written_is_written_at_the_next_check() {
-    let mut bench = Bench::new();
-    let theirs = bench.token("theirs", 60);
-    bench.answer(Answer::Loaded(None)).file(&SharedFile::Token(Arc::clone(&theirs)));
-    let (storing, locked) = (bench.machine.storing, Fault::internal("the key store is locked"));
-    bench.input(Input::Answer(storing, Answer::Stored(Err(locked.clone())))).forget_effects();
-    assert_eq!(bench.machine.status(bench.now).trouble, Some(locked));
-    bench.pass(MINUTE);
-    assert_eq!(bench.stores(), 1);
-}
-
-#[test]
-fn a_locked_key_store_is_asked_again_and_is_no_reason_to_sign_in() {
-    let mut bench = Bench::new();
-    let locked = || Answer::LoadFailed(Fault::internal("the key store is locked"));
-    bench.answer(locked()).file(&SharedFile::Missing);
-    assert_eq!(bench.label(), "Unknown");
-    bench.command(order(TUNNEL));
-    assert!(matches!(
-        bench.login_ended(),
-        Some(Err(LoginFailure::Refused(_) | LoginFailure::Unreachable(_)))
-    ));
-    assert_eq!(bench.browsers(), 0);
-    let token = bench.token("ours", 60);
-    bench.pass(MINUTE).answer(Answer::Loaded(Some(StoredToken { token, shared: true }))).own_file();
-    assert_eq!(bench.label(), "Authenticated");
-}
-
-#[test]
-fn sharing_can_be_changed_while_it_runs() {
-    let mut bench = Bench::new();
-    let ours = bench.token("ours", 60);
-    bench.holding(&ours).forget_effects();
-    let sharing = |sharing| Input::Policy(SignInPolicy { sharing, ..SignInPolicy::default() });
-    bench.input(sharing(Sharing::AccessOnly)).own_file();
-    let stripped = bench.count(|effect| matches!(effect, Effect::WriteShared(_, _, Sharing::AccessOnly)));
-    assert_eq!(stripped, 1, "nobody else is to renew it");
-    bench.forget_effects().input(sharing(Sharing::Off));
-    assert_eq!(bench.count(|effect| matches!(effect, Effect::DeleteShared)), 1);
-    bench.pass(MINUTE * 30);
-    assert_eq!((bench.label(), bench.writes()), ("Authenticated", 0), "nothing is read, nothing is lost");
-    bench.forget_effects().input(sharing(Sharing::Full)).file(&SharedFile::Missing);
-    assert_eq!((bench.label(), bench.writes()), ("Authenticated", 1));
-}
-
-#[test]
-fn a_stripped_file_is_ours_and_a_full_one_is_adopted_and_stripped() {
-    let mut bench = Bench::with(SignInPolicy { sharing: Sharing::AccessOnly, ..SignInPolicy::default() });
-    let ours = bench.token("ours", 60);
-    bench.holding(&plain(&ours)).forget_effects();
-    let full = bench.token("full", 61);
-    bench.input(Input::SharedChanged).file(&SharedFile::Token(full));
-    assert_eq!((bench.access().as_deref(), bench.writes()), (Some("full"), 1));
-    assert!(matches!(bench.renewal(), Renewal::At { .. }), "the daemon renews it");
-}
-
-#[test]
-fn a_weaker_token_of_another_tool_is_left_alone() {
-    let mut bench = Bench::new();
-    let (ours, theirs) = (bench.token("ours", 60), plain(&bench.token("theirs", 50)));
-    bench.holding(&ours).forget_effects().input(Input::SharedChanged).file(&SharedFile::Token(theirs));
-    assert_eq!((bench.access().as_deref(), bench.writes()), (Some("ours"), 0));
-}
-
-#[test]
 fn a_person_can_have_it_renewed_at_any_time() {
     let mut bench = Bench::new();
     let ours = bench.token("ours", 60);
@@ -603,16 +442,4 @@ fn a_person_can_have_it_renewed_at_any_time() {
     bench.answer(Answer::Loaded(None)).file(&SharedFile::Missing).command(Command::Refresh);
     let needed = |effect: &Effect| matches!(effect, Effect::RenewalEnded(Err(fault)) if matches!(fault.kind, FaultKind::SignInNeeded { .. }));
     assert_eq!(bench.count(needed), 1);
-}
-
-#[test]
-fn a_change_during_a_renewal_is_looked_at_after_it() {
-    let mut bench = Bench::new();
-    let ours = bench.token("ours", 60);
-    bench.holding(&ours).pass(MINUTE * 40).own_file().forget_effects();
-    // Somebody signs in while we renew: that is the newer will.
-    bench.input(Input::SharedChanged).answer(Answer::Refreshed(issued("renewed")));
-    let theirs = bench.token("theirs", 60);
-    bench.file(&SharedFile::Token(theirs));
-    assert_eq!((bench.access().as_deref(), bench.writes()), (Some("theirs"), 0));
 }

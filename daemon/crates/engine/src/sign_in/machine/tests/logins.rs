@@ -130,6 +130,7 @@ fn a_client_that_aws_forgot_is_registered_again_once() {
     bench.command(order(PERSON)).login_answer(Answer::LoginFailed(LoginFailure::ClientGone));
     assert_eq!(bench.browsers(), 2);
     assert_eq!(bench.count(|effect| matches!(effect, Effect::ForgetClients)), 1);
+    assert_eq!(bench.count(|effect| matches!(effect, Effect::BeginLogin { register: true, .. })), 1);
     bench.login_answer(Answer::LoginFailed(LoginFailure::ClientGone));
     assert_eq!((bench.browsers(), bench.login_ended()), (2, Some(Err(LoginFailure::ClientGone))));
 }

@@ -124,12 +124,20 @@ impl World {
                 Effect::ReadShared(attempt) => self.storage(Storage::Read(attempt)),
                 Effect::WriteShared(attempt, token, _) => self.storage(Storage::Write(attempt, token)),
                 Effect::Store(attempt, _) => {
-                    self.later(1, 50, Event::Answer(attempt, Answer::Stored(Ok(()))))
+                    self.later(1, 50, Event::Answer(attempt, Answer::Stored(Ok(()))));
                 }
                 Effect::Refresh(attempt, token) => self.later(10, 800, Event::OurRefresh(attempt, token)),
                 Effect::Notify(notice) => panic!("the login is lost: {notice:?}"),
-                Effect::BeginLogin(..) | Effect::Wipe => panic!("the login is lost"),
-                _ => {}
+                Effect::BeginLogin { .. } | Effect::Wipe => panic!("the login is lost"),
+                Effect::Load(_)
+                | Effect::DeleteShared
+                | Effect::Revoke(_)
+                | Effect::ForgetCredentials
+                | Effect::ForgetClients
+                | Effect::EndLogin(_)
+                | Effect::LoginEnded(_)
+                | Effect::RenewalEnded(_)
+                | Effect::Publish(_) => {}
             }
         }
     }
