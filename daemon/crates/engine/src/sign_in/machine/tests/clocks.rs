@@ -18,7 +18,7 @@ fn woke(slept: Duration, dark: bool) -> Input {
 }
 
 /// What the machine was told of a sleep of nine hours, in which the monotonic clock stood still.
-fn sleep(bench: &mut Bench, dark: bool) -> &mut Bench {
+fn night(bench: &mut Bench, dark: bool) -> &mut Bench {
     bench.set_clock(9 * HOUR_MS).input(woke(HOUR * 9, dark))
 }
 
@@ -114,7 +114,7 @@ fn after_a_night_the_token_is_renewed_at_once() {
     let mut bench = Bench::new();
     let token = bench.token("a", 60);
     bench.holding(&token);
-    sleep(&mut bench, false).own_file().own_file();
+    night(&mut bench, false).own_file().own_file();
     assert_eq!((bench.label(), bench.refreshes(), bench.notices()), ("Expired", 1, 0));
     bench.answer(Answer::Refreshed(issued("new"))).own_file();
     assert_eq!(bench.label(), "Authenticated");
@@ -133,7 +133,7 @@ fn after_a_night_that_ended_the_session_one_notice_and_no_browser() {
     let mut bench = Bench::new();
     let token = bench.token("a", 60);
     bench.holding(&token);
-    sleep(&mut bench, false).own_file().own_file();
+    night(&mut bench, false).own_file().own_file();
     bench.answer(Answer::RefreshFailed(RefreshFailure::GrantGone)).own_file();
     assert_eq!(bench.state(), SignInState::NeedsLogin { reason: LoginReason::SessionEnded });
     bench.pass(HOUR);
@@ -145,7 +145,7 @@ fn a_dark_waking_renews_nothing_and_opens_nothing() {
     let mut bench = Bench::new();
     let token = bench.token("a", 60);
     bench.holding(&token);
-    sleep(&mut bench, true)
+    night(&mut bench, true)
         .own_file()
         .input(Input::Needed)
         .command(order(TUNNEL))
@@ -164,7 +164,7 @@ fn a_person_ends_a_dark_waking() {
     let mut bench = Bench::new();
     let token = bench.token("a", 60);
     bench.holding(&token);
-    sleep(&mut bench, true).own_file().command(Command::Refresh).own_file();
+    night(&mut bench, true).own_file().command(Command::Refresh).own_file();
     assert_eq!(bench.refreshes(), 1);
 }
 

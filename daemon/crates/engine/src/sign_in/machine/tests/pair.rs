@@ -198,7 +198,7 @@ impl World {
             }
             Event::BotoWrites(token) => self.write(token),
             Event::Used => self.used(),
-            Event::Sleep => self.sleep(),
+            Event::Sleep => self.slumber(),
             Event::ClockSet => {
                 let by_ms = i64::try_from(self.between(0, 7_200_000)).unwrap() - 3_600_000;
                 self.bench.set_clock(by_ms);
@@ -250,7 +250,7 @@ impl World {
         self.later(1_000, 120_000, Event::Used);
     }
 
-    fn sleep(&mut self) {
+    fn slumber(&mut self) {
         let slept = Duration::from_millis(self.between(1_000, 9 * 3_600_000));
         self.slept += slept;
         self.bench.set_clock(i64::try_from(slept.as_millis()).unwrap());
