@@ -26,6 +26,7 @@ pub const SECRETS: &[Secret] = &[
     Secret { name: "RefreshGrant", directory: "daemon/crates/engine", redacted_debug: false },
     Secret { name: "IssuedToken", directory: "daemon/crates/engine", redacted_debug: true },
     Secret { name: "StoredToken", directory: "daemon/crates/engine", redacted_debug: true },
+    Secret { name: "RoleCredentials", directory: "daemon/crates/engine", redacted_debug: true },
     Secret { name: "DeviceLogin", directory: "daemon/crates/engine", redacted_debug: false },
     Secret { name: "AuthorizationCode", directory: "daemon/crates/engine", redacted_debug: false },
     Secret { name: "ProfileFiles", directory: "daemon/crates/aws", redacted_debug: false },

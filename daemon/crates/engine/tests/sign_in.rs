@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper's panic is its test's failure")]
 
+mod credentials;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,13 +68,16 @@ impl World {
         self.cache.set(&self.name, SharedFile::Token(Arc::clone(token)));
     }
 
-    fn start(&self) -> SignInHandle {
-        let site = SignInSite {
+    fn site(&self) -> SignInSite {
+        SignInSite {
             name: self.name.clone(),
             start_url: "https://d-1234567890.awsapps.com/start".to_owned(),
             region: "eu-west-1".parse().unwrap(),
             scopes: Vec::new(),
-        };
+        }
+    }
+
+    fn start(&self) -> SignInHandle {
         let ports = SignInPorts {
             oidc: Arc::clone(&self.oidc) as _,
             cache: Arc::clone(&self.cache) as _,
@@ -82,7 +87,7 @@ impl World {
             clock: Arc::clone(&self.clock) as _,
             entropy: Arc::new(TestEntropy::default()),
         };
-        SignInHandle::start(site, ports, self.policy.subscribe(), &self.tasks).unwrap()
+        SignInHandle::start(self.site(), ports, self.policy.subscribe(), &self.tasks).unwrap()
     }
 }
 

@@ -1,7 +1,7 @@
 //! One sign-in's actor: feeds its machine and carries out what the machine decides.
 //!
-//! It never waits for the world. Key store and shared file have one task at a time ([`storage`](super::storage)), renewals and
-//! logins have tasks of their own, and all of them report to its mailbox.
+//! It never waits for the world. Key store and shared file have one task at a time, renewals and logins have tasks of their own,
+//! and all of them report to its mailbox.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -56,7 +56,7 @@ pub struct UsableToken {
 /// A sign-in, for everybody who needs it.
 #[derive(Clone, Debug)]
 pub struct SignInHandle {
-    name: SignInName,
+    site: Arc<SignInSite>,
     mailbox: mpsc::Sender<Message>,
     status: watch::Receiver<SignInStatus>,
 }
@@ -74,12 +74,12 @@ impl SignInHandle {
     ) -> Result<Self, TasksClosed> {
         let (mailbox, inbox) = mpsc::channel(MAILBOX_CAPACITY);
         let (published, status) = watch::channel(SignInStatus::unknown());
-        let handle = Self { name: site.name.clone(), mailbox: mailbox.clone(), status };
+        let site = Arc::new(site);
+        let handle = Self { site: Arc::clone(&site), mailbox: mailbox.clone(), status };
         let now = Now::read(ports.clock.as_ref());
         let settings = *policy.borrow();
         let machine = SignInMachine::new(site.name.clone(), settings, now, ports.entropy.seed());
-        let outside =
-            Outside { site: Arc::new(site), ports, tasks: tasks.clone(), mailbox: mailbox.downgrade() };
+        let outside = Outside { site, ports, tasks: tasks.clone(), mailbox: mailbox.downgrade() };
         let actor = Actor {
             outside,
             machine,
@@ -98,7 +98,12 @@ impl SignInHandle {
 
     /// Its name.
     pub fn name(&self) -> &SignInName {
-        &self.name
+        &self.site.name
+    }
+
+    /// Where it signs in.
+    pub fn site(&self) -> &SignInSite {
+        &self.site
     }
 
     /// What is true of it, from now on.
@@ -381,9 +386,15 @@ impl Actor {
             Effect::EndLogin(attempt) => self.end_login(attempt),
             Effect::LoginEnded(outcome) => answer_all(&mut self.waiting.login, &outcome),
             Effect::RenewalEnded(outcome) => answer_all(&mut self.waiting.renewal, &outcome),
-            Effect::Publish(status) => {
-                self.published.send_replace(status);
-            }
+            Effect::Publish(status) => self.publish(status),
+        }
+    }
+
+    fn publish(&self, status: SignInStatus) {
+        let label = status.state.label();
+        let before = self.published.send_replace(status).state.label();
+        if before != label {
+            tracing::info!(sign_in = %self.outside.site.name, "{label}, was {before}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the errors of SSO-OIDC and of the access portal mean: tried again, ended by a login, or by a person's hand.
 
-use stormtunnel_model::{Fault, FaultKind, Recovery, Timestamp};
+use stormtunnel_model::{Fault, FaultKind, Recovery, SignInName, Timestamp};
 
 /// An error of SSO-OIDC or of the access portal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,6 +214,26 @@ pub fn portal_failure(error: SsoError) -> PortalFailure {
         (429, _) | (_, "TooManyRequestsException") => PortalFailure::Throttled(throttled(&error)),
         (400, code) if !code.is_empty() => PortalFailure::Invalid(misplaced(&error)),
         _ => PortalFailure::Unreachable(unreachable(&error)),
+    }
+}
+
+impl LoginFailure {
+    /// The fault of whoever needed that login.
+    pub fn fault(&self, sign_in: &SignInName) -> Fault {
+        let detail = match self {
+            Self::Refused(fault) | Self::Unreachable(fault) => return fault.clone(),
+            Self::Cancelled => "the login was cancelled",
+            Self::TimedOut => "nobody finished the login in time",
+            Self::Declined => "the login was declined in the browser, or by the identity provider",
+            Self::ClientGone => "AWS does not know the client that was registered for the login a moment ago",
+            Self::Mismatch => "the browser came back with the answer to another login",
+            Self::NobodyThere => "nobody is there to sign in",
+            Self::DoesNotLast { .. } => {
+                "several logins within ten minutes did not last, so that no browser is opened for a while; check the \
+                 start URL, the clock of this machine, and how long the identity provider lets a session live"
+            }
+        };
+        Fault::new(FaultKind::SignInNeeded { sign_in: sign_in.to_string() }, detail)
     }
 }
 

@@ -151,3 +151,30 @@ fn the_three_recoveries_are_told_apart() {
     assert_eq!(recovery("SlowDownException", 400), Recovery::Retry);
     assert_eq!(recovery("InternalServerException", 500), Recovery::Retry);
 }
+
+#[test]
+fn a_login_that_failed_says_why() {
+    let corp: SignInName = "corp".parse().unwrap();
+    let until = Timestamp::from_millis(0);
+    let failures = [
+        LoginFailure::Cancelled,
+        LoginFailure::TimedOut,
+        LoginFailure::Declined,
+        LoginFailure::ClientGone,
+        LoginFailure::Mismatch,
+        LoginFailure::NobodyThere,
+        LoginFailure::DoesNotLast { until },
+    ];
+    for failure in failures {
+        let fault = failure.fault(&corp);
+        assert_eq!(fault.recovery(), Recovery::SignIn, "{fault}");
+        assert!(!fault.detail.is_empty(), "{failure:?}");
+    }
+    let lasting = LoginFailure::DoesNotLast { until }.fault(&corp).detail;
+    assert!(
+        ["start URL", "clock", "identity provider"].iter().all(|cause| lasting.contains(cause)),
+        "{lasting}"
+    );
+    let network = Fault::new(FaultKind::Network, "dns error");
+    assert_eq!(LoginFailure::Unreachable(network.clone()).fault(&corp), network);
+}

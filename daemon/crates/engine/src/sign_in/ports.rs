@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use stormtunnel_model::{Fault, Region, SignInName};
 
 use super::classify::{LoginFailure, SsoError};
+use super::credentials::{Role, RoleCredentials};
 use super::flow::{LoginFlow, Opener};
 use super::machine::Notice;
 use super::policy::Sharing;
@@ -101,6 +102,17 @@ pub trait OidcApi: Send + Sync {
         site: &'a SignInSite,
         token: &'a SsoToken,
     ) -> PortFuture<'a, Result<(), SsoError>>;
+}
+
+/// The access portal.
+pub trait PortalApi: Send + Sync {
+    /// Credentials of a role.
+    fn role_credentials<'a>(
+        &'a self,
+        site: &'a SignInSite,
+        token: &'a SsoToken,
+        role: &'a Role,
+    ) -> PortFuture<'a, Result<RoleCredentials, SsoError>>;
 }
 
 /// What the shared token file holds.

@@ -13,6 +13,7 @@
 //! | `OidcApi` | [`MemoryOidc`]: takes each refresh token once |
 //! | `SharedCache`, `KeyStore` | [`MemoryCache`], [`MemoryKeys`] |
 //! | `Browser` | [`ScriptedBrowser`]: its person does what the test says |
+//! | `PortalApi` | [`MemoryPortal`] |
 //! | `SignInObserver` | [`MemoryObserver`] |
 //! | `ChannelDialer` | [`ScriptedDialer`]: hands the far end of each channel to the test |
 
@@ -38,7 +39,7 @@ pub use self::channel::{FarEnd, MemoryChannel, memory_channel};
 pub use self::dialer::{Dialled, ScriptedDialer};
 pub use self::history::MemoryHistory;
 pub use self::network::{MemoryClient, MemoryNetwork, MemoryStream, local_pair};
-pub use self::sign_in::{MemoryCache, MemoryKeys, MemoryObserver, MemoryOidc, ScriptedBrowser};
+pub use self::sign_in::{MemoryCache, MemoryKeys, MemoryObserver, MemoryOidc, MemoryPortal, ScriptedBrowser};
 pub use self::ssm::ScriptedSsm;
 pub use self::store::MemoryStore;
 pub use self::targets::{MemoryTargets, candidate};

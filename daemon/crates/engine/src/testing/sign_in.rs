@@ -11,11 +11,12 @@ use tokio::sync::watch;
 use super::PATIENCE;
 use crate::ports::PortFuture;
 use crate::sign_in::classify::{LoginFailure, ServiceError, SsoError};
+use crate::sign_in::credentials::{Role, RoleCredentials};
 use crate::sign_in::flow::{LoginFlow, Opener};
 use crate::sign_in::machine::Notice;
 use crate::sign_in::policy::Sharing;
 use crate::sign_in::ports::{
-    Authorization, AuthorizationCode, Browser, DeviceLogin, Grant, KeyStore, OidcApi, SharedCache,
+    Authorization, AuthorizationCode, Browser, DeviceLogin, Grant, KeyStore, OidcApi, PortalApi, SharedCache,
     SharedFile, SignInObserver, SignInSite,
 };
 use crate::sign_in::token::{IssuedToken, OidcClient, RefreshGrant, SsoToken, StoredToken};
@@ -448,5 +449,86 @@ impl SignInObserver for MemoryObserver {
 
     fn forget_credentials(&self, _name: &SignInName) {
         self.noted().1 += 1;
+    }
+}
+
+/// An access portal that gives credentials for any role, until told otherwise.
+#[derive(Debug)]
+pub struct MemoryPortal {
+    inner: Mutex<Portal>,
+    held: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct Portal {
+    asked: Vec<Role>,
+    expires_at: Timestamp,
+    failures: VecDeque<SsoError>,
+}
+
+impl MemoryPortal {
+    /// Its credentials are good until then.
+    pub fn new(expires_at: Timestamp) -> Self {
+        let inner = Portal { asked: Vec::new(), expires_at, failures: VecDeque::new() };
+        Self { inner: Mutex::new(inner), held: watch::Sender::new(false) }
+    }
+
+    /// From now on they are good until then.
+    pub fn set_expiry(&self, expires_at: Timestamp) {
+        self.inner().expires_at = expires_at;
+    }
+
+    /// Lets the next request fail.
+    pub fn fail_next(&self, error: SsoError) {
+        self.inner().failures.push_back(error);
+    }
+
+    /// Lets the next request fail with that exception.
+    pub fn refuse_next(&self, code: &str, status: u16) {
+        self.fail_next(service_error(code, status));
+    }
+
+    /// While `held`, requests are received and not answered.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// What was asked for, in order.
+    pub fn asked(&self) -> Vec<Role> {
+        self.inner().asked.clone()
+    }
+
+    fn answer(&self) -> Result<RoleCredentials, SsoError> {
+        let mut inner = self.inner();
+        if let Some(error) = inner.failures.pop_front() {
+            return Err(error);
+        }
+        Ok(RoleCredentials {
+            access_key_id: format!("ASIA{}", inner.asked.len()),
+            secret_access_key: "a secret access key".into(),
+            session_token: "a session token".into(),
+            expires_at: inner.expires_at,
+        })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Portal> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PortalApi for MemoryPortal {
+    fn role_credentials<'a>(
+        &'a self,
+        _site: &'a SignInSite,
+        _token: &'a SsoToken,
+        role: &'a Role,
+    ) -> PortFuture<'a, Result<RoleCredentials, SsoError>> {
+        Box::pin(async move {
+            self.inner().asked.push(role.clone());
+            let mut held = self.held.subscribe();
+            // The sender lives as long as `self`.
+            let _never_closed = held.wait_for(|held| !held).await;
+            self.answer()
+        })
     }
 }

@@ -7,7 +7,7 @@ use stormtunnel_model::{Attempt, LoginProgress, LoginReason, Recovery};
 
 use super::reading::{Look, Purpose};
 use super::{
-    Arc, Effect, IssuedToken, LASTS, LOGIN_LIMIT, LOGINS_THAT_FAIL, LoginBy, LoginFailure, LoginOrder,
+    Arc, Effect, Fault, IssuedToken, LASTS, LOGIN_LIMIT, LOGINS_THAT_FAIL, LoginBy, LoginFailure, LoginOrder,
     LoginPlan, Notice, Now, OidcClient, Sharing, SignInMachine, Source, SsoToken, Work,
 };
 
@@ -71,7 +71,9 @@ impl SignInMachine {
             }
             (None, LoginBy::Tunnel { .. }) => {
                 self.needed(now);
-                self.wish = Some(order);
+                // Where somebody is there for one of them, a browser may be opened for all.
+                let unattended = LoginBy::Tunnel { attended: false };
+                self.wish = self.wish.take().filter(|wish| wish.by != unattended).or(Some(order));
             }
         }
     }
@@ -85,7 +87,7 @@ impl SignInMachine {
         if held.is_some_and(|held| held.is_usable(now)) {
             self.wish = None;
             self.effects.push_back(Effect::LoginEnded(Ok(())));
-        } else if let Some(fault) = self.trouble.clone().filter(|_| self.retry.is_some() || !self.loaded) {
+        } else if let Some(fault) = self.passing_trouble() {
             // It is renewed, or found, by itself when that has passed; a login is no remedy.
             let passes = fault.recovery() == Recovery::Retry;
             self.refuse_wish(if passes { LoginFailure::Unreachable } else { LoginFailure::Refused }(fault));
@@ -96,6 +98,12 @@ impl SignInMachine {
         } else {
             self.demand = true;
         }
+    }
+
+    /// What keeps a token from us that is there.
+    fn passing_trouble(&self) -> Option<Fault> {
+        let renewal = self.troubles.renewal.clone().filter(|_| self.retry.is_some());
+        renewal.or_else(|| self.troubles.keys.clone().filter(|_| !self.loaded))
     }
 
     fn refuse_wish(&mut self, failure: LoginFailure) {
@@ -135,6 +143,13 @@ impl SignInMachine {
         let deadline = now.mono + LOGIN_LIMIT;
         let progress = LoginProgress::Starting;
         self.login = Some(Login { attempt, plan, deadline, progress, reregistered: false });
+    }
+
+    pub(super) fn cancel_login(&mut self) {
+        self.end_login(Err(LoginFailure::Cancelled));
+        if self.wish.is_some() {
+            self.refuse_wish(LoginFailure::Cancelled);
+        }
     }
 
     /// The login that runs, if there is one, is over.
@@ -215,8 +230,7 @@ impl SignInMachine {
     /// A person signs out: of everything that shares the token.
     pub(super) fn sign_out(&mut self) {
         self.somebody_is_there();
-        self.wish = None;
-        self.end_login(Err(LoginFailure::Cancelled));
+        self.cancel_login();
         if let Some(held) = &self.held {
             self.effects.push_back(Effect::Revoke(Arc::clone(&held.token)));
         }

@@ -57,6 +57,7 @@ use stormtunnel_model::{
 use self::held::{Held, Source};
 use self::login::{Lasting, Login};
 use self::reading::{Look, Purpose};
+use self::shown::Troubles;
 pub use self::shown::Usable;
 use super::classify::{LoginFailure, RefreshFailure};
 use super::flow::LoginPlan;
@@ -280,7 +281,7 @@ pub struct SignInMachine {
     dark: bool,
     retry: Option<Retry>,
     check_at: Instant,
-    trouble: Option<Fault>,
+    troubles: Troubles,
     /// The person was told of the present loss.
     told: bool,
     generation: Generation,
@@ -317,7 +318,7 @@ impl SignInMachine {
             dark: false,
             retry: None,
             check_at: now.mono + policy.check_interval,
-            trouble: None,
+            troubles: Troubles::default(),
             told: false,
             generation: Generation::default(),
             attempt: Attempt::default(),
@@ -363,7 +364,7 @@ impl SignInMachine {
     fn handle_command(&mut self, command: Command, now: Now) {
         match command {
             Command::Login(order) => self.order_login(order, now),
-            Command::CancelLogin => self.end_login(Err(LoginFailure::Cancelled)),
+            Command::CancelLogin => self.cancel_login(),
             Command::Refresh => self.refresh_now(now),
             Command::Logout => self.sign_out(),
         }
@@ -373,7 +374,7 @@ impl SignInMachine {
         match answer {
             Answer::Loaded(stored) if self.work == Work::Loading(attempt) => self.on_loaded(stored, now),
             Answer::LoadFailed(fault) if self.work == Work::Loading(attempt) => {
-                self.trouble = Some(fault);
+                self.troubles.keys = Some(fault);
                 self.read(Look::at(Purpose::Check), now);
             }
             Answer::Shared(file) => {

@@ -2,7 +2,7 @@
 
 use super::{
     Arc, Duration, Effect, Fault, Held, LoginReason, Now, SharedFile, Sharing, SignInMachine, Source,
-    SsoToken, StoredToken, Work,
+    SsoToken, StoredToken, Troubles, Work,
 };
 
 /// A file that is missing for so long is gone: whoever replaces it by deleting it first has had the time.
@@ -70,7 +70,7 @@ impl SignInMachine {
 
     pub(super) fn on_loaded(&mut self, stored: Option<StoredToken>, now: Now) {
         self.loaded = true;
-        self.trouble = None;
+        self.troubles.keys = None;
         if let Some(StoredToken { token, shared }) = stored {
             match &self.held {
                 // The key store was locked until now.
@@ -140,7 +140,7 @@ impl SignInMachine {
                 None => self.share(now),
             },
             SharedFile::Missing => self.share(now),
-            SharedFile::Failed(fault) => self.trouble = Some(fault),
+            SharedFile::Failed(fault) => self.troubles.file = Some(fault),
         }
         self.looked = true;
         self.work = Work::Nothing;
@@ -150,6 +150,7 @@ impl SignInMachine {
     fn on_shared_token(&mut self, token: Arc<SsoToken>, purpose: Purpose, now: Now) {
         match self.compare(&token, purpose, now) {
             Found::Same => {
+                self.troubles.file = None;
                 self.set_shared(true);
                 if token.refresh.is_some() != self.shares_refresh() {
                     self.share(now);
@@ -216,6 +217,7 @@ impl SignInMachine {
     fn adopt(&mut self, token: Arc<SsoToken>, now: Now) {
         let was_good = self.lost.is_none() && self.held.as_ref().is_some_and(|held| held.is_usable(now));
         self.hold(token, Source::Found, now);
+        self.troubles.file = None;
         self.shared = true;
         self.store();
         if self.held.as_ref().is_some_and(|held| held.is_usable(now)) {
@@ -239,7 +241,7 @@ impl SignInMachine {
         }
         self.lost = None;
         self.retry = None;
-        self.trouble = None;
+        self.troubles.renewal = None;
         self.told = false;
         self.stored = false;
         self.backoff.reset();
@@ -254,10 +256,8 @@ impl SignInMachine {
     }
 
     pub(super) fn on_stored(&mut self, outcome: Result<(), Fault>) {
-        if let Err(fault) = outcome {
-            self.stored = false;
-            self.trouble = Some(fault);
-        }
+        self.stored = outcome.is_ok();
+        self.troubles.keys = outcome.err();
     }
 
     /// Writes the shared file, if there is something worth it.
@@ -270,10 +270,10 @@ impl SignInMachine {
     }
 
     pub(super) fn on_written(&mut self, outcome: Result<(), Fault>) {
-        match outcome {
-            Ok(()) => self.set_shared(true),
-            Err(fault) => self.trouble = Some(fault),
+        if outcome.is_ok() {
+            self.set_shared(true);
         }
+        self.troubles.file = outcome.err();
     }
 
     pub(super) fn set_shared(&mut self, shared: bool) {
@@ -301,7 +301,7 @@ impl SignInMachine {
         self.shared = false;
         self.stored = true;
         self.retry = None;
-        self.trouble = None;
+        self.troubles = Troubles::default();
         self.backoff.reset();
         self.effects.push_back(Effect::Wipe);
         self.effects.push_back(Effect::ForgetCredentials);

@@ -128,7 +128,7 @@ impl SignInMachine {
     fn retry_after(&mut self, wait: Duration, fault: Fault, now: Now) {
         let at = now.mono + wait;
         self.retry = Some(Retry { at, shown: now.wall_at(at) });
-        self.trouble = Some(fault.clone());
+        self.troubles.renewal = Some(fault.clone());
         self.renewal_ended(Err(fault));
     }
 

@@ -19,6 +19,21 @@ pub enum Usable {
     No(Fault),
 }
 
+/// What failed last, of each kind, and has not worked since.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Troubles {
+    pub(super) renewal: Option<Fault>,
+    pub(super) keys: Option<Fault>,
+    pub(super) file: Option<Fault>,
+}
+
+impl Troubles {
+    /// The worst of them.
+    fn worst(&self) -> Option<&Fault> {
+        self.renewal.as_ref().or(self.keys.as_ref()).or(self.file.as_ref())
+    }
+}
+
 impl SignInMachine {
     /// What somebody who needs the token gets now. To be asked after [`Input::Needed`](super::Input::Needed), which has one
     /// that is over renewed.
@@ -35,7 +50,7 @@ impl SignInMachine {
         }
         let lost = self.state(now).fault(&self.name);
         let asleep = || Fault::new(FaultKind::Network, "the token is renewed when the machine is awake");
-        let fault = lost.or_else(|| self.dark.then(asleep)).or_else(|| self.trouble.clone());
+        let fault = lost.or_else(|| self.dark.then(asleep)).or_else(|| self.troubles.worst().cloned());
         fault.map_or(Usable::Wait, Usable::No)
     }
 
@@ -67,7 +82,7 @@ impl SignInMachine {
             },
             (None, Work::Nothing) => None,
         };
-        SignInStatus { state: self.state(now), activity, trouble: self.trouble.clone() }
+        SignInStatus { state: self.state(now), activity, trouble: self.troubles.worst().cloned() }
     }
 
     fn state(&self, now: Now) -> SignInState {

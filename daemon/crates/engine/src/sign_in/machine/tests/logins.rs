@@ -96,6 +96,25 @@ fn nobody_there_means_no_browser_and_one_notice() {
 }
 
 #[test]
+fn one_who_is_there_is_enough() {
+    for attended in [[true, false], [false, true]] {
+        let mut bench = signed_out();
+        for attended in attended {
+            bench.command(order(LoginBy::Tunnel { attended }));
+        }
+        bench.file(&SharedFile::Missing);
+        assert_eq!(bench.browsers(), 1, "{attended:?}");
+    }
+}
+
+#[test]
+fn a_wish_can_be_cancelled() {
+    let mut bench = signed_out();
+    bench.command(order(TUNNEL)).command(Command::CancelLogin).file(&SharedFile::Missing);
+    assert_eq!((bench.browsers(), bench.login_ended()), (0, Some(Err(LoginFailure::Cancelled))));
+}
+
+#[test]
 fn a_person_may_change_the_way() {
     let mut bench = signed_out();
     bench.command(order(PERSON));

@@ -109,6 +109,26 @@ fn what_was_not_written_is_written_at_the_next_check() {
     assert_eq!(bench.machine.status(bench.now).trouble, Some(locked));
     bench.pass(MINUTE);
     assert_eq!(bench.stores(), 1);
+    let storing = bench.machine.storing;
+    bench.input(Input::Answer(storing, Answer::Stored(Ok(()))));
+    assert_eq!(bench.machine.status(bench.now).trouble, None);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_told_until_it_can() {
+    let mut bench = Bench::new();
+    let token = bench.token("ours", 480);
+    bench.answer(Answer::Loaded(Some(StoredToken { token, shared: false }))).file(&SharedFile::Missing);
+    let full = || Fault::internal("the disk is full");
+    for _ in 0..3 {
+        let writing = bench.machine.writing;
+        bench.input(Input::Answer(writing, Answer::Written(Err(full())))).forget_effects();
+        bench.pass(MINUTE).file(&SharedFile::Missing);
+        assert_eq!((bench.writes(), bench.machine.status(bench.now).trouble), (1, Some(full())));
+    }
+    let writing = bench.machine.writing;
+    bench.input(Input::Answer(writing, Answer::Written(Ok(()))));
+    assert_eq!(bench.machine.status(bench.now).trouble, None);
 }
 
 #[test]
