@@ -109,3 +109,24 @@ fn tell(outside: &Outside, what: &str, outcome: Result<(), Fault>) -> Option<(At
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_operation_at_a_time_and_in_order() {
+        let mut queue = Queue::default();
+        assert!(queue.is_idle());
+        queue.push(Operation::Wipe);
+        queue.push(Operation::Delete);
+        assert!(matches!(queue.next(), Some(Operation::Wipe)));
+        assert!(queue.next().is_none(), "the first one runs");
+        queue.done();
+        assert!(!queue.is_idle());
+        assert!(matches!(queue.next(), Some(Operation::Delete)));
+        assert!(!queue.is_idle());
+        queue.done();
+        assert!(queue.is_idle() && queue.next().is_none());
+    }
+}
