@@ -13,7 +13,7 @@
 //! | candidate | [`Candidate`] | one of the nodes that a target stands for |
 //! | remote | [`RemoteEndpoint`] | host and port beyond the node |
 //! | session | [`SsmSessionId`] | one Session Manager session; a tunnel goes through many |
-//! | sign-in | [`SignInName`] | an `[sso-session]`, or the start URL of profiles that have theirs inline |
+//! | sign-in | [`SignInName`], [`SignInState`] | an `[sso-session]`, or the start URL of profiles that have theirs inline |
 //! | principal | [`Principal`] | who AWS takes the caller for that opened a session |
 //! | fault | [`Fault`] | a failure that the user may see; it knows its [`Recovery`] |
 //! | attempt | [`Attempt`] | generation number; answers to old attempts are dropped |
@@ -34,6 +34,7 @@ mod label;
 mod name;
 pub mod settings;
 mod sign_in;
+mod sign_in_state;
 mod spec;
 mod state;
 mod statistics;
@@ -48,6 +49,9 @@ pub use keep::{Keep, SessionCount};
 pub use label::{Label, Labels};
 pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, TunnelName};
 pub use sign_in::{SignInForm, SignInName};
+pub use sign_in_state::{
+    CannotRenew, LoginProgress, LoginReason, Renewal, RenewalRule, SignInActivity, SignInState, SignInStatus,
+};
 pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
 pub use state::{ConnectStep, Intent, RemoteHealth, TunnelLimit, TunnelState};
 pub use statistics::{Statistics, TunnelStatistics};

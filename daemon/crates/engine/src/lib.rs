@@ -2,6 +2,7 @@
 //!
 //! Read in this order: [`ports`] (what the engine needs of the world), [`handle`] (what it does for front ends),
 //! [`tunnel::machine`] (every decision about a tunnel, as one table), then the actors that carry the decisions out.
+//! [`sign_in`] is built the same way, for the tokens that tunnels live on.
 //!
 //! Rules of the house:
 //! - Machines decide, drivers act: [`tunnel::machine::TunnelMachine`] has no clock, no task and no socket.
@@ -17,6 +18,7 @@ pub mod incidents;
 pub mod ports;
 pub mod publish;
 pub mod retry;
+pub mod sign_in;
 pub mod tasks;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

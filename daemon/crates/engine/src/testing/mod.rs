@@ -11,6 +11,11 @@
 //! | `Identity` | [`ScriptedIdentity`]: tells what it was told to tell |
 //! | `Incidents` | [`Bulletin`], which is also what the daemon's adapters report to |
 //! | `TargetDirectory` | [`MemoryTargets`]: finds what the test put there |
+//! | `OidcApi` | [`MemoryOidc`]: takes each refresh token once |
+//! | `SharedCache`, `KeyStore` | [`MemoryCache`], [`MemoryKeys`] |
+//! | `Browser` | [`ScriptedBrowser`]: its person does what the test says |
+//! | `PortalApi` | [`MemoryPortal`] |
+//! | `SignInObserver` | [`MemoryObserver`] |
 //! | `ChannelDialer` | [`ScriptedDialer`]: hands the far end of each channel to the test |
 
 mod channel;
@@ -18,6 +23,7 @@ mod dialer;
 mod history;
 mod identity;
 mod network;
+mod sign_in;
 mod ssm;
 mod store;
 mod targets;
@@ -36,6 +42,7 @@ pub use self::dialer::{Dialled, ScriptedDialer};
 pub use self::history::MemoryHistory;
 pub use self::identity::ScriptedIdentity;
 pub use self::network::{MemoryClient, MemoryNetwork, MemoryStream, local_pair};
+pub use self::sign_in::{MemoryCache, MemoryKeys, MemoryObserver, MemoryOidc, MemoryPortal, ScriptedBrowser};
 pub use self::ssm::ScriptedSsm;
 pub use self::store::MemoryStore;
 pub use self::targets::{MemoryTargets, candidate};

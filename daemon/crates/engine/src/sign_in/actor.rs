@@ -1,0 +1,453 @@
+//! One sign-in's actor: feeds its machine and carries out what the machine decides.
+//!
+//! It never waits for the world. Key store and shared file have one task at a time, renewals and logins have tasks of their own,
+//! and all of them report to its mailbox.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use stormtunnel_model::{Attempt, Fault, SignInName, SignInStatus};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::classify::{self, LoginFailure, RefreshFailure};
+use super::login::LoginTask;
+use super::machine::{Answer, Command, Effect, Input, LoginOrder, Output, SignInMachine, Usable};
+use super::policy::SignInPolicy;
+use super::ports::{Grant, SignInPorts, SignInSite};
+use super::storage::{Operation, Queue};
+use super::token::{Generation, SsoToken};
+use crate::clock::Now;
+use crate::ports::Incident;
+use crate::tasks::{Tasks, TasksClosed, panic_message};
+
+/// Messages that may wait for the actor. It answers each at once, so the queue is short; a full one only makes the senders
+/// wait.
+const MAILBOX_CAPACITY: usize = 64;
+
+/// What an actor is told.
+pub(super) enum Message {
+    Token(oneshot::Sender<Result<UsableToken, Fault>>),
+    Rejected(Generation),
+    Login(LoginOrder, oneshot::Sender<Result<(), LoginFailure>>),
+    CancelLogin,
+    Refresh(oneshot::Sender<Result<(), Fault>>),
+    Logout(oneshot::Sender<()>),
+    SharedChanged,
+    Incident(Incident),
+    Answer(Attempt, Answer),
+    /// The operation on key store or shared file is done, and this is its answer, if it has one.
+    Stored(Option<(Attempt, Answer)>),
+}
+
+/// A token that is good now.
+#[derive(Clone, Debug)]
+pub struct UsableToken {
+    /// Its number, for [`SignInHandle::rejected`].
+    pub generation: Generation,
+    /// The token.
+    pub token: Arc<SsoToken>,
+}
+
+/// A sign-in, for everybody who needs it.
+#[derive(Clone, Debug)]
+pub struct SignInHandle {
+    site: Arc<SignInSite>,
+    mailbox: mpsc::Sender<Message>,
+    status: watch::Receiver<SignInStatus>,
+}
+
+impl SignInHandle {
+    /// Starts the actor of a sign-in.
+    ///
+    /// # Errors
+    /// [`TasksClosed`] while the daemon stops.
+    pub fn start(
+        site: SignInSite,
+        ports: SignInPorts,
+        policy: watch::Receiver<SignInPolicy>,
+        tasks: &Tasks,
+    ) -> Result<Self, TasksClosed> {
+        let (mailbox, inbox) = mpsc::channel(MAILBOX_CAPACITY);
+        let (published, status) = watch::channel(SignInStatus::unknown());
+        let site = Arc::new(site);
+        let handle = Self { site: Arc::clone(&site), mailbox: mailbox.clone(), status };
+        let now = Now::read(ports.clock.as_ref());
+        let settings = *policy.borrow();
+        let machine = SignInMachine::new(site.name.clone(), settings, now, ports.entropy.seed());
+        let outside = Outside { site, ports, tasks: tasks.clone(), mailbox: mailbox.downgrade() };
+        let actor = Actor {
+            outside,
+            machine,
+            policy,
+            inbox,
+            published,
+            queue: Queue::default(),
+            login: None,
+            waiting: Waiting::default(),
+            due: None,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        };
+        tasks.spawn("sign-in", actor.run())?;
+        Ok(handle)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &SignInName {
+        &self.site.name
+    }
+
+    /// Where it signs in.
+    pub fn site(&self) -> &SignInSite {
+        &self.site
+    }
+
+    /// What is true of it, from now on.
+    pub fn watch(&self) -> watch::Receiver<SignInStatus> {
+        self.status.clone()
+    }
+
+    /// A token that is good. One that is over is renewed first, once for all who ask.
+    ///
+    /// # Errors
+    /// The fault that a login, a person or time has to end.
+    pub async fn token(&self) -> Result<UsableToken, Fault> {
+        self.ask(Message::Token).await.unwrap_or_else(|Stopped| Err(stopping()))
+    }
+
+    /// AWS did not accept that token, though it is not over by the clock.
+    pub async fn rejected(&self, generation: Generation) {
+        self.tell(Message::Rejected(generation)).await;
+    }
+
+    /// Has somebody sign in, or joins the login that runs.
+    ///
+    /// # Errors
+    /// Why nobody is signed in after it.
+    pub async fn login(&self, order: LoginOrder) -> Result<(), LoginFailure> {
+        let outcome = self.ask(|done| Message::Login(order, done)).await;
+        outcome.unwrap_or(Err(LoginFailure::Cancelled))
+    }
+
+    /// Gives up the login that runs.
+    pub async fn cancel_login(&self) {
+        self.tell(Message::CancelLogin).await;
+    }
+
+    /// Renews the token now.
+    ///
+    /// # Errors
+    /// Why it was not.
+    pub async fn refresh(&self) -> Result<(), Fault> {
+        self.ask(Message::Refresh).await.unwrap_or_else(|Stopped| Err(stopping()))
+    }
+
+    /// Signs out. Nothing of the token is left here when this returns; AWS may still be about to revoke it.
+    pub async fn logout(&self) {
+        let _stopping = self.ask(Message::Logout).await;
+    }
+
+    /// The shared file changed, or may have.
+    pub async fn shared_changed(&self) {
+        self.tell(Message::SharedChanged).await;
+    }
+
+    /// Something happened to the machine.
+    pub async fn disturbed(&self, incident: Incident) {
+        self.tell(Message::Incident(incident)).await;
+    }
+
+    async fn tell(&self, message: Message) {
+        // The actor is gone only while the daemon stops.
+        let _stopping = self.mailbox.send(message).await;
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Stopped> {
+        let (sender, answer) = oneshot::channel();
+        self.tell(message(sender)).await;
+        answer.await.map_err(|_gone| Stopped)
+    }
+}
+
+/// The actor is gone.
+struct Stopped;
+
+fn stopping() -> Fault {
+    Fault::new(stormtunnel_model::FaultKind::ShuttingDown, "")
+}
+
+/// What the actor's tasks share.
+#[derive(Clone)]
+pub(super) struct Outside {
+    pub(super) site: Arc<SignInSite>,
+    pub(super) ports: SignInPorts,
+    tasks: Tasks,
+    /// Weak, so that an actor whose handles are gone ends.
+    mailbox: mpsc::WeakSender<Message>,
+}
+
+impl Outside {
+    pub(super) async fn report(&self, message: Message) {
+        if let Some(mailbox) = self.mailbox.upgrade() {
+            let _stopping = mailbox.send(message).await;
+        }
+    }
+
+    /// Runs `work` and reports its message; a panic becomes the failure that the machine waits for.
+    pub(super) fn run(
+        &self,
+        name: &'static str,
+        failed: impl FnOnce(Fault) -> Message + Send + 'static,
+        work: impl Future<Output = Message> + Send + 'static,
+    ) {
+        let outside = self.clone();
+        let task = async move {
+            let message = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+                let message = panic_message(panic.as_ref());
+                tracing::error!(task = name, %message, "task panicked");
+                failed(Fault::internal(message))
+            });
+            outside.report(message).await;
+        };
+        // Refused only while the daemon stops, when nobody waits for the answer.
+        let _stopping = self.tasks.spawn(name, task);
+    }
+}
+
+/// Who waits for what.
+#[derive(Default)]
+struct Waiting {
+    token: Vec<oneshot::Sender<Result<UsableToken, Fault>>>,
+    login: Vec<oneshot::Sender<Result<(), LoginFailure>>>,
+    renewal: Vec<oneshot::Sender<Result<(), Fault>>>,
+    logout: Vec<oneshot::Sender<()>>,
+}
+
+fn answer_all<T: Clone>(waiting: &mut Vec<oneshot::Sender<T>>, answer: &T) {
+    for waiter in waiting.drain(..) {
+        let _caller_left = waiter.send(answer.clone());
+    }
+}
+
+struct Actor {
+    outside: Outside,
+    machine: SignInMachine,
+    policy: watch::Receiver<SignInPolicy>,
+    inbox: mpsc::Receiver<Message>,
+    published: watch::Sender<SignInStatus>,
+    queue: Queue,
+    /// The login that runs, and how to stop it.
+    login: Option<(Attempt, CancellationToken)>,
+    waiting: Waiting,
+    due: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Actor {
+    /// Runs until nobody has a handle any more, or the daemon ends.
+    async fn run(mut self) {
+        let cancelled = self.outside.tasks.cancelled().clone();
+        self.carry_out();
+        loop {
+            tokio::select! {
+                biased;
+                () = cancelled.cancelled() => return self.finish().await,
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.on_message(message),
+                    None => break,
+                },
+                Ok(()) = self.policy.changed() => {
+                    let policy = *self.policy.borrow_and_update();
+                    self.input(Input::Policy(policy));
+                }
+                () = self.timer.as_mut(), if self.due.is_some() => self.machine.handle_timeout(self.now()),
+            }
+            self.carry_out();
+        }
+        self.stop_login();
+    }
+
+    /// A renewal that is under way is waited for, and kept: AWS has taken the refresh token, its answer holds the only other
+    /// one. Nothing new is begun.
+    async fn finish(mut self) {
+        self.stop_login();
+        self.waiting = Waiting::default();
+        while self.machine.is_renewing() || !self.queue.is_idle() {
+            let message = match self.queue.next() {
+                Some(operation) => Message::Stored(operation.perform(&self.outside).await),
+                None => match self.inbox.recv().await {
+                    Some(message @ (Message::Answer(..) | Message::Stored(_))) => message,
+                    Some(_too_late) => continue,
+                    None => return,
+                },
+            };
+            self.on_message(message);
+            while let Output::Effect(effect) = self.machine.poll_output() {
+                if matches!(effect, Effect::Refresh(..)) {
+                    return;
+                }
+                self.perform(effect);
+            }
+        }
+    }
+
+    fn stop_login(&mut self) {
+        if let Some((_, cancel)) = self.login.take() {
+            cancel.cancel();
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now::read(self.outside.ports.clock.as_ref())
+    }
+
+    fn input(&mut self, input: Input) {
+        self.machine.handle_input(input, self.now());
+    }
+
+    fn on_message(&mut self, message: Message) {
+        match message {
+            Message::Token(answer) => {
+                self.waiting.token.push(answer);
+                self.input(Input::Needed);
+            }
+            Message::Rejected(generation) => self.input(Input::Rejected(generation)),
+            Message::Login(order, done) => {
+                // Before the machine is asked: it may answer at once.
+                self.waiting.login.push(done);
+                self.input(Input::Command(Command::Login(order)));
+            }
+            Message::CancelLogin => self.input(Input::Command(Command::CancelLogin)),
+            Message::Refresh(done) => {
+                self.waiting.renewal.push(done);
+                self.input(Input::Command(Command::Refresh));
+            }
+            Message::Logout(done) => {
+                self.waiting.logout.push(done);
+                self.input(Input::Command(Command::Logout));
+            }
+            Message::SharedChanged => self.input(Input::SharedChanged),
+            Message::Incident(incident) => self.input(Input::Incident(incident)),
+            Message::Answer(attempt, answer) => self.input(Input::Answer(attempt, answer)),
+            Message::Stored(answer) => {
+                self.queue.done();
+                if let Some((attempt, answer)) = answer {
+                    self.input(Input::Answer(attempt, answer));
+                }
+            }
+        }
+    }
+
+    /// Everything that the machine wants, then everybody who waited for it.
+    fn carry_out(&mut self) {
+        loop {
+            match self.machine.poll_output() {
+                Output::Effect(effect) => self.perform(effect),
+                Output::Timeout(due) => {
+                    self.set_timer(due);
+                    break;
+                }
+            }
+        }
+        if let Some(operation) = self.queue.next() {
+            operation.start(&self.outside);
+        }
+        if self.queue.is_idle() {
+            answer_all(&mut self.waiting.logout, &());
+        }
+        self.serve_tokens();
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        let ports = &self.outside.ports;
+        match effect {
+            Effect::Load(attempt) => self.queue.push(Operation::Load(attempt)),
+            Effect::ReadShared(attempt) => self.queue.push(Operation::Read(attempt)),
+            Effect::Store(attempt, stored) => self.queue.push(Operation::Store(attempt, stored)),
+            Effect::Wipe => self.queue.push(Operation::Wipe),
+            Effect::WriteShared(attempt, token, sharing) => {
+                self.queue.push(Operation::Write(attempt, token, sharing));
+            }
+            Effect::DeleteShared => self.queue.push(Operation::Delete),
+            Effect::ForgetClients => self.queue.push(Operation::ForgetClients),
+            Effect::Refresh(attempt, token) => self.refresh(attempt, token),
+            Effect::Revoke(token) => self.revoke(token),
+            Effect::ForgetCredentials => ports.observer.forget_credentials(&self.outside.site.name),
+            Effect::Notify(notice) => ports.observer.notify(&self.outside.site.name, &notice),
+            Effect::BeginLogin { attempt, plan, register } => {
+                let cancel = CancellationToken::new();
+                LoginTask::new(attempt, plan, register, self.outside.clone()).start(cancel.clone());
+                self.login = Some((attempt, cancel));
+            }
+            Effect::EndLogin(attempt) => self.end_login(attempt),
+            Effect::LoginEnded(outcome) => answer_all(&mut self.waiting.login, &outcome),
+            Effect::RenewalEnded(outcome) => answer_all(&mut self.waiting.renewal, &outcome),
+            Effect::Publish(status) => self.publish(status),
+        }
+    }
+
+    fn publish(&self, status: SignInStatus) {
+        let label = status.state.label();
+        let before = self.published.send_replace(status).state.label();
+        if before != label {
+            tracing::info!(sign_in = %self.outside.site.name, "{label}, was {before}");
+        }
+    }
+
+    fn set_timer(&mut self, due: Option<Instant>) {
+        self.due = due;
+        if let Some(due) = due {
+            let at = self.now().timer_at(due);
+            self.timer.as_mut().reset(at);
+        }
+    }
+
+    fn serve_tokens(&mut self) {
+        self.waiting.token.retain(|waiter| !waiter.is_closed());
+        if self.waiting.token.is_empty() {
+            return;
+        }
+        let outcome = match self.machine.usable(self.now()) {
+            Usable::Token(generation, token) => Ok(UsableToken { generation, token }),
+            Usable::No(fault) => Err(fault),
+            Usable::Wait => return,
+        };
+        answer_all(&mut self.waiting.token, &outcome);
+    }
+
+    fn refresh(&self, attempt: Attempt, token: Arc<SsoToken>) {
+        let outside = self.outside.clone();
+        let failed =
+            move |fault| Message::Answer(attempt, Answer::RefreshFailed(RefreshFailure::Unreachable(fault)));
+        self.outside.run("renew token", failed, async move {
+            let Some(grant) = &token.refresh else {
+                return Message::Answer(attempt, Answer::RefreshFailed(RefreshFailure::GrantGone));
+            };
+            let issued = outside.ports.oidc.create_token(&outside.site, Grant::Refresh(grant)).await;
+            let failed = |error| Answer::RefreshFailed(classify::refresh_failure(error));
+            Message::Answer(attempt, issued.map_or_else(failed, Answer::Refreshed))
+        });
+    }
+
+    /// Nobody waits for it, and nothing can be done if AWS does not: the token is forgotten here.
+    fn revoke(&self, token: Arc<SsoToken>) {
+        let outside = self.outside.clone();
+        let task = async move {
+            if let Err(error) = outside.ports.oidc.logout(&outside.site, &token).await {
+                let name = &outside.site.name;
+                tracing::info!(sign_in = %name, "AWS did not revoke the token: {:?}", classify::portal_failure(error));
+            }
+        };
+        let _stopping = self.outside.tasks.spawn("revoke token", task);
+    }
+
+    fn end_login(&mut self, attempt: Attempt) {
+        if let Some((_, cancel)) = self.login.take_if(|(current, _)| *current == attempt) {
+            cancel.cancel();
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Key store and shared file: one operation after the other, in the order in which the machine wants them. An old token must
+//! not be written over a new one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use stormtunnel_model::{Attempt, Fault};
+
+use super::actor::{Message, Outside};
+use super::flow::LoginFlow;
+use super::machine::Answer;
+use super::policy::Sharing;
+use super::ports::SharedFile;
+use super::token::{SsoToken, StoredToken};
+
+/// An operation on key store or shared file.
+pub(super) enum Operation {
+    Load(Attempt),
+    Read(Attempt),
+    Store(Attempt, StoredToken),
+    Wipe,
+    Write(Attempt, Arc<SsoToken>, Sharing),
+    Delete,
+    ForgetClients,
+}
+
+/// Operations to come. The machine reads only when the last read was answered, so that there are never many.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: VecDeque<Operation>,
+    busy: bool,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, operation: Operation) {
+        self.waiting.push_back(operation);
+    }
+
+    /// The next one, if none runs.
+    pub(super) fn next(&mut self) -> Option<Operation> {
+        let next = if self.busy { None } else { self.waiting.pop_front() };
+        self.busy |= next.is_some();
+        next
+    }
+
+    /// The one that ran is done.
+    pub(super) fn done(&mut self) {
+        self.busy = false;
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        !self.busy && self.waiting.is_empty()
+    }
+}
+
+impl Operation {
+    pub(super) fn start(self, outside: &Outside) {
+        let failed = self.failure();
+        let world = outside.clone();
+        let work = async move { Message::Stored(self.perform(&world).await) };
+        outside.run("sign-in storage", move |fault| Message::Stored(failed(fault)), work);
+    }
+
+    /// The answer if it comes to nothing.
+    fn failure(&self) -> impl FnOnce(Fault) -> Option<(Attempt, Answer)> + use<> {
+        type Failed = fn(Fault) -> Answer;
+        let answer: Option<(Attempt, Failed)> = match self {
+            Self::Load(attempt) => Some((*attempt, Answer::LoadFailed)),
+            Self::Read(attempt) => Some((*attempt, |fault| Answer::Shared(SharedFile::Failed(fault)))),
+            Self::Store(attempt, _) => Some((*attempt, |fault| Answer::Stored(Err(fault)))),
+            Self::Write(attempt, ..) => Some((*attempt, |fault| Answer::Written(Err(fault)))),
+            Self::Wipe | Self::Delete | Self::ForgetClients => None,
+        };
+        move |fault| answer.map(|(attempt, failed)| (attempt, failed(fault)))
+    }
+
+    pub(super) async fn perform(self, outside: &Outside) -> Option<(Attempt, Answer)> {
+        let (site, ports) = (&outside.site, &outside.ports);
+        match self {
+            Self::Load(attempt) => {
+                let loaded = ports.keys.token(&site.name).await;
+                Some((attempt, loaded.map_or_else(Answer::LoadFailed, Answer::Loaded)))
+            }
+            Self::Read(attempt) => Some((attempt, Answer::Shared(ports.cache.read(site).await))),
+            Self::Store(attempt, stored) => {
+                let stored = ports.keys.put_token(&site.name, Some(stored)).await;
+                Some((attempt, Answer::Stored(stored)))
+            }
+            Self::Write(attempt, token, sharing) => {
+                Some((attempt, Answer::Written(ports.cache.write(site, &token, sharing).await)))
+            }
+            Self::Wipe => tell(outside, "wipe the key store", ports.keys.put_token(&site.name, None).await),
+            Self::Delete => tell(outside, "delete the shared token file", ports.cache.delete(site).await),
+            Self::ForgetClients => {
+                for flow in [LoginFlow::AuthorizationCode, LoginFlow::DeviceCode] {
+                    let forgotten = ports.keys.put_client(&site.name, flow, None).await;
+                    tell(outside, "forget a client registration", forgotten);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// What cannot be undone is told: the token is not used any more, whatever is left of it.
+fn tell(outside: &Outside, what: &str, outcome: Result<(), Fault>) -> Option<(Attempt, Answer)> {
+    if let Err(fault) = outcome {
+        tracing::warn!(sign_in = %outside.site.name, "could not {what}: {fault}");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_operation_at_a_time_and_in_order() {
+        let mut queue = Queue::default();
+        assert!(queue.is_idle());
+        queue.push(Operation::Wipe);
+        queue.push(Operation::Delete);
+        assert!(matches!(queue.next(), Some(Operation::Wipe)));
+        assert!(queue.next().is_none(), "the first one runs");
+        queue.done();
+        assert!(!queue.is_idle());
+        assert!(matches!(queue.next(), Some(Operation::Delete)));
+        assert!(!queue.is_idle());
+        queue.done();
+        assert!(queue.is_idle() && queue.next().is_none());
+    }
+}
