@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use stormtunnel_model::settings::Settings;
-use stormtunnel_model::{Etag, Intent, Labels, Timestamp, Tunnel, TunnelId, TunnelSpec};
+use stormtunnel_model::{Etag, Intent, Labels, RunTerms, Timestamp, Tunnel, TunnelId, TunnelSpec};
 use tokio::sync::watch;
 
 pub use self::channel::{FarEnd, MemoryChannel, memory_channel};
@@ -49,12 +49,14 @@ pub const PATIENCE: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub struct TestClock {
     start: tokio::time::Instant,
+    /// Milliseconds that the wall clock went on while the runtime's stood still.
+    slept: Arc<AtomicU64>,
 }
 
 impl TestClock {
     /// A clock whose wall time begins in November 2023. Needs a runtime.
     pub fn new() -> Self {
-        Self { start: tokio::time::Instant::now() }
+        Self { start: tokio::time::Instant::now(), slept: Arc::default() }
     }
 }
 
@@ -70,7 +72,8 @@ impl Clock for TestClock {
     }
 
     fn wall(&self) -> Timestamp {
-        Timestamp::from_millis(1_700_000_000_000).plus(self.start.elapsed())
+        let slept = Duration::from_millis(self.slept.load(Ordering::SeqCst));
+        Timestamp::from_millis(1_700_000_000_000).plus(self.start.elapsed()).plus(slept)
     }
 }
 
@@ -104,6 +107,8 @@ pub struct World {
     pub history: Arc<MemoryHistory>,
     /// What happens to the machine.
     pub incidents: Bulletin,
+    /// Milliseconds that the wall clock went on while the runtime's stood still; see [`World::sleep`].
+    pub slept: Arc<AtomicU64>,
     /// Settings, to be changed while the engine runs.
     pub settings: watch::Sender<Arc<Settings>>,
 }
@@ -118,12 +123,19 @@ impl Default for World {
             store: Arc::default(),
             history: Arc::default(),
             incidents: Bulletin::default(),
+            slept: Arc::default(),
             settings: watch::Sender::new(Arc::default()),
         }
     }
 }
 
 impl World {
+    /// Lets only the wall clock go on, as while the machine sleeps.
+    pub fn sleep(&self, span: Duration) {
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        self.slept.fetch_add(millis, Ordering::SeqCst);
+    }
+
     /// The ports for [`crate::Engine::start`]. Needs a runtime.
     pub fn ports(&self) -> Ports {
         Ports {
@@ -134,7 +146,7 @@ impl World {
             store: Arc::clone(&self.store) as _,
             history: Arc::clone(&self.history) as _,
             incidents: Arc::new(self.incidents.clone()),
-            clock: Arc::new(TestClock::new()),
+            clock: Arc::new(TestClock { slept: Arc::clone(&self.slept), ..TestClock::new() }),
             entropy: Arc::new(TestEntropy::default()),
         }
     }
@@ -157,6 +169,8 @@ pub fn spec(name: &str) -> TunnelSpec {
         labels: Labels::new(),
         keep: Default::default(),
         sessions: Default::default(),
+        reason: None,
+        ttl: None,
     }
 }
 
@@ -171,6 +185,7 @@ pub fn stored(spec: TunnelSpec) -> StoredTunnel {
         created_at,
         spec,
         intent: Intent::Stop,
+        terms: RunTerms::default(),
         kept_port: None,
         request_id: None,
     }
