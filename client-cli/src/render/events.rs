@@ -37,6 +37,7 @@ fn sentence(event: &Event, style: Style) -> String {
         | EventKind::Changed { .. }
         | EventKind::Deleted
         | EventKind::IntentChanged { .. }
+        | EventKind::TtlOver
         | EventKind::Restarted
         | EventKind::Connecting { .. }
         | EventKind::Up { .. }
@@ -80,6 +81,7 @@ fn tone(kind: &EventKind) -> Tone {
         | EventKind::Changed { .. }
         | EventKind::Deleted
         | EventKind::IntentChanged { .. }
+        | EventKind::TtlOver
         | EventKind::Restarted
         | EventKind::Stopped
         | EventKind::NodeChosen { .. }

@@ -20,12 +20,16 @@ pub struct Explanation {
 pub fn explain(tunnel: &Tunnel, history: &[Event], now: Timestamp) -> Explanation {
     let not_up_since = not_up_since(tunnel, history);
     let remedy = remedy(tunnel);
-    let mut sentences = vec![present(tunnel, now)];
+    let mut sentences = vec![present(tunnel, history, now)];
     if let Some(since) = not_up_since {
         sentences.push(format!("It has not been up since {}.", times::stamp(since)));
     }
     sentences.extend(last_break(tunnel, history));
     sentences.extend(troubles(tunnel));
+    if let Some(end) = tunnel.terms.stops_at {
+        let left = times::span(end.since(now));
+        sentences.push(format!("It stops by itself at {}, in {left}.", times::stamp(end)));
+    }
     sentences.push(next(tunnel, &remedy, now));
     Explanation { summary: sentences.join(" "), remedy, not_up_since }
 }
@@ -38,7 +42,7 @@ pub fn text(explanation: &Explanation, history: &[Event], style: Style) -> Strin
     format!("{}\n{heading}{lines}", explanation.summary)
 }
 
-fn present(tunnel: &Tunnel, now: Timestamp) -> String {
+fn present(tunnel: &Tunnel, history: &[Event], now: Timestamp) -> String {
     let (name, status) = (&tunnel.spec.name, &tunnel.status);
     let since =
         format!("for {} (since {})", times::span(now.since(status.since)), times::stamp(status.since));
@@ -60,11 +64,20 @@ fn present(tunnel: &Tunnel, now: Timestamp) -> String {
         }
         TunnelState::Blocked { fault } => format!("{name} has been blocked {since}: {fault}."),
         TunnelState::Stopped => match tunnel.intent {
+            Intent::Stop if was_ended(history) => {
+                format!("{name} has been stopped {since}, because its time (ttl) was over.")
+            }
             Intent::Stop => format!("{name} has been stopped {since}, as it was asked to."),
             Intent::Run => format!("{name} is stopped and about to start."),
         },
         TunnelState::Stopping => format!("{name} has been stopping {since}: its session is being ended."),
     }
+}
+
+/// Whether nobody stopped it but its time.
+fn was_ended(history: &[Event]) -> bool {
+    let decides = |event: &&Event| matches!(event.kind, EventKind::TtlOver | EventKind::IntentChanged { .. });
+    history.iter().rfind(decides).is_some_and(|event| event.kind == EventKind::TtlOver)
 }
 
 /// When it left Up, for a tunnel that should be there.

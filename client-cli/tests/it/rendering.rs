@@ -80,10 +80,10 @@ fn tables_fit_into_eighty_columns() {
     for line in table.lines() {
         assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
     }
-    let reasons = tables::reasons(&tunnels()).join("\n");
+    let notes = tables::notes(&tunnels()).join("\n");
     let short_names = tables::tunnels(&tunnels()[1..], plain(), Some(80));
     let wide = tables::wide_tunnels(&tunnels(), now(), plain());
-    insta::assert_snapshot!("tables", format!("{table}\n{short_names}\n{wide}\n{reasons}\n"));
+    insta::assert_snapshot!("tables", format!("{table}\n{short_names}\n{wide}\n{notes}\n"));
 }
 
 #[test]

@@ -103,7 +103,7 @@ async fn a_time_that_is_over_while_the_machine_sleeps_ends_with_its_waking() {
         up(&handle, "db", for_at_most(HOUR)).await.unwrap();
         tokio::time::advance(MINUTE / 2).await;
         assert_eq!(handle.get("db").unwrap().intent, Intent::Run);
-        world.sleep(HOUR);
+        world.skip_wall_clock(HOUR);
         told.into_iter().for_each(|incident| world.incidents.report(incident));
         let begin = Instant::now();
         wait_until(&handle, "db", is_stopped).await;
@@ -121,14 +121,14 @@ async fn an_end_outlives_the_daemon() {
     engine.shutdown(BOUND).await;
     assert_eq!(stored(&world).intent, Intent::Run);
 
-    world.sleep(HOUR / 2);
+    world.skip_wall_clock(HOUR / 2);
     let (engine, handle) = start(&world).await;
     let end = handle.get("db").unwrap().terms.stops_at;
     assert_eq!(end, Some(Timestamp::from_millis(1_700_003_600_000)), "as it was");
     engine.shutdown(BOUND).await;
     let begun = world.ssm.started().len();
 
-    world.sleep(HOUR);
+    world.skip_wall_clock(HOUR);
     let (engine, handle) = start(&world).await;
     assert!(is_stopped(&handle.get("db").unwrap()), "its time was over while no daemon ran");
     assert_eq!((stored(&world).intent, world.ssm.started().len()), (Intent::Stop, begun));

@@ -107,7 +107,7 @@ pub struct World {
     pub history: Arc<MemoryHistory>,
     /// What happens to the machine.
     pub incidents: Bulletin,
-    /// Milliseconds that the wall clock went on while the runtime's stood still; see [`World::sleep`].
+    /// Milliseconds that the wall clock went on while the runtime's stood still; see [`World::skip_wall_clock`].
     pub slept: Arc<AtomicU64>,
     /// Settings, to be changed while the engine runs.
     pub settings: watch::Sender<Arc<Settings>>,
@@ -131,7 +131,7 @@ impl Default for World {
 
 impl World {
     /// Lets only the wall clock go on, as while the machine sleeps.
-    pub fn sleep(&self, span: Duration) {
+    pub fn skip_wall_clock(&self, span: Duration) {
         let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         self.slept.fetch_add(millis, Ordering::SeqCst);
     }
