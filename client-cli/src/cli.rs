@@ -126,6 +126,8 @@ pub enum Verb {
     #[command(after_help = "Example:\n  stctl status db && psql -h localhost -p 15432")]
     Status(StatusArgs),
     /// Print each change of tunnels as it happens
+    ///
+    /// Without names and labels also of tunnels that are made later.
     #[command(after_help = "Examples:\n  stctl watch db\n  stctl watch -o json | jq .tunnel.status.state")]
     Watch(WatchArgs),
     /// Show what happened to tunnels, oldest first

@@ -27,14 +27,14 @@ pub(super) async fn starts(
 /// Asks before tunnels that nobody named one by one are removed.
 pub(super) async fn removal(context: &mut Context<'_>, names: &[String]) -> Result<(), Failure> {
     let what = match names {
-        [only] => format!("remove tunnel \"{only}\""),
-        several => format!("remove {} tunnels ({})", several.len(), several.join(", ")),
+        [only] => format!("tunnel \"{only}\""),
+        several => format!("{} tunnels ({})", several.len(), several.join(", ")),
     };
-    match context.ask(&format!("{what}?")).await? {
+    match context.ask(&format!("remove {what}?")).await? {
         Some(true) => Ok(()),
         Some(false) => Err(not_confirmed("removed")),
         None => {
-            let headline = format!("to {what} has to be confirmed");
+            let headline = format!("the removal of {what} has to be confirmed");
             Err(Problem::usage(
                 headline,
                 "make sure that these are the tunnels you mean, then repeat with --yes",

@@ -112,6 +112,7 @@ fn state_rows(text: &mut String, tunnel: &Tunnel, now: Timestamp) {
     let listening: Vec<String> = status.listening.iter().map(ToString::to_string).collect();
     let local = match listening.as_slice() {
         [] => format!("{} (closed)", address(tunnel)),
+        [same] if *same == address(tunnel) => format!("{same} (open)"),
         bound => format!("{} ({})", address(tunnel), bound.join(", ")),
     };
     row(text, "local", &local);

@@ -10,6 +10,7 @@ use stormtunnel_e2e::bulk::EchoServer;
 use stormtunnel_e2e::postgres::Postgres;
 use stormtunnel_e2e::process::{self, Signal};
 use stormtunnel_e2e::scene::{HOST, PORT, Scene, state};
+use stormtunnel_e2e::terminal::Terminal;
 use stormtunnel_e2e::{DEADLINE, local};
 use tokio::net::UnixStream;
 
@@ -17,6 +18,7 @@ use tokio::net::UnixStream;
 async fn kill_and_start(scene: &Scene) -> Result<()> {
     let pid = scene.daemon_pid().await?;
     process::send_signal(pid, Signal::KILL)?;
+    process::gone(pid, DEADLINE).await?;
     scene.ok(&["ls"]).await?;
     ensure!(scene.daemon_pid().await? != pid, "the daemon lives on");
     Ok(())
@@ -102,6 +104,24 @@ async fn a_guarded_tunnel_is_confirmed_reasoned_and_ended() -> Result<()> {
     let stopped = scene.tunnel("prod-db").await?;
     assert!(stopped["stops_at"].is_null() && stopped["reason"].is_null(), "{stopped}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_person_is_asked_on_a_terminal() -> Result<()> {
+    let echo = EchoServer::start().await?;
+    let scene = Scene::start(Config::default()).await?;
+    scene.emulator().map_service(HOST, PORT, echo.address());
+    add(&scene, "prod-db", &["--label", "confirm=true"]).await?;
+    let stctl = scene.sandbox().binaries().stctl.display();
+    let mut terminal = Terminal::open(&scene.sandbox().environment(), DEADLINE).await?;
+    // The answer is typed ahead of the question.
+    let shown = terminal.command(&format!("{stctl} up prod-db\nn"), DEADLINE).await?;
+    let question = "tunnel \"prod-db\" is labelled confirm=true; connect? [y/N]";
+    assert!(shown.contains(question) && shown.contains("nothing was started"), "{shown}");
+    assert_eq!(state(&scene.tunnel("prod-db").await?), "stopped");
+    let shown = terminal.command(&format!("{stctl} up prod-db\ny"), DEADLINE).await?;
+    assert!(shown.contains(question) && shown.contains("prod-db is up"), "{shown}");
+    terminal.close(DEADLINE).await
 }
 
 fn end(tunnel: &Value) -> Result<String> {
