@@ -72,21 +72,24 @@ fn labelled(selector: &Selector, mut tunnels: Vec<Tunnel>) -> Result<Vec<Tunnel>
 
 /// The tunnels of a snapshot that a selection means.
 fn chosen(selection: &Selection, tunnels: Vec<Tunnel>) -> Result<Vec<TunnelOutcome>, Failure> {
-    let all = match &selection.selector {
-        Some(selector) => Some(labelled(selector, tunnels.clone())?),
-        None => selection.all.then(|| tunnels.clone()),
+    let tunnels = match &selection.selector {
+        Some(selector) => labelled(selector, tunnels)?,
+        None if selection.all => tunnels,
+        None => return Ok(named(&selection.tunnels, &tunnels)),
     };
-    if let Some(all) = all {
-        let outcome =
-            |tunnel: Tunnel| TunnelOutcome { requested: tunnel.spec.name.to_string(), outcome: Ok(tunnel) };
-        return Ok(all.into_iter().map(outcome).collect());
-    }
+    let outcome =
+        |tunnel: Tunnel| TunnelOutcome { requested: tunnel.spec.name.to_string(), outcome: Ok(tunnel) };
+    Ok(tunnels.into_iter().map(outcome).collect())
+}
+
+/// The tunnels of a snapshot that have these names or ids.
+fn named(names: &[String], tunnels: &[Tunnel]) -> Vec<TunnelOutcome> {
     let find = |requested: String| {
         let found = tunnels.iter().find(|tunnel| is_meant(tunnel, &requested)).cloned();
         let missing = || Fault::new(FaultKind::TunnelNotFound { tunnel: requested.clone() }, "");
         TunnelOutcome { outcome: found.ok_or_else(missing), requested }
     };
-    Ok(without_repeats(&selection.tunnels).into_iter().map(find).collect())
+    without_repeats(names).into_iter().map(find).collect()
 }
 
 /// Whether the user means this tunnel, by name or by id.

@@ -138,7 +138,7 @@ impl Actor {
 
     fn on_message(&mut self, message: Message) {
         match message {
-            Message::Order(order) => self.on_order(order),
+            Message::Order(order) => self.on_order(*order),
             Message::Disturbed => self.on_disturbed(),
             Message::PortClaimed => self.on_port_claimed(),
             Message::Bound(attempt, bound) => self.on_bound(attempt, bound),

@@ -17,7 +17,7 @@ pub(crate) const MAILBOX_CAPACITY: usize = 64;
 /// What an actor is told.
 pub(crate) enum Message {
     /// By the supervisor.
-    Order(Order),
+    Order(Box<Order>),
     /// By the supervisor: something happened to the machine (see `incidents`).
     Disturbed,
     /// By the supervisor: the port that the system chose is another tunnel's, which only does not listen now.

@@ -435,7 +435,7 @@ impl Supervisor {
         let (done, carried_out) = oneshot::channel();
         let order = Order { command, wanted: entry.wanted(), done: Some(done) };
         // An actor that just failed gets a successor, which follows the stored intent.
-        entry.mailbox.send(Message::Order(order)).await.ok()?;
+        entry.mailbox.send(Message::Order(Box::new(order))).await.ok()?;
         Some(carried_out)
     }
 
