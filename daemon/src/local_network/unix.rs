@@ -50,12 +50,15 @@ fn file_of(metadata: &Metadata) -> (u64, u64) {
 pub(super) async fn bind(path: &SocketPath) -> Result<(UnixListener, Place), Fault> {
     check_directory(path)?;
     make_way(path).await?;
-    listen(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => in_use(path, None),
-        io::ErrorKind::PermissionDenied => {
+    listen(path).map_err(|error| {
+        let kind = error.kind();
+        if kind == io::ErrorKind::AddrInUse {
+            in_use(path, None)
+        } else if kind == io::ErrorKind::PermissionDenied {
             refused(format!("the system does not let you make the socket {path}"))
+        } else {
+            Fault::internal(format!("cannot listen on {path}: {error}"))
         }
-        _ => Fault::internal(format!("cannot listen on {path}: {error}")),
     })
 }
 
