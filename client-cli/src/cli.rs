@@ -1,12 +1,19 @@
 //! The grammar of the command line.
 
+mod selection;
+mod times;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stormtunnel_model::{
-    Keep, Label, LocalEndpoint, Profile, Region, RemoteEndpoint, SessionCount, Target, TunnelName,
+    Keep, Label, LocalEndpoint, Profile, Reason, Region, RemoteEndpoint, Selector, SessionCount, Target, Ttl,
+    TunnelName,
 };
+
+pub use self::selection::{Filter, Selection};
+use self::times::{parse_age, parse_timeout, parse_ttl};
 
 /// Keeps AWS Session Manager tunnels up.
 #[derive(Debug, Parser)]
@@ -99,11 +106,12 @@ pub enum Verb {
     /// Ends when each tunnel is up, or cannot come up by itself, or waits for something that a person can mend
     /// (a wrong instance id, a port in use): the daemon goes on trying.
     #[command(
-        after_help = "Examples:\n  stctl up db\n  stctl up db cache --timeout 2m\n  stctl up --all --no-wait"
+        after_help = "Examples:\n  stctl up db\n  stctl up db cache --timeout 2m\n  stctl up -l env=dev --no-wait\n  \
+            stctl up prod-db --ttl 2h --reason INC-4711"
     )]
     Up(UpArgs),
     /// Stop tunnels and wait until their sessions have ended
-    #[command(after_help = "Example:\n  stctl down db")]
+    #[command(after_help = "Examples:\n  stctl down db\n  stctl down -l env=prod")]
     Down(DownArgs),
     /// Give tunnels a new session; their local ports stay open
     #[command(after_help = "Example:\n  stctl restart db")]
@@ -111,13 +119,15 @@ pub enum Verb {
     /// List tunnels
     #[command(
         visible_alias = "list",
-        after_help = "Examples:\n  stctl ls\n  stctl ls -o wide\n  stctl ls -o json"
+        after_help = "Examples:\n  stctl ls\n  stctl ls -o wide\n  stctl ls -l env=prod,team\n  stctl ls -o json"
     )]
-    Ls,
+    Ls(LsArgs),
     /// Show how tunnels are; the exit code tells whether they are up
     #[command(after_help = "Example:\n  stctl status db && psql -h localhost -p 15432")]
     Status(StatusArgs),
     /// Print each change of tunnels as it happens
+    ///
+    /// Without names and labels also of tunnels that are made later.
     #[command(after_help = "Examples:\n  stctl watch db\n  stctl watch -o json | jq .tunnel.status.state")]
     Watch(WatchArgs),
     /// Show what happened to tunnels, oldest first
@@ -163,7 +173,7 @@ impl Verb {
             | Self::Up(_)
             | Self::Down(_)
             | Self::Restart(_)
-            | Self::Ls
+            | Self::Ls(_)
             | Self::Status(_)
             | Self::Watch(_)
             | Self::Events(_)
@@ -192,7 +202,7 @@ pub enum TunnelVerb {
     #[command(after_help = "Example:\n  stctl tunnel show db -o yaml")]
     Show(ShowArgs),
     /// End and forget tunnels
-    #[command(after_help = "Example:\n  stctl tunnel rm db")]
+    #[command(after_help = "Examples:\n  stctl tunnel rm db\n  stctl tunnel rm --all --yes")]
     Rm(RmArgs),
 }
 
@@ -213,13 +223,13 @@ pub struct AddArgs {
     /// Where to lead; without a host, a port of the target itself
     #[arg(long, value_name = "[HOST:]PORT")]
     pub remote: RemoteEndpoint,
-    /// Where to listen; "auto" lets the system choose a port, which is then kept
-    #[arg(long, value_name = "[ADDRESS:]PORT|auto", default_value = "auto")]
+    /// Where to listen; "auto" lets the system choose a port, which is then kept; unix:PATH is a Unix socket
+    #[arg(long, value_name = "[ADDRESS:]PORT|auto|unix:PATH", default_value = "auto")]
     pub local: LocalEndpoint,
     /// Let other machines connect to a local address that is not loopback
     #[arg(long)]
     pub allow_non_loopback: bool,
-    /// A label to tell it apart by; may be repeated
+    /// A label to tell it apart by; may be repeated. With the label "confirm" its start has to be confirmed
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub labels: Vec<Label>,
     /// When to hold a session that nobody uses: "auto" connects at `up`, and after the service's idle close at the next
@@ -229,9 +239,18 @@ pub struct AddArgs {
     /// Over how many SSM sessions to spread connections, 1 to 8; the agent limits each to about 1 MB/s
     #[arg(long, value_name = "N", default_value = "1")]
     pub sessions: SessionCount,
+    /// Why it is used, for AWS's audit trail, unless `up` says another reason
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<Reason>,
+    /// How long it runs before it stops by itself, 1 minute to 30 days, unless `up` says another time
+    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
+    pub ttl: Option<Ttl>,
     /// Start it and wait until it is up
     #[arg(long)]
     pub up: bool,
+    /// Confirm its start, where a label asks for that
+    #[arg(long, requires = "up")]
+    pub yes: bool,
 }
 
 /// `targets`
@@ -258,7 +277,7 @@ pub struct EditArgs {
     #[arg(long, value_name = "[HOST:]PORT")]
     pub remote: Option<RemoteEndpoint>,
     /// New local end
-    #[arg(long, value_name = "[ADDRESS:]PORT|auto")]
+    #[arg(long, value_name = "[ADDRESS:]PORT|auto|unix:PATH")]
     pub local: Option<LocalEndpoint>,
     /// Go back to the daemon's default profile
     #[arg(long, conflicts_with = "profile")]
@@ -278,6 +297,18 @@ pub struct EditArgs {
     /// Over how many SSM sessions to spread connections, 1 to 8
     #[arg(long, value_name = "N")]
     pub sessions: Option<SessionCount>,
+    /// New reason, from the next start on
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<Reason>,
+    /// Take the reason away
+    #[arg(long, conflicts_with = "reason")]
+    pub no_reason: bool,
+    /// New time to run, from the next start on
+    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
+    pub ttl: Option<Ttl>,
+    /// Let it run until it is stopped, from the next start on
+    #[arg(long, conflicts_with = "ttl")]
+    pub no_ttl: bool,
     /// Take all labels away
     #[arg(long, conflicts_with = "labels")]
     pub no_labels: bool,
@@ -297,21 +328,20 @@ pub struct ShowArgs {
 /// `tunnel rm`
 #[derive(Args, Debug)]
 pub struct RmArgs {
-    /// Names or ids of the tunnels
-    #[arg(value_name = "NAME", required = true)]
-    pub tunnels: Vec<String>,
+    /// Which tunnels.
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Do not ask; needed for --all and -l where nobody can be asked
+    #[arg(long)]
+    pub yes: bool,
 }
 
-/// The tunnels that a command is about.
+/// `ls`
 #[derive(Args, Debug)]
-#[group(required = true, multiple = false)]
-pub struct Selection {
-    /// Names or ids of the tunnels
-    #[arg(value_name = "NAME")]
-    pub tunnels: Vec<String>,
-    /// All tunnels
-    #[arg(long)]
-    pub all: bool,
+pub struct LsArgs {
+    /// Only tunnels with these labels: KEY=VALUE, KEY!=VALUE, KEY or !KEY, with commas between
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    pub selector: Option<Selector>,
 }
 
 /// `up` and `restart`
@@ -320,6 +350,15 @@ pub struct UpArgs {
     /// Which tunnels.
     #[command(flatten)]
     pub selection: Selection,
+    /// Why, for AWS's audit trail: for the sessions from now on until the tunnel is stopped
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<Reason>,
+    /// Stop it by itself after this time, 1 minute to 30 days, such as 90m, 2h or 7d; another `up` renews it
+    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
+    pub ttl: Option<Ttl>,
+    /// Confirm the start of tunnels whose label "confirm" asks for that
+    #[arg(long)]
+    pub yes: bool,
     /// Keep waiting also while a tunnel waits for something that a person can mend
     #[arg(long, conflicts_with = "no_wait")]
     pub wait: bool,
@@ -356,17 +395,17 @@ pub struct StatusArgs {
 /// `watch`
 #[derive(Args, Debug)]
 pub struct WatchArgs {
-    /// Names or ids; without any, all tunnels, also those made later
-    #[arg(value_name = "NAME")]
-    pub tunnels: Vec<String>,
+    /// Which tunnels; without any, those made later too.
+    #[command(flatten)]
+    pub filter: Filter,
 }
 
 /// `events`
 #[derive(Args, Debug)]
 pub struct EventsArgs {
-    /// Names or ids, also of tunnels that are gone; without any, all. The daemon's own events are always shown
-    #[arg(value_name = "NAME")]
-    pub tunnels: Vec<String>,
+    /// Which tunnels, also ones that are gone. The daemon's own events are always shown.
+    #[command(flatten)]
+    pub filter: Filter,
     /// Go on with each event as it happens
     #[arg(short, long)]
     pub follow: bool,
@@ -389,9 +428,9 @@ pub struct ExplainArgs {
 /// `stats`
 #[derive(Args, Debug)]
 pub struct StatsArgs {
-    /// Names or ids; without any, all tunnels
-    #[arg(value_name = "NAME")]
-    pub tunnels: Vec<String>,
+    /// Which tunnels.
+    #[command(flatten)]
+    pub filter: Filter,
 }
 
 /// `wait`
@@ -451,27 +490,6 @@ pub enum DaemonVerb {
         #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
         timeout: Duration,
     },
-}
-
-/// Units of time and their seconds.
-const UNITS: [(&str, f64); 5] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)];
-
-/// Parses a time such as `30`, `1.5`, `30s`, `2m`, `1h` or `500ms`.
-fn parse_timeout(text: &str) -> Result<Duration, String> {
-    parse_time(text, &UNITS[..4], "ms, s, m or h")
-}
-
-/// The same with days, such as `7d`: history is longer than any wait.
-fn parse_age(text: &str) -> Result<Duration, String> {
-    parse_time(text, &UNITS, "ms, s, m, h or d")
-}
-
-fn parse_time(text: &str, units: &[(&str, f64)], known: &str) -> Result<Duration, String> {
-    let rule = || format!("\"{text}\" is not a time; write seconds, or a number with {known}");
-    let with_unit = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
-    let (number, seconds) = with_unit.unwrap_or((text, 1.0));
-    let number: f64 = number.parse().map_err(|_| rule())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| rule())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::autostart::{self, Plan};
 use crate::cli::{Globals, Verb};
 use crate::exit::{Failure, Problem};
 use crate::output::Output;
-use crate::world::{Environment, World};
+use crate::world::{Answer, Environment, World};
 
 /// Longest wait for the answer of one call. Stopping and deleting end sessions at AWS first.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(30);
@@ -32,6 +32,8 @@ pub(crate) struct Context<'o> {
     pub(crate) globals: Globals,
     /// Where the daemon's socket, state and settings are.
     pub(crate) paths: Paths,
+    /// Somebody who can be asked.
+    answer: Option<Answer>,
 }
 
 /// Where the daemon's files are.
@@ -51,7 +53,7 @@ impl<'o> Context<'o> {
         verb: &Verb,
         world: &'o mut World<'_>,
     ) -> Result<Self, Box<Problem>> {
-        let env = world.env.clone();
+        let (env, answer) = (world.env.clone(), world.answer);
         if let Some(flag) = globals.scope_flag().filter(|_| !verb.takes_scope()) {
             let headline = format!("{flag} has no meaning for this command");
             return Err(Box::new(Problem::usage(
@@ -60,7 +62,25 @@ impl<'o> Context<'o> {
             )));
         }
         let paths = Paths::resolve(globals, |name| env.value(name))?;
-        Ok(Self { out: Output::new(world, globals), env, globals: globals.clone(), paths })
+        Ok(Self { out: Output::new(world, globals), env, globals: globals.clone(), paths, answer })
+    }
+
+    /// Whether there is somebody who can be asked.
+    pub(crate) fn has_person(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Asks a person a question; nothing where nobody can be asked. Whatever is not a yes is a no.
+    pub(crate) async fn ask(&mut self, question: &str) -> Result<Option<bool>, Failure> {
+        let Some(answer) = self.answer else { return Ok(None) };
+        self.out.question(question);
+        // In a thread of its own: Ctrl-C ends the program meanwhile.
+        let line = tokio::task::spawn_blocking(answer).await;
+        let failed =
+            |error: String| Problem::failure("runtime", format!("the answer cannot be read: {error}"));
+        let line =
+            line.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+        Ok(Some(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")))
     }
 
     /// The profile asked for. It is resolved here: the daemon never sees this environment.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use stormtunnel_model::{ExitCode, Fault, SpecError, Tunnel};
+use stormtunnel_model::{ExitCode, Fault, Selector, SpecError, Tunnel};
 use stormtunnel_proto::CallError;
 use stormtunnel_proto::paths::PathError;
 
@@ -20,8 +20,8 @@ pub enum Failure {
 pub struct Problem {
     /// What the program returns.
     pub exit: ExitCode,
-    /// For programs: the name of the fault's kind, or one of `call_failed`, `daemon_unreachable`, `not_up`, `paths`,
-    /// `runtime`, `timeout`, `usage`.
+    /// For programs: the name of the fault's kind, or one of `call_failed`, `daemon_unreachable`, `not_confirmed`,
+    /// `not_up`, `nothing_selected`, `paths`, `runtime`, `timeout`, `usage`.
     pub kind: String,
     /// The tunnel it is about, where the sentence does not name it.
     pub tunnel: Option<String>,
@@ -74,6 +74,17 @@ impl Problem {
     /// A command line that cannot be right.
     pub fn usage(headline: impl Into<String>, remedy: &str) -> Self {
         Self { exit: ExitCode::Usage, remedy: remedy.to_owned(), ..Self::failure("usage", headline) }
+    }
+
+    /// No tunnel has the labels asked for.
+    pub(crate) fn nothing_selected(selector: &Selector) -> Self {
+        Self {
+            exit: ExitCode::NotFound,
+            remedy:
+                "`stctl tunnel show NAME` shows the labels of a tunnel, and `stctl ls -o json` those of all"
+                    .to_owned(),
+            ..Self::failure("nothing_selected", format!("no tunnel is selected by the labels {selector}"))
+        }
     }
 
     /// A fault that a call failed with.
@@ -298,6 +309,7 @@ mod tests {
             ("tunnel_exists", 7),
             ("etag_mismatch", 7),
             ("shutting_down", 5),
+            ("confirmation_needed", 2),
         ];
         let problem = |kind: FaultKind| Problem::of_fault(&Fault::new(kind, ""), Subject::default());
         let actual: Vec<(String, u8)> = FaultKind::one_of_each()

@@ -420,8 +420,11 @@ mod tests {
                 labels: Default::default(),
                 keep: Default::default(),
                 sessions: Default::default(),
+                reason: None,
+                ttl: None,
             },
             intent: Intent::Run,
+            terms: Default::default(),
             status: TunnelStatus {
                 state,
                 attempt: Attempt(attempt),

@@ -17,9 +17,14 @@ pub struct World<'w> {
     pub err: &'w mut dyn Write,
     /// What standard output is.
     pub terminal: Terminal,
+    /// Reads a line that a person types; absent where nobody can be asked.
+    pub answer: Option<Answer>,
     /// Reads the wall clock.
     pub clock: fn() -> Timestamp,
 }
+
+/// Reads a line. Blocks.
+pub type Answer = fn() -> io::Result<String>;
 
 /// What output goes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +42,9 @@ impl<'w> World<'w> {
     pub fn of_process(out: &'w mut dyn Write, err: &'w mut dyn Write) -> Self {
         let env: Environment = std::env::vars_os().collect();
         let terminal = Terminal::of_process(&env);
-        Self { env, out, err, terminal, clock: wall_clock }
+        // A question that is not seen, or that no key can answer, is none.
+        let someone = io::stdin().is_terminal() && io::stderr().is_terminal();
+        Self { env, out, err, terminal, answer: someone.then_some(typed_line as Answer), clock: wall_clock }
     }
 }
 
@@ -46,6 +53,12 @@ impl fmt::Debug for World<'_> {
         // The environment may hold credentials.
         f.debug_struct("World").field("terminal", &self.terminal).finish_non_exhaustive()
     }
+}
+
+fn typed_line() -> io::Result<String> {
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    Ok(line)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the edge at which time comes in")]

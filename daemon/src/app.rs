@@ -32,7 +32,7 @@ use crate::detach;
 use crate::instance::{
     self, Claim, Holder, Instance, InstanceError, PeerStream, Socket, SocketError, Unlink,
 };
-use crate::local_network::TcpNetwork;
+use crate::local_network::SocketNetwork;
 use crate::logging::{self, LogControl, LoggingError};
 use crate::paths::{Paths, PathsError};
 use crate::power;
@@ -201,7 +201,7 @@ fn aws_ports(surroundings: Surroundings) -> Result<Ports, AppError> {
         identity: Arc::new(AwsIdentity::new(Arc::clone(&access))),
         targets: Arc::new(AwsTargets::new(Arc::clone(&access), instances())),
         dialer: Arc::new(WsDialer::new(access)),
-        network: Arc::new(TcpNetwork),
+        network: Arc::new(SocketNetwork),
         store: Arc::new(surroundings.store.clone()),
         history: Arc::new(surroundings.store),
         incidents: Arc::new(power::start(&surroundings.tasks)?),

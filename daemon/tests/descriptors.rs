@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use stormtunnel_engine::ports::LocalNetwork;
-use stormtunnel_model::LocalAddress;
-use stormtunneld::local_network::TcpNetwork;
+use stormtunnel_model::{BoundAddress, LocalEndpoint};
+use stormtunneld::local_network::SocketNetwork;
 use tokio::net::TcpStream;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
@@ -20,8 +20,9 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 async fn a_lack_of_descriptors_is_waited_out_without_spinning() {
     let warnings = Warnings::default();
     let _log = tracing::subscriber::set_default(tracing_subscriber::registry().with(warnings.clone()));
-    let mut listener = TcpNetwork.bind(LocalAddress::Localhost, 0).await.unwrap();
-    let _client = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    let mut listener = SocketNetwork.bind(LocalEndpoint::AUTOMATIC).await.unwrap();
+    let BoundAddress::Tcp(address) = listener.addresses()[0].clone() else { panic!("no TCP") };
+    let _client = TcpStream::connect(address).await.unwrap();
     let before = getrlimit(Resource::Nofile);
     allow_no_more_descriptors(before);
 

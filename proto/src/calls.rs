@@ -3,8 +3,8 @@
 use std::fmt;
 
 use stormtunnel_model::{
-    Candidate, Epoch, Etag, Event, EventId, Fault, Profile, Region, RequestId, Revision, Target, Timestamp,
-    Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch,
+    Candidate, Epoch, Etag, Event, EventId, Fault, Profile, Region, RequestId, Revision, StartOptions,
+    Target, Timestamp, Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch,
 };
 
 /// Makes a tunnel.
@@ -40,6 +40,15 @@ pub struct UpdatedTunnel {
     pub reconnects: bool,
     /// The listener is closed and bound anew.
     pub rebinds: bool,
+}
+
+/// Starts or restarts tunnels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StartTunnels {
+    /// Names or ids.
+    pub tunnels: Vec<String>,
+    /// What goes with it.
+    pub options: StartOptions,
 }
 
 /// What became of one of several tunnels.

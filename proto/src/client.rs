@@ -19,8 +19,8 @@ use tower::service_fn;
 
 use crate::calls::{
     CreateTunnel, DaemonInfo, EventWatchUpdate, ListEvents, ListTargets, SettingChange, SettingState,
-    SettingsState, TargetList, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvents,
-    WatchTunnels, WatchUpdate,
+    SettingsState, StartTunnels, TargetList, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel,
+    WatchEvents, WatchTunnels, WatchUpdate,
 };
 use crate::conversions::{ConversionError, parse_events};
 use crate::status;
@@ -170,8 +170,8 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError`] when the call as a whole failed.
-    pub async fn start_tunnels(&self, tunnels: &[String]) -> Result<Vec<TunnelOutcome>, CallError> {
-        let request = self.request(v1::StartTunnelsRequest { tunnels: tunnels.to_vec() });
+    pub async fn start_tunnels(&self, start: StartTunnels) -> Result<Vec<TunnelOutcome>, CallError> {
+        let request = self.request(v1::StartTunnelsRequest::from(start));
         outcomes(answer(self.tunnels().start_tunnels(request)).await?.results)
     }
 
@@ -188,8 +188,8 @@ impl Client {
     ///
     /// # Errors
     /// [`CallError`] when the call as a whole failed.
-    pub async fn restart_tunnels(&self, tunnels: &[String]) -> Result<Vec<TunnelOutcome>, CallError> {
-        let request = self.request(v1::RestartTunnelsRequest { tunnels: tunnels.to_vec() });
+    pub async fn restart_tunnels(&self, start: StartTunnels) -> Result<Vec<TunnelOutcome>, CallError> {
+        let request = self.request(v1::RestartTunnelsRequest::from(start));
         outcomes(answer(self.tunnels().restart_tunnels(request)).await?.results)
     }
 

@@ -7,7 +7,7 @@ use stormtunnel_proto::calls::{EventUpdate, ListEvents, WatchEvents};
 use stormtunnel_proto::{CallError, Client};
 use tokio::time::timeout;
 
-use super::{Ending, without_repeats};
+use super::{Ending, filtered};
 use crate::cli::{EventsArgs, Format};
 use crate::context::{CALL_DEADLINE, Context};
 use crate::exit::{Failure, Problem, Subject};
@@ -19,12 +19,12 @@ use crate::render::history_views::EventView;
 const PAGE: u32 = 1000;
 
 pub(super) async fn run(context: &mut Context<'_>, args: &EventsArgs) -> Ending {
-    let tunnels = without_repeats(&args.tunnels);
     let since = args.since.map(|span| {
         let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         Timestamp::from_millis(context.out.now().as_millis().saturating_sub(span))
     });
     let client = context.client().await?;
+    let tunnels = filtered(&client, &args.filter).await?;
     if args.follow {
         let watch = WatchEvents { tunnels, after: None, since, limit: args.limit.min(PAGE) };
         return follow(&mut context.out, &client, watch).await;

@@ -1,16 +1,18 @@
-//! `ls`: all tunnels.
+//! `ls`: all tunnels, or those with some labels.
 
-use stormtunnel_model::{ExitCode, Tunnel};
+use stormtunnel_model::ExitCode;
 
-use super::Ending;
-use crate::cli::Format;
+use super::{Ending, labelled};
+use crate::cli::{Format, LsArgs};
 use crate::context::Context;
-use crate::output::Output;
 use crate::render::views::TunnelView;
 use crate::render::{names, tables};
 
-pub(super) async fn run(context: &mut Context<'_>) -> Ending {
-    let tunnels = context.client().await?.list_tunnels().await?;
+pub(super) async fn run(context: &mut Context<'_>, args: &LsArgs) -> Ending {
+    let mut tunnels = context.client().await?.list_tunnels().await?;
+    if let Some(selector) = &args.selector {
+        tunnels = labelled(selector, tunnels)?;
+    }
     let out = &mut context.out;
     match out.format {
         Format::Table | Format::Wide if tunnels.is_empty() => {
@@ -19,12 +21,12 @@ pub(super) async fn run(context: &mut Context<'_>) -> Ending {
         Format::Table => {
             let table = tables::tunnels(&tunnels, out.style(), out.width);
             out.text(&table)?;
-            remarks(out, &tunnels);
+            tables::notes(&tunnels, out.now()).iter().for_each(|note| out.note(note));
         }
         Format::Wide => {
             let table = tables::wide_tunnels(&tunnels, out.now(), out.style());
             out.text(&table)?;
-            remarks(out, &tunnels);
+            tables::notes(&tunnels, out.now()).iter().for_each(|note| out.note(note));
         }
         Format::Name => out.text(&names(&tunnels))?,
         Format::Json | Format::Yaml => {
@@ -32,10 +34,4 @@ pub(super) async fn run(context: &mut Context<'_>) -> Ending {
         }
     }
     Ok(ExitCode::Ok)
-}
-
-/// What the table has no place for.
-fn remarks(out: &mut Output<'_>, tunnels: &[Tunnel]) {
-    tables::reasons(tunnels).iter().for_each(|reason| out.note(reason));
-    tables::queue(tunnels, out.now()).iter().for_each(|queue| out.note(queue));
 }

@@ -1,5 +1,6 @@
 //! One file per verb.
 
+mod confirm;
 mod daemon;
 mod events;
 mod explain;
@@ -13,13 +14,13 @@ mod up;
 mod wait;
 mod watch;
 
-use stormtunnel_model::{ExitCode, Fault, FaultKind, Tunnel};
+use stormtunnel_model::{ExitCode, Fault, FaultKind, Selector, Tunnel};
 use stormtunnel_proto::Client;
 use stormtunnel_proto::calls::TunnelOutcome;
 
-use crate::cli::{Format, Selection, Verb};
+use crate::cli::{Filter, Format, Selection, Verb};
 use crate::context::Context;
-use crate::exit::Failure;
+use crate::exit::{Failure, Problem};
 use crate::follow::{Progress, Settled};
 use crate::output::Output;
 use crate::render::views::ResultView;
@@ -34,7 +35,7 @@ pub(crate) async fn run(context: &mut Context<'_>, verb: &Verb) -> Ending {
         Verb::Up(args) => up::up(context, args).await,
         Verb::Restart(args) => up::restart(context, args).await,
         Verb::Down(args) => up::down(context, args).await,
-        Verb::Ls => ls::run(context).await,
+        Verb::Ls(args) => ls::run(context, args).await,
         Verb::Status(args) => status::run(context, args).await,
         Verb::Watch(args) => watch::run(context, args).await,
         Verb::Events(args) => events::run(context, args).await,
@@ -49,26 +50,46 @@ pub(crate) async fn run(context: &mut Context<'_>, verb: &Verb) -> Ending {
 
 /// The names that a selection means.
 async fn selected(client: &Client, selection: &Selection) -> Result<Vec<String>, Failure> {
-    if selection.all {
-        Ok(client.list_tunnels().await?.into_iter().map(|tunnel| tunnel.spec.name.into()).collect())
-    } else {
-        Ok(without_repeats(&selection.tunnels))
+    if !selection.all && selection.selector.is_none() {
+        return Ok(without_repeats(&selection.tunnels));
     }
+    let chosen = chosen(selection, client.list_tunnels().await?)?;
+    Ok(chosen.into_iter().map(|one| one.requested).collect())
+}
+
+/// The names that a filter lets through; none when it filters nothing.
+async fn filtered(client: &Client, filter: &Filter) -> Result<Vec<String>, Failure> {
+    let Some(selector) = &filter.selector else { return Ok(without_repeats(&filter.tunnels)) };
+    let tunnels = labelled(selector, client.list_tunnels().await?)?;
+    Ok(tunnels.into_iter().map(|tunnel| tunnel.spec.name.into()).collect())
+}
+
+/// The tunnels that a selector means: at least one.
+fn labelled(selector: &Selector, mut tunnels: Vec<Tunnel>) -> Result<Vec<Tunnel>, Failure> {
+    tunnels.retain(|tunnel| selector.matches(&tunnel.spec.labels));
+    if tunnels.is_empty() { Err(Problem::nothing_selected(selector).into()) } else { Ok(tunnels) }
 }
 
 /// The tunnels of a snapshot that a selection means.
-fn chosen(selection: &Selection, tunnels: Vec<Tunnel>) -> Vec<TunnelOutcome> {
-    if selection.all {
-        let outcome =
-            |tunnel: Tunnel| TunnelOutcome { requested: tunnel.spec.name.to_string(), outcome: Ok(tunnel) };
-        return tunnels.into_iter().map(outcome).collect();
-    }
+fn chosen(selection: &Selection, tunnels: Vec<Tunnel>) -> Result<Vec<TunnelOutcome>, Failure> {
+    let tunnels = match &selection.selector {
+        Some(selector) => labelled(selector, tunnels)?,
+        None if selection.all => tunnels,
+        None => return Ok(named(&selection.tunnels, &tunnels)),
+    };
+    let outcome =
+        |tunnel: Tunnel| TunnelOutcome { requested: tunnel.spec.name.to_string(), outcome: Ok(tunnel) };
+    Ok(tunnels.into_iter().map(outcome).collect())
+}
+
+/// The tunnels of a snapshot that have these names or ids.
+fn named(names: &[String], tunnels: &[Tunnel]) -> Vec<TunnelOutcome> {
     let find = |requested: String| {
         let found = tunnels.iter().find(|tunnel| is_meant(tunnel, &requested)).cloned();
         let missing = || Fault::new(FaultKind::TunnelNotFound { tunnel: requested.clone() }, "");
         TunnelOutcome { outcome: found.ok_or_else(missing), requested }
     };
-    without_repeats(&selection.tunnels).into_iter().map(find).collect()
+    without_repeats(names).into_iter().map(find).collect()
 }
 
 /// Whether the user means this tunnel, by name or by id.

@@ -3,7 +3,7 @@
 use stormtunnel_model::{ExitCode, Fault, TunnelStatistics};
 use stormtunnel_proto::{CallError, Client};
 
-use super::{Ending, without_repeats};
+use super::{Ending, filtered};
 use crate::cli::{Format, StatsArgs};
 use crate::context::Context;
 use crate::exit::{Failure, Problem, Subject};
@@ -13,13 +13,14 @@ use crate::render::tables;
 
 pub(super) async fn run(context: &mut Context<'_>, args: &StatsArgs) -> Ending {
     let client = context.client().await?;
-    if args.tunnels.is_empty() {
+    let tunnels = filtered(&client, &args.filter).await?;
+    if tunnels.is_empty() {
         let all = client.statistics(&[]).await?;
         show(&mut context.out, &all)?;
         return Ok(ExitCode::Ok);
     }
     let (mut found, mut missing) = (Vec::new(), Vec::new());
-    for requested in without_repeats(&args.tunnels) {
+    for requested in tunnels {
         match one(&client, &requested).await? {
             Ok(statistics) => found.extend(statistics),
             Err(fault) => missing.push(Problem::of_fault(&fault, Subject::named(&requested))),

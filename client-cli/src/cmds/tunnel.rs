@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use stormtunnel_model::{ExitCode, Label, Labels, RequestId, Tunnel, TunnelSpec, TunnelSpecPatch};
-use stormtunnel_proto::calls::{CreateTunnel, TunnelOutcome, UpdateTunnel};
+use stormtunnel_model::{
+    ExitCode, Label, Labels, RequestId, StartOptions, Tunnel, TunnelSpec, TunnelSpecPatch,
+};
+use stormtunnel_proto::calls::{CreateTunnel, StartTunnels, TunnelOutcome, UpdateTunnel};
 use stormtunnel_proto::{CallError, Client};
 
-use super::{Ending, Reporter, conclude, without_repeats};
+use super::{Ending, Reporter, conclude, confirm, selected};
 use crate::cli::{AddArgs, EditArgs, Format, RmArgs, ShowArgs, TunnelVerb};
 use crate::context::Context;
 use crate::exit::{Failure, Problem, Subject};
@@ -31,10 +33,13 @@ async fn add(context: &mut Context<'_>, args: &AddArgs) -> Ending {
     spec.validate().map_err(Problem::from)?;
     let client = context.client().await?;
     let request_id = Some(request_id()?);
-    let create = CreateTunnel { request_id, spec, start: args.up };
     if args.up {
-        return add_and_follow(context, &client, create).await;
+        let confirmed = args.yes || confirm::starts(context, &[&spec], "connect").await?;
+        // What has to be confirmed is not started by its creation.
+        let apart = confirmed && spec.confirm_label().is_some();
+        return add_and_follow(context, &client, CreateTunnel { request_id, spec, start: !apart }).await;
     }
+    let create = CreateTunnel { request_id, spec, start: false };
     let tunnel = client.create_tunnel(create).await.map_err(|error| about(&error, args.name.as_str()))?;
     print(context, &tunnel, sentences::is_made)?;
     Ok(ExitCode::Ok)
@@ -52,11 +57,16 @@ fn request_id() -> Result<RequestId, Failure> {
 }
 
 async fn add_and_follow(context: &mut Context<'_>, client: &Client, create: CreateTunnel) -> Ending {
-    let requested = create.spec.name.to_string();
+    let (requested, started) = (create.spec.name.to_string(), create.start);
     let (follower, _) = Follower::subscribe(client, Limit::Wait(UP_TIMEOUT)).await?;
     let tunnel = client.create_tunnel(create).await.map_err(|error| about(&error, &requested))?;
+    let outcomes = if started {
+        vec![TunnelOutcome { requested, outcome: Ok(tunnel) }]
+    } else {
+        let options = StartOptions { confirmed: true, ..StartOptions::default() };
+        follower.answer(client.start_tunnels(StartTunnels { tunnels: vec![requested], options })).await?
+    };
     let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up };
-    let outcomes = vec![TunnelOutcome { requested, outcome: Ok(tunnel) }];
     let settled = follower.follow(outcomes, Goal::Up, &mut reporter).await?;
     conclude(&mut context.out, &settled)
 }
@@ -70,11 +80,13 @@ fn spec(context: &Context<'_>, args: &AddArgs) -> Result<TunnelSpec, Failure> {
         region,
         target: args.target.clone(),
         remote: args.remote.clone(),
-        local: args.local,
+        local: args.local.clone(),
         allow_non_loopback: args.allow_non_loopback,
         labels: labels(&args.labels),
         keep: args.keep,
         sessions: args.sessions,
+        reason: args.reason.clone(),
+        ttl: args.ttl,
     })
 }
 
@@ -105,11 +117,13 @@ fn patch(context: &Context<'_>, args: &EditArgs) -> TunnelSpecPatch {
         region: if args.no_region { Some(None) } else { region },
         target: args.target.clone(),
         remote: args.remote.clone(),
-        local: args.local,
+        local: args.local.clone(),
         allow_non_loopback: args.allow_non_loopback,
         labels: (args.no_labels || !args.labels.is_empty()).then(|| labels(&args.labels)),
         keep: args.keep,
         sessions: args.sessions,
+        reason: if args.no_reason { Some(None) } else { args.reason.clone().map(Some) },
+        ttl: if args.no_ttl { Some(None) } else { args.ttl.map(Some) },
     }
 }
 
@@ -131,7 +145,14 @@ async fn show(context: &mut Context<'_>, args: &ShowArgs) -> Ending {
 }
 
 async fn rm(context: &mut Context<'_>, args: &RmArgs) -> Ending {
-    let outcomes = context.client().await?.delete_tunnels(&without_repeats(&args.tunnels)).await?;
+    let client = context.client().await?;
+    let names = selected(&client, &args.selection).await?;
+    if names.is_empty() {
+        context.out.note("there are no tunnels");
+    } else if args.selection.tunnels.is_empty() && !args.yes {
+        confirm::removal(context, &names).await?;
+    }
+    let outcomes = client.delete_tunnels(&names).await?;
     let settled: Vec<Settled> = outcomes.into_iter().map(Settled::of_command).collect();
     let mut reporter = Reporter { out: &mut context.out, success: sentences::is_removed };
     settled.iter().try_for_each(|settled| reporter.settled(settled))?;

@@ -1,12 +1,13 @@
 //! `up`, `restart` and `down`: commands that set tunnels on their way and see them arrive.
 
-use stormtunnel_model::Tunnel;
-use stormtunnel_proto::calls::TunnelOutcome;
+use stormtunnel_model::{StartOptions, Tunnel, TunnelSpec};
+use stormtunnel_proto::calls::{StartTunnels, TunnelOutcome};
 use stormtunnel_proto::{CallError, Client};
 
-use super::{Ending, Reporter, chosen, conclude, selected};
+use super::{Ending, Reporter, chosen, conclude, confirm, selected};
 use crate::cli::{DownArgs, UpArgs};
 use crate::context::Context;
+use crate::exit::Failure;
 use crate::follow::{Follower, Goal, Limit, Progress, Settled, Verdict};
 use crate::output::Output;
 use crate::render::sentences;
@@ -19,10 +20,18 @@ enum Command {
 }
 
 impl Command {
-    async fn send(self, client: &Client, names: &[String]) -> Result<Vec<TunnelOutcome>, CallError> {
+    async fn send(self, client: &Client, start: StartTunnels) -> Result<Vec<TunnelOutcome>, CallError> {
         match self {
-            Self::Start => client.start_tunnels(names).await,
-            Self::Restart => client.restart_tunnels(names).await,
+            Self::Start => client.start_tunnels(start).await,
+            Self::Restart => client.restart_tunnels(start).await,
+        }
+    }
+
+    /// As it stands in a question.
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Start => "connect",
+            Self::Restart => "reconnect",
         }
     }
 }
@@ -37,27 +46,45 @@ pub(super) async fn restart(context: &mut Context<'_>, args: &UpArgs) -> Ending 
 
 async fn start(context: &mut Context<'_>, args: &UpArgs, command: Command) -> Ending {
     let client = context.client().await?;
+    let confirmed = args.yes || confirmed(context, &client, args, command).await?;
+    let options = StartOptions { confirmed, reason: args.reason.clone(), ttl: args.ttl };
     if args.no_wait {
-        let names = selected(&client, &args.selection).await?;
-        tell_if_none(&mut context.out, &names);
-        let outcomes = command.send(&client, &names).await?;
+        let tunnels = selected(&client, &args.selection).await?;
+        tell_if_none(&mut context.out, &tunnels);
+        let outcomes = command.send(&client, StartTunnels { tunnels, options }).await?;
         return taken(&mut context.out, outcomes, sentences::is_starting);
     }
     let (follower, tunnels) = Follower::subscribe(&client, Limit::Wait(args.timeout)).await?;
-    let names = names(&chosen(&args.selection, tunnels));
-    tell_if_none(&mut context.out, &names);
-    let outcomes = follower.answer(command.send(&client, &names)).await?;
+    let tunnels = names(&chosen(&args.selection, tunnels)?);
+    tell_if_none(&mut context.out, &tunnels);
+    let outcomes = follower.answer(command.send(&client, StartTunnels { tunnels, options })).await?;
     let goal = if args.wait { Goal::UpPatiently } else { Goal::Up };
     let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up };
     let settled = follower.follow(outcomes, goal, &mut reporter).await?;
     conclude(&mut context.out, &settled)
 }
 
+/// Asks, before the time that the command may take begins.
+async fn confirmed(
+    context: &mut Context<'_>,
+    client: &Client,
+    args: &UpArgs,
+    command: Command,
+) -> Result<bool, Failure> {
+    if !context.has_person() {
+        return Ok(false);
+    }
+    let chosen = chosen(&args.selection, client.list_tunnels().await?)?;
+    let specs: Vec<&TunnelSpec> =
+        chosen.iter().filter_map(|one| one.outcome.as_ref().ok()).map(|tunnel| &tunnel.spec).collect();
+    confirm::starts(context, &specs, command.verb()).await
+}
+
 pub(super) async fn down(context: &mut Context<'_>, args: &DownArgs) -> Ending {
     let client = context.client().await?;
     let limit = if args.no_wait { Limit::Call } else { Limit::Wait(args.timeout) };
     let (mut follower, tunnels) = Follower::subscribe(&client, limit).await?;
-    let chosen = chosen(&args.selection, tunnels);
+    let chosen = chosen(&args.selection, tunnels)?;
     let names = names(&chosen);
     tell_if_none(&mut context.out, &names);
     let outcomes = follower.stop(client.stop_tunnels(&names), chosen).await?;

@@ -11,7 +11,7 @@ use crate::render::sentences;
 pub(super) async fn run(context: &mut Context<'_>, args: &WaitArgs) -> Ending {
     let client = context.client().await?;
     let (follower, tunnels) = Follower::subscribe(&client, Limit::Wait(args.timeout)).await?;
-    let outcomes = chosen(&args.selection, tunnels);
+    let outcomes = chosen(&args.selection, tunnels)?;
     let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up };
     let settled = follower.follow(outcomes, Goal::UpPatiently, &mut reporter).await?;
     let told = conclude(&mut context.out, &settled)?;

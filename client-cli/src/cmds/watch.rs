@@ -5,7 +5,7 @@ use stormtunnel_proto::CallError;
 use stormtunnel_proto::calls::{WatchEvent, WatchTunnels, WatchUpdate};
 use tokio::time::timeout;
 
-use super::{Ending, is_meant, without_repeats};
+use super::{Ending, filtered, is_meant};
 use crate::cli::{Format, WatchArgs};
 use crate::context::{CALL_DEADLINE, Context};
 use crate::exit::{Failure, Problem, Subject};
@@ -14,7 +14,7 @@ use crate::render::{lines, names, views};
 
 pub(super) async fn run(context: &mut Context<'_>, args: &WatchArgs) -> Ending {
     let client = context.client().await?;
-    let tunnels = without_repeats(&args.tunnels);
+    let tunnels = filtered(&client, &args.filter).await?;
     let subject = match tunnels.as_slice() {
         [only] => Subject::named(only),
         _ => Subject::default(),

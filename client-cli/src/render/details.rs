@@ -43,14 +43,19 @@ pub fn tunnel(tunnel: &Tunnel, now: Timestamp, style: Style) -> String {
             Intent::Stop => "stopped",
         },
     );
-    if spec.allow_non_loopback {
-        row(&mut text, "open to", "other machines (--allow-non-loopback)");
-    }
     if spec.keep != Keep::Auto {
         row(&mut text, "keep", spec.keep.name());
     }
     if spec.sessions != SessionCount::ONE {
         row(&mut text, "sessions", &format!("up to {}", spec.sessions));
+    }
+    let defaults = [
+        spec.ttl.map(|ttl| format!("it stops after {ttl}")),
+        spec.reason.as_ref().map(|reason| format!("reason \"{reason}\"")),
+    ];
+    let defaults: Vec<String> = defaults.into_iter().flatten().collect();
+    if !defaults.is_empty() {
+        row(&mut text, "at a start", &defaults.join(", "));
     }
     if !spec.labels.is_empty() {
         let label = |(key, value): (&LabelKey, &LabelValue)| format!("{key}={value}");
@@ -108,15 +113,25 @@ fn state_rows(text: &mut String, tunnel: &Tunnel, now: Timestamp) {
     let listening: Vec<String> = status.listening.iter().map(ToString::to_string).collect();
     let local = match listening.as_slice() {
         [] => format!("{} (closed)", address(tunnel)),
+        [same] if *same == address(tunnel) => format!("{same} (open)"),
         bound => format!("{} ({})", address(tunnel), bound.join(", ")),
     };
     row(text, "local", &local);
+    if tunnel.spec.local.is_open_to_network() {
+        row(text, "open to", "other machines (--allow-non-loopback)");
+    }
     let health = match status.remote {
         RemoteHealth::Unknown => "",
         RemoteHealth::Ok => "; accepts connections",
         RemoteHealth::Refused => "; refused the last connection",
     };
     row(text, "remote", &format!("{} via {}{health}", tunnel.spec.remote, via(tunnel)));
+    if let Some(end) = tunnel.terms.stops_at {
+        row(text, "stops at", &format!("{} (in {})", times::stamp(end), times::span(end.since(now))));
+    }
+    if let Some(reason) = &tunnel.terms.reason {
+        row(text, "reason", reason.as_str());
+    }
     session_rows(text, status, now);
     if status.state != TunnelState::Stopped {
         let (sent, received) = (times::bytes(status.traffic.sent), times::bytes(status.traffic.received));

@@ -42,6 +42,7 @@ fn sentence(event: &Event, style: Style) -> String {
         | EventKind::Changed { .. }
         | EventKind::Deleted
         | EventKind::IntentChanged { .. }
+        | EventKind::TtlOver
         | EventKind::Restarted
         | EventKind::Connecting { .. }
         | EventKind::Up { .. }
@@ -110,6 +111,7 @@ fn tone(kind: &EventKind) -> Tone {
         | EventKind::Changed { .. }
         | EventKind::Deleted
         | EventKind::IntentChanged { .. }
+        | EventKind::TtlOver
         | EventKind::Restarted
         | EventKind::Stopped
         | EventKind::NodeChosen { .. }

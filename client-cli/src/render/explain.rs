@@ -34,7 +34,7 @@ pub struct Explanation {
 pub fn explain(tunnel: &Tunnel, history: &[Event], now: Timestamp) -> Explanation {
     let not_up_since = not_up_since(tunnel, history);
     let remedy = remedy(tunnel);
-    let mut sentences = vec![present(tunnel, now)];
+    let mut sentences = vec![present(tunnel, history, now)];
     if let Some(since) = not_up_since {
         let cause = cause(history, since);
         sentences.push(format!("It has not been up since {}{cause}.", times::stamp(since)));
@@ -42,6 +42,10 @@ pub fn explain(tunnel: &Tunnel, history: &[Event], now: Timestamp) -> Explanatio
     sentences.extend(last_break(tunnel, history));
     sentences.extend(last_session(tunnel, history));
     sentences.extend(troubles(tunnel));
+    if let Some(end) = tunnel.terms.stops_at {
+        let left = times::span(end.since(now));
+        sentences.push(format!("It stops by itself at {}, in {left}.", times::stamp(end)));
+    }
     let often = often(tunnel, history, now).filter(|_| remedy.is_empty());
     sentences.push(often.unwrap_or_else(|| next(tunnel, &remedy, now)));
     Explanation { summary: sentences.join(" "), remedy, not_up_since }
@@ -55,7 +59,7 @@ pub fn text(explanation: &Explanation, history: &[Event], style: Style) -> Strin
     format!("{}\n{heading}{lines}", explanation.summary)
 }
 
-fn present(tunnel: &Tunnel, now: Timestamp) -> String {
+fn present(tunnel: &Tunnel, history: &[Event], now: Timestamp) -> String {
     let (name, status) = (&tunnel.spec.name, &tunnel.status);
     let since =
         format!("for {} (since {})", times::span(now.since(status.since)), times::stamp(status.since));
@@ -77,6 +81,9 @@ fn present(tunnel: &Tunnel, now: Timestamp) -> String {
         }
         TunnelState::Blocked { fault } => format!("{name} has been blocked {since}: {fault}."),
         TunnelState::Stopped => match tunnel.intent {
+            Intent::Stop if was_ended(history) => {
+                format!("{name} has been stopped {since}, because its time (ttl) was over.")
+            }
             Intent::Stop => format!("{name} has been stopped {since}, as it was asked to."),
             Intent::Run => format!("{name} is stopped and about to start."),
         },
@@ -97,6 +104,12 @@ fn sessions(status: &TunnelStatus) -> String {
             format!(", over {count} sessions ({used} in use), the main one {main}{opened}")
         }
     }
+}
+
+/// Whether nobody stopped it but its time.
+fn was_ended(history: &[Event]) -> bool {
+    let decides = |event: &&Event| matches!(event.kind, EventKind::TtlOver | EventKind::IntentChanged { .. });
+    history.iter().rfind(decides).is_some_and(|event| event.kind == EventKind::TtlOver)
 }
 
 /// When it left Up, for a tunnel that should be there.

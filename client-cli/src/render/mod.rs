@@ -13,7 +13,7 @@ pub mod times;
 pub mod views;
 
 use owo_colors::{AnsiColors, OwoColorize};
-use stormtunnel_model::{LocalEndpoint, LocalPort, Tunnel, TunnelState};
+use stormtunnel_model::{BoundAddress, LocalEndpoint, Tunnel, TunnelState};
 
 /// How text may look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,9 +70,13 @@ pub fn names(tunnels: &[Tunnel]) -> String {
 
 /// The address to connect to: with the port in use, where there is one.
 pub fn address(tunnel: &Tunnel) -> String {
-    let LocalEndpoint { address, port } = tunnel.spec.local;
-    let in_use = tunnel.status.listening.first().map(|address| LocalPort::from(address.port()));
-    LocalEndpoint { address, port: in_use.unwrap_or(port) }.to_string()
+    let in_use = tunnel.status.listening.first().and_then(BoundAddress::port);
+    match (&tunnel.spec.local, in_use) {
+        (LocalEndpoint::Tcp { address, .. }, Some(port)) => {
+            LocalEndpoint::Tcp { address: *address, port: port.into() }.to_string()
+        }
+        (local, _) => local.to_string(),
+    }
 }
 
 /// Where a tunnel goes through: target, the node that was found for it, and region, as far as they are known.

@@ -1,19 +1,21 @@
 //! What is said when something went as wanted: one line each.
 
-use stormtunnel_model::{LocalPort, Tunnel, TunnelState};
+use stormtunnel_model::{Tunnel, TunnelState};
 use stormtunnel_proto::calls::UpdatedTunnel;
 
-use super::{address, via};
+use super::{address, times, via};
 
 /// The tunnel can be used.
 pub fn is_up(tunnel: &Tunnel) -> String {
     let state = if tunnel.status.state == TunnelState::Idle { "ready" } else { "up" };
+    let end = tunnel.terms.stops_at.map(|end| format!("; it stops at {}", times::stamp(end)));
     format!(
-        "{} is {state}: {} -> {} via {}",
+        "{} is {state}: {} -> {} via {}{}",
         tunnel.spec.name,
         address(tunnel),
         tunnel.spec.remote,
-        via(tunnel)
+        via(tunnel),
+        end.unwrap_or_default()
     )
 }
 
@@ -52,10 +54,8 @@ pub fn is_removed(tunnel: &Tunnel) -> String {
 /// The tunnel was made and not started.
 pub fn is_made(tunnel: &Tunnel) -> String {
     let name = &tunnel.spec.name;
-    let local = match tunnel.spec.local.port {
-        LocalPort::Automatic if tunnel.status.listening.is_empty() => "a port chosen at the start".to_owned(),
-        LocalPort::Automatic | LocalPort::Fixed(_) => address(tunnel),
-    };
+    let is_open_yet = !tunnel.spec.local.is_automatic() || !tunnel.status.listening.is_empty();
+    let local = if is_open_yet { address(tunnel) } else { "a port chosen at the start".to_owned() };
     format!(
         "{name} is made: {local} -> {} via {}; `stctl up {name}` starts it",
         tunnel.spec.remote,
@@ -68,8 +68,8 @@ pub fn is_changed(updated: &UpdatedTunnel, only_told: bool) -> String {
     let effect = match (updated.reconnects, updated.rebinds) {
         (false, false) => "it goes on undisturbed",
         (true, false) => "it reconnects",
-        (false, true) => "its local port is opened anew",
-        (true, true) => "it reconnects, and its local port is opened anew",
+        (false, true) => "its local end is opened anew",
+        (true, true) => "it reconnects, and its local end is opened anew",
     };
     let name = &updated.tunnel.spec.name;
     if only_told {

@@ -22,7 +22,7 @@ pub fn tunnels(tunnels: &[Tunnel], style: Style, width: Option<u16>) -> String {
 
 /// Tunnels with everything that there is to say in a line, however long it gets.
 pub fn wide_tunnels(tunnels: &[Tunnel], now: Timestamp, style: Style) -> String {
-    let more = ["NODE", "PROFILE", "REGION", "SINCE", "CONNS", "SENT", "RECEIVED"];
+    let more = ["NODE", "PROFILE", "REGION", "SINCE", "STOPS IN", "CONNS", "SENT", "RECEIVED"];
     let header: Vec<&str> = COMMON.into_iter().chain(more).collect();
     let mut table = table(&header, style, None);
     for tunnel in tunnels {
@@ -34,6 +34,7 @@ pub fn wide_tunnels(tunnels: &[Tunnel], now: Timestamp, style: Style) -> String 
             Cell::new(or_dash(tunnel.spec.profile.as_ref().map(|profile| profile.as_str()))),
             Cell::new(or_dash(tunnel.spec.region.as_ref().map(|region| region.as_str()))),
             Cell::new(times::span(now.since(status.since))),
+            Cell::new(tunnel.terms.stops_at.map_or("-".to_owned(), |end| times::span(end.since(now)))),
             Cell::new(status.connections),
             Cell::new(times::bytes(status.traffic.sent)),
             Cell::new(times::bytes(status.traffic.received)),
@@ -72,7 +73,7 @@ impl Layout {
         let state = widest(|tunnel| tunnel.status.state.label().to_owned(), "STATE");
         let target = widest(|tunnel| tunnel.spec.target.to_string(), "TARGET");
         let remote = widest(|tunnel| tunnel.spec.remote.to_string(), "REMOTE");
-        let before_remote = name + state + widest(address, "LOCAL") + 3 * GAP;
+        let before_remote = name + state + widest(local, "LOCAL") + 3 * GAP;
         let beside_target = width.saturating_sub(before_remote + GAP + target);
         if beside_target >= remote.min(Self::LEAST_REMOTE) {
             Self { remote: beside_target, with_target: true }
@@ -94,15 +95,30 @@ fn shortened(text: &str, most: usize) -> String {
     ends.collect()
 }
 
-/// Why tunnels are not up, one sentence each.
-pub fn reasons(tunnels: &[Tunnel]) -> Vec<String> {
+/// What a person has to know beside the table, one sentence each: why tunnels are not up, and which ones other machines
+/// can use.
+pub fn notes(tunnels: &[Tunnel], now: Timestamp) -> Vec<String> {
     let faulted = tunnels.iter().filter_map(|tunnel| Some((tunnel, tunnel.status.state.fault()?)));
     let name = |tunnel: &Tunnel| tunnel.spec.name.to_string();
-    faulted.map(|(tunnel, fault)| format!("{}: {fault}; see `stctl status {0}`", name(tunnel))).collect()
+    let faults = faulted.map(|(tunnel, fault)| format!("{}: {fault}; see `stctl status {0}`", name(tunnel)));
+    let open: Vec<String> =
+        tunnels.iter().filter(|tunnel| tunnel.spec.local.is_open_to_network()).map(name).collect();
+    let open =
+        (!open.is_empty()).then(|| format!("{OPEN_MARK} other machines can connect to {}", open.join(", ")));
+    faults.chain(open).chain(queue(tunnels, now)).collect()
+}
+
+/// Marks a local end that other machines can connect to.
+const OPEN_MARK: &str = "!";
+
+/// The local end as a table shows it.
+fn local(tunnel: &Tunnel) -> String {
+    let mark = if tunnel.spec.local.is_open_to_network() { format!(" {OPEN_MARK}") } else { String::new() };
+    format!("{}{mark}", address(tunnel))
 }
 
 /// How many tunnels wait for their turn to start a session, and for how long.
-pub fn queue(tunnels: &[Tunnel], now: Timestamp) -> Option<String> {
+fn queue(tunnels: &[Tunnel], now: Timestamp) -> Option<String> {
     let turns = || tunnels.iter().filter_map(|tunnel| tunnel.status.turn_at);
     let last = times::span(turns().max()?.since(now));
     Some(match turns().count() {
@@ -190,10 +206,16 @@ fn common_cells(tunnel: &Tunnel, style: Style, longest_remote: usize) -> Vec<Cel
     vec![
         Cell::new(&tunnel.spec.name),
         state,
-        Cell::new(address(tunnel)),
+        local_cell(tunnel, style),
         Cell::new(shortened(&tunnel.spec.remote.to_string(), longest_remote)),
         Cell::new(&tunnel.spec.target),
     ]
+}
+
+fn local_cell(tunnel: &Tunnel, style: Style) -> Cell {
+    let cell = Cell::new(local(tunnel));
+    let warns = style.colour && tunnel.spec.local.is_open_to_network();
+    if warns { cell.fg(cell_colour(Tone::Bad)) } else { cell }
 }
 
 fn cell_colour(tone: Tone) -> Color {

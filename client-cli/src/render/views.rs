@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use stormtunnel_model::{
-    ConnectStep, Fault, Intent, LocalPort, Recovery, RemoteHealth, Revision, SessionStatus, Tunnel,
-    TunnelLimit, TunnelSpec, TunnelState, TunnelStatus,
+    ConnectStep, Fault, Intent, LocalEndpoint, Recovery, RemoteHealth, Revision, SessionStatus, Ttl, Tunnel,
+    TunnelLimit, TunnelSpec, TunnelState,
 };
 use stormtunnel_proto::calls::{DaemonInfo, SettingState, UpdatedTunnel, WatchEvent, WatchUpdate};
 
@@ -21,6 +21,10 @@ pub struct TunnelView {
     etag: String,
     created_at: String,
     intent: &'static str,
+    /// Why it runs.
+    reason: Option<String>,
+    /// When it stops by itself.
+    stops_at: Option<String>,
     spec: SpecView,
     status: StatusView,
 }
@@ -36,6 +40,8 @@ struct SpecView {
     labels: BTreeMap<String, String>,
     keep: &'static str,
     sessions: u8,
+    reason: Option<String>,
+    ttl_seconds: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -46,9 +52,11 @@ struct RemoteView {
 
 #[derive(Debug, Serialize)]
 struct LocalView {
-    address: String,
-    /// Zero: automatic.
+    /// Absent for a Unix socket.
+    address: Option<String>,
+    /// Zero: automatic, or a Unix socket.
     port: u16,
+    unix_socket: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,6 +70,8 @@ struct StatusView {
     remote: &'static str,
     /// Where to connect to, with the port in use.
     address: String,
+    /// Other machines can connect.
+    open_to_network: bool,
     listening: Vec<String>,
     session_id: Option<String>,
     /// The node that the session goes through.
@@ -196,34 +206,46 @@ impl TunnelView {
                 Intent::Run => "run",
                 Intent::Stop => "stop",
             },
+            reason: tunnel.terms.reason.as_ref().map(ToString::to_string),
+            stops_at: tunnel.terms.stops_at.map(rfc3339),
             spec: SpecView::of(&tunnel.spec),
-            status: StatusView::of(&tunnel.status, super::address(tunnel)),
+            status: StatusView::of(tunnel),
         }
     }
 }
 
 impl SpecView {
     fn of(spec: &TunnelSpec) -> Self {
-        let port = match spec.local.port {
-            LocalPort::Automatic => 0,
-            LocalPort::Fixed(port) => port.get(),
-        };
         Self {
             profile: spec.profile.as_ref().map(ToString::to_string),
             region: spec.region.as_ref().map(ToString::to_string),
             target: spec.target.to_string(),
             remote: RemoteView { host: spec.remote.host.clone(), port: spec.remote.port.get() },
-            local: LocalView { address: spec.local.address.to_string(), port },
+            local: LocalView::of(&spec.local),
             allow_non_loopback: spec.allow_non_loopback,
             labels: spec.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
             keep: spec.keep.name(),
             sessions: spec.sessions.get(),
+            reason: spec.reason.as_ref().map(ToString::to_string),
+            ttl_seconds: spec.ttl.map(Ttl::as_secs),
+        }
+    }
+}
+
+impl LocalView {
+    fn of(local: &LocalEndpoint) -> Self {
+        match local {
+            LocalEndpoint::Tcp { address, port } => {
+                Self { address: Some(address.to_string()), port: (*port).into(), unix_socket: None }
+            }
+            LocalEndpoint::Unix(path) => Self { address: None, port: 0, unix_socket: Some(path.to_string()) },
         }
     }
 }
 
 impl StatusView {
-    fn of(status: &TunnelStatus, address: String) -> Self {
+    fn of(tunnel: &Tunnel) -> Self {
+        let status = &tunnel.status;
         let (step, retry_at) = match &status.state {
             TunnelState::Connecting { step } => (Some(step_name(*step)), None),
             TunnelState::Retrying { at, .. } => (None, Some(rfc3339(*at))),
@@ -245,7 +267,8 @@ impl StatusView {
                 RemoteHealth::Ok => "ok",
                 RemoteHealth::Refused => "refused",
             },
-            address,
+            address: super::address(tunnel),
+            open_to_network: tunnel.spec.local.is_open_to_network(),
             listening: status.listening.iter().map(ToString::to_string).collect(),
             session_id: status.session.as_ref().map(ToString::to_string),
             node: status.node.as_ref().map(ToString::to_string),

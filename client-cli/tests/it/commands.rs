@@ -343,7 +343,7 @@ async fn edit_sends_only_what_is_named_and_tells_the_effect() {
     Fake::beside(vec![stopped("db", "5432", "15432")], async |fake: Fake| {
         let variables = [("AWS_PROFILE", "from-aws")];
         let ran = stctl_with(fake.socket(), &variables, "tunnel edit db --local 25432 --no-region").await;
-        assert_eq!(ran.out, "db is changed: it reconnects, and its local port is opened anew\n");
+        assert_eq!(ran.out, "db is changed: it reconnects, and its local end is opened anew\n");
         let asked = fake.asked().pop().unwrap();
         assert!(asked.contains("region: Some(None)") && asked.contains("profile: None"), "{asked}");
         let dry = stctl(fake.socket(), "tunnel edit db --rename pg --dry-run").await;

@@ -10,12 +10,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use stormtunnel_model::{
-    Attempt, ConnectStep, Epoch, Event, Fault, FaultKind, Intent, Revision, Timestamp, Tunnel, TunnelState,
-    TunnelStatistics,
+    Attempt, ConnectStep, Epoch, Event, Fault, FaultKind, Intent, Revision, StartOptions, Timestamp, Tunnel,
+    TunnelState, TunnelStatistics,
 };
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, EventWatchUpdate, SettingState, SettingsState, TargetList, TunnelOutcome,
-    TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
+    CreateTunnel, DaemonInfo, EventWatchUpdate, SettingState, SettingsState, StartTunnels, TargetList,
+    TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
 };
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1::daemon_service_server::{DaemonService, DaemonServiceServer};
@@ -170,6 +170,25 @@ impl Fake {
         names.iter().map(|name| self.set_one_going(name, intent, first.clone()).into()).collect()
     }
 
+    /// Starts what need not be confirmed, or was.
+    fn start(&self, start: StartTunnels) -> Vec<v1::TunnelResult> {
+        let StartTunnels { tunnels, options } = start;
+        let one = |name: String| {
+            let spec = self.lock().tunnels.get(&name).map(|tunnel| tunnel.spec.clone());
+            let label = spec.and_then(|spec| spec.confirm_label()).filter(|_| !options.confirmed);
+            let outcome = match label {
+                Some(label) => {
+                    let kind =
+                        FaultKind::ConfirmationNeeded { tunnel: name.clone(), label: label.to_string() };
+                    TunnelOutcome { requested: name, outcome: Err(Fault::new(kind, "")) }
+                }
+                None => self.set_one_going(&name, Intent::Run, connecting()),
+            };
+            outcome.into()
+        };
+        tunnels.into_iter().map(one).collect()
+    }
+
     fn set_one_going(&self, name: &str, intent: Intent, first: TunnelState) -> TunnelOutcome {
         let Some(mut tunnel) = self.lock().tunnels.get(name).cloned() else {
             let fault = Fault::new(FaultKind::TunnelNotFound { tunnel: name.to_owned() }, "");
@@ -190,6 +209,14 @@ impl Fake {
         self.lock().tunnels.insert(name.to_owned(), tunnel);
         TunnelOutcome { requested: name.to_owned(), outcome: Ok(answer) }
     }
+}
+
+/// What was asked for, without what was left out.
+fn shown(start: &StartTunnels) -> String {
+    let StartTunnels { tunnels, options: StartOptions { confirmed, reason, ttl } } = start;
+    let reason = reason.as_ref().map(|reason| format!(" reason={reason}")).unwrap_or_default();
+    let ttl = ttl.map(|ttl| format!(" ttl={ttl}")).unwrap_or_default();
+    format!("{}{}{reason}{ttl}", tunnels.join(" "), if *confirmed { " confirmed" } else { "" })
 }
 
 fn revision(counter: u64) -> Revision {
@@ -249,9 +276,9 @@ impl TunnelService for Fake {
         &self,
         request: Request<v1::StartTunnelsRequest>,
     ) -> Result<Response<v1::StartTunnelsResponse>, Status> {
-        let names = request.into_inner().tunnels;
-        self.heard(format!("start {}", names.join(" ")))?;
-        let results = self.set_going(&names, Intent::Run, &connecting());
+        let start = StartTunnels::try_from(request.into_inner())?;
+        self.heard(format!("start {}", shown(&start)))?;
+        let results = self.start(start);
         Ok(Response::new(v1::StartTunnelsResponse { results }))
     }
 
@@ -273,9 +300,9 @@ impl TunnelService for Fake {
         &self,
         request: Request<v1::RestartTunnelsRequest>,
     ) -> Result<Response<v1::RestartTunnelsResponse>, Status> {
-        let names = request.into_inner().tunnels;
-        self.heard(format!("restart {}", names.join(" ")))?;
-        let results = self.set_going(&names, Intent::Run, &connecting());
+        let start = StartTunnels::try_from(request.into_inner())?;
+        self.heard(format!("restart {}", shown(&start)))?;
+        let results = self.start(start);
         Ok(Response::new(v1::RestartTunnelsResponse { results }))
     }
 

@@ -4,6 +4,7 @@
 
 mod commands;
 mod fake;
+mod guards;
 mod history;
 mod labels;
 mod rendering;

@@ -80,23 +80,23 @@ fn tables_fit_into_eighty_columns() {
     for line in table.lines() {
         assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
     }
-    let reasons = tables::reasons(&tunnels()).join("\n");
+    let notes = tables::notes(&tunnels(), now()).join("\n");
     let short_names = tables::tunnels(&tunnels()[1..], plain(), Some(80));
     let wide = tables::wide_tunnels(&tunnels(), now(), plain());
-    insta::assert_snapshot!("tables", format!("{table}\n{short_names}\n{wide}\n{reasons}\n"));
+    insta::assert_snapshot!("tables", format!("{table}\n{short_names}\n{wide}\n{notes}\n"));
 }
 
 #[test]
 fn the_queue_is_one_sentence() {
-    let mut queued = tunnels();
-    assert_eq!(tables::queue(&queued, now()), None);
-    for (number, tunnel) in (1..).zip(&mut queued[2..5]) {
-        tunnel.status.turn_at = Some(Timestamp::from_millis(now().as_millis() + number * 70_000));
-    }
-    let all = tables::queue(&queued, now()).unwrap();
-    let one = tables::queue(&queued[..3], now()).unwrap();
-    let of_one = details::status(&queued[2], now(), plain());
-    insta::assert_snapshot!("queue", format!("{all}\n{one}\n---\n{of_one}"));
+    let at = |number: u64| Some(Timestamp::from_millis(now().as_millis() + number * 70_000));
+    let mut queued = tunnels().split_off(2);
+    queued.truncate(2);
+    queued[0].status.turn_at = at(1);
+    let one = tables::notes(&queued, now()).join("\n");
+    queued[1].status.turn_at = at(2);
+    let two = tables::notes(&queued, now()).join("\n");
+    let status = details::status(&queued[0], now(), plain());
+    insta::assert_snapshot!("queue", format!("{one}\n{two}\n---\n{status}"));
 }
 
 #[test]

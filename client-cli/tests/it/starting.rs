@@ -175,7 +175,8 @@ async fn a_second_stop_waits_for_the_end_of_the_first() {
     let mut err = LetsGo(Some(held), Vec::new());
     let env = [("STORMTUNNEL_SOCKET", socket.to_str().unwrap()), ("HOME", "/home/u")].into_iter().collect();
     let mut out = Vec::new();
-    let mut world = World { env, out: &mut out, err: &mut err, terminal: Terminal::default(), clock: now };
+    let mut world =
+        World { env, out: &mut out, err: &mut err, terminal: Terminal::default(), answer: None, clock: now };
     let code = stctl::run(["stctl", "daemon", "stop"].map(Into::into), &mut world).await;
     let said = String::from_utf8(err.1).unwrap();
     assert_eq!(
@@ -204,8 +205,14 @@ async fn a_closed_pipe_ends_the_command_quietly() {
         let env = [("STORMTUNNEL_SOCKET", fake.socket().to_str().unwrap()), ("HOME", "/home/u")]
             .into_iter()
             .collect();
-        let mut world =
-            World { env, out: &mut Gone, err: &mut err, terminal: Terminal::default(), clock: now };
+        let mut world = World {
+            env,
+            out: &mut Gone,
+            err: &mut err,
+            terminal: Terminal::default(),
+            answer: None,
+            clock: now,
+        };
         let code = stctl::run(["stctl", "ls"].map(Into::into), &mut world).await;
         assert_eq!((code, err.as_slice()), (ExitCode::Ok, b"".as_slice()));
     })

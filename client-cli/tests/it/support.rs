@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use stctl::world::{Environment, Terminal, World};
+use stctl::world::{Answer, Environment, Terminal, World};
 use stormtunnel_model::{
-    Attempt, Etag, ExitCode, Intent, RemoteHealth, SessionStatus, SsmSessionId, Timestamp, Traffic, Tunnel,
-    TunnelId, TunnelSpec, TunnelState, TunnelStatus,
+    Attempt, BoundAddress, Etag, ExitCode, Intent, LocalEndpoint, RemoteHealth, RunTerms, SessionStatus,
+    SsmSessionId, Timestamp, Traffic, Tunnel, TunnelId, TunnelSpec, TunnelState, TunnelStatus,
 };
 
 /// What a command line left behind.
@@ -35,15 +35,26 @@ pub(crate) async fn stctl(socket: &Path, line: &str) -> Ran {
 
 /// The same, with all the time that the command takes by itself.
 pub(crate) async fn patient(socket: &Path, line: &str) -> Ran {
-    within(Duration::from_secs(300), socket, &[], line).await
+    within(Duration::from_secs(300), socket, &[], line, None).await
 }
 
 /// Runs `stctl LINE` with these variables; no daemon is started unless `STCTL_DAEMON` names one.
 pub(crate) async fn stctl_with(socket: &Path, variables: &[(&str, &str)], line: &str) -> Ran {
-    within(Duration::from_secs(30), socket, variables, line).await
+    within(Duration::from_secs(30), socket, variables, line, None).await
 }
 
-async fn within(limit: Duration, socket: &Path, variables: &[(&str, &str)], line: &str) -> Ran {
+/// Runs `stctl LINE` beside somebody who answers each question with this.
+pub(crate) async fn asked(socket: &Path, line: &str, answer: Answer) -> Ran {
+    within(Duration::from_secs(30), socket, &[], line, Some(answer)).await
+}
+
+async fn within(
+    limit: Duration,
+    socket: &Path,
+    variables: &[(&str, &str)],
+    line: &str,
+    answer: Option<Answer>,
+) -> Ran {
     let args = std::iter::once("stctl").chain(line.split_whitespace()).map(Into::into);
     let starts = variables.iter().any(|(name, _)| *name == "STCTL_DAEMON");
     let own = [
@@ -55,7 +66,7 @@ async fn within(limit: Duration, socket: &Path, variables: &[(&str, &str)], line
     let env: Environment = own.into_iter().chain(variables.iter().copied()).collect();
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let terminal = Terminal { width: Some(80), out_colour: false, err_colour: false };
-    let mut world = World { env, out: &mut out, err: &mut err, terminal, clock: now };
+    let mut world = World { env, out: &mut out, err: &mut err, terminal, answer, clock: now };
     let code = tokio::time::timeout(limit, stctl::run(args, &mut world)).await;
     let code: ExitCode = code.expect("the command ends in time");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -89,8 +100,11 @@ pub(crate) fn stopped(name: &str, remote: &str, local: &str) -> Tunnel {
             labels: Default::default(),
             keep: Default::default(),
             sessions: Default::default(),
+            reason: None,
+            ttl: None,
         },
         intent: Intent::Stop,
+        terms: RunTerms::default(),
         status: TunnelStatus::stopped(beginning()),
     }
 }
@@ -100,10 +114,16 @@ pub(crate) fn running(name: &str, remote: &str, local: &str, state: TunnelState)
     let mut tunnel = stopped(name, remote, local);
     tunnel.intent = Intent::Run;
     tunnel.status.attempt = Attempt(1);
-    let port = u16::from(tunnel.spec.local.port);
-    let port = if port == 0 { 40_123 } else { port };
-    tunnel.status.listening =
-        tunnel.spec.local.address.ips().into_iter().map(|ip| (ip, port).into()).collect();
+    tunnel.status.listening = match &tunnel.spec.local {
+        LocalEndpoint::Tcp { address, port } => {
+            let port = match u16::from(*port) {
+                0 => 40_123,
+                port => port,
+            };
+            address.ips().into_iter().map(|ip| BoundAddress::Tcp((ip, port).into())).collect()
+        }
+        LocalEndpoint::Unix(path) => vec![BoundAddress::Unix(path.clone())],
+    };
     if state == TunnelState::Up {
         tunnel.status.session = Some(SsmSessionId("ada-0123456789abcdef0".to_owned()));
         tunnel.status.node = tunnel.spec.target.as_node();

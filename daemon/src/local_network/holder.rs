@@ -11,6 +11,13 @@ pub(super) async fn find(at: SocketAddr) -> Option<String> {
     tokio::task::spawn_blocking(move || proc::find(at)).await.ok().flatten()
 }
 
+/// A process, such as `pid 123 (nginx)`.
+pub(super) fn process(pid: i32) -> String {
+    // Empty where there is no `/proc`.
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    if name.is_empty() { format!("pid {pid}") } else { format!("pid {pid} ({})", name.trim_end()) }
+}
+
 mod proc {
     use std::fs;
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -71,16 +78,14 @@ mod proc {
         let socket = format!("socket:[{inode}]");
         let pids = fs::read_dir("/proc")
             .ok()?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-        let has_socket = |pid: &u32| {
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+        let has_socket = |pid: &i32| {
             let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
             descriptors
                 .filter_map(|entry| fs::read_link(entry.path()).ok())
                 .any(|link| link.as_os_str() == socket.as_str())
         };
-        let pid = { pids }.find(has_socket)?;
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        Some(format!("pid {pid} ({})", name.trim_end()))
+        { pids }.find(has_socket).map(super::process)
     }
 }
 

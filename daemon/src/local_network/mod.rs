@@ -1,10 +1,11 @@
-//! Local ports: what applications connect to.
+//! Local ports and Unix sockets: what applications connect to.
 //!
 //! `localhost` is 127.0.0.1 and ::1 on one port, so that no other program can take the half that was left free and be
 //! mistaken for the tunnel.
 
 mod holder;
 mod stream;
+mod unix;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,11 +15,12 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use stormtunnel_engine::ports::{BindError, BoxLocalStream, LocalListener, LocalNetwork, PortFuture};
-use stormtunnel_model::{Fault, FaultKind, LocalAddress};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use stormtunnel_model::{BoundAddress, Fault, FaultKind, LocalAddress, LocalEndpoint};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::time::Sleep;
 
-use stream::TcpLocalStream;
+use stream::LocalSocket;
+use unix::Place;
 
 /// Connections that may wait to be accepted; a browser opens dozens at once.
 const BACKLOG: u32 = 1024;
@@ -29,21 +31,24 @@ const PORT_TRIES: usize = 32;
 /// How long to wait after an accept that failed; connections wait in the backlog meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// TCP on this machine.
+/// The sockets of this machine.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct TcpNetwork;
+pub struct SocketNetwork;
 
-impl LocalNetwork for TcpNetwork {
-    fn bind(
-        &self,
-        address: LocalAddress,
-        port: u16,
-    ) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>> {
+impl LocalNetwork for SocketNetwork {
+    fn bind(&self, local: LocalEndpoint) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>> {
         Box::pin(async move {
-            match bind_all(address, port) {
-                Ok(listeners) => Ok(Box::new(TcpLocalListener::new(listeners)) as Box<dyn LocalListener>),
-                Err((at, error)) => Err(BindError(fault(at, &error).await)),
-            }
+            let bound = match local {
+                LocalEndpoint::Tcp { address, port } => match bind_all(address, port.into()) {
+                    Ok(listeners) => Ok(listeners.into_iter().map(Socket::Tcp).collect()),
+                    Err((at, error)) => Err(fault(at, &error).await),
+                },
+                LocalEndpoint::Unix(path) => {
+                    unix::bind(&path).await.map(|(listener, place)| vec![Socket::Unix(listener, place)])
+                }
+            };
+            let boxed = |sockets| Box::new(SocketListener::new(sockets)) as Box<dyn LocalListener>;
+            bound.map(boxed).map_err(BindError)
         })
     }
 }
@@ -95,8 +100,12 @@ fn is_missing_family(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| missing.contains(&errno))
 }
 
+/// A local end that the system will never give.
+fn refused(detail: String) -> Fault {
+    Fault::new(FaultKind::InvalidArgument { field: "local".to_owned() }, detail)
+}
+
 async fn fault(at: SocketAddr, error: &io::Error) -> Fault {
-    let refused = |detail| Fault::new(FaultKind::InvalidArgument { field: "local".to_owned() }, detail);
     let kind = error.kind();
     if kind == io::ErrorKind::AddrInUse {
         let holder = holder::find(at).await;
@@ -110,21 +119,45 @@ async fn fault(at: SocketAddr, error: &io::Error) -> Fault {
     }
 }
 
-/// Listeners on one port.
-struct TcpLocalListener {
-    listeners: Vec<TcpListener>,
+/// A listening socket.
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, Place),
+}
+
+impl Socket {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<BoxLocalStream>> {
+        Poll::Ready(match self {
+            Self::Tcp(listener) => ready!(listener.poll_accept(cx))
+                .map(|(stream, _)| Box::new(LocalSocket::tcp(stream)) as BoxLocalStream),
+            Self::Unix(listener, _) => ready!(listener.poll_accept(cx))
+                .map(|(stream, _)| Box::new(LocalSocket::unix(stream)) as BoxLocalStream),
+        })
+    }
+
+    fn address(&self) -> Option<BoundAddress> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok().map(BoundAddress::Tcp),
+            Self::Unix(_, place) => Some(BoundAddress::Unix(place.path().clone())),
+        }
+    }
+}
+
+/// The sockets of one local end.
+struct SocketListener {
+    sockets: Vec<Socket>,
     /// Which one is asked first: they take turns.
     first: usize,
     /// Kept here and not in the future, so that a dropped `accept` does not forget to pause.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl TcpLocalListener {
-    fn new(listeners: Vec<TcpListener>) -> Self {
-        Self { listeners, first: 0, pause: None }
+impl SocketListener {
+    fn new(sockets: Vec<Socket>) -> Self {
+        Self { sockets, first: 0, pause: None }
     }
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<TcpStream> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<BoxLocalStream> {
         loop {
             if let Some(pause) = &mut self.pause {
                 ready!(pause.as_mut().poll(cx));
@@ -143,13 +176,13 @@ impl TcpLocalListener {
         }
     }
 
-    fn poll_any(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
-        let count = self.listeners.len();
+    fn poll_any(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<BoxLocalStream>> {
+        let count = self.sockets.len();
         for turn in 0..count {
             let index = (self.first + turn) % count;
-            if let Poll::Ready(accepted) = self.listeners[index].poll_accept(cx) {
+            if let Poll::Ready(accepted) = self.sockets[index].poll_accept(cx) {
                 self.first = index + 1;
-                return Poll::Ready(accepted.map(|(stream, _)| stream));
+                return Poll::Ready(accepted);
             }
         }
         Poll::Pending
@@ -164,16 +197,13 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     )
 }
 
-impl LocalListener for TcpLocalListener {
-    fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+impl LocalListener for SocketListener {
+    fn addresses(&self) -> Vec<BoundAddress> {
+        self.sockets.iter().filter_map(Socket::address).collect()
     }
 
     fn accept(&mut self) -> PortFuture<'_, BoxLocalStream> {
-        Box::pin(async {
-            let stream = std::future::poll_fn(|cx| self.poll_accept(cx)).await;
-            Box::new(TcpLocalStream::new(stream)) as BoxLocalStream
-        })
+        Box::pin(std::future::poll_fn(|cx| self.poll_accept(cx)))
     }
 }
 

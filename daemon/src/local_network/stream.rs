@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::net::sockopt;
 use stormtunnel_engine::ports::LocalStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// When to ask a silent application whether it is still there; it may be on another machine.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -18,27 +18,39 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// had stopped for 15 s at a time. Loopback loses no speed (measured: 1.5 GB/s); with 32 KiB it would lose nearly all.
 const SEND_BUFFER: usize = 128 << 10;
 
-/// TCP as the engine sees it.
+/// A connection as the engine sees it.
 #[derive(Debug)]
-pub(super) struct TcpLocalStream(TcpStream);
+pub(super) struct LocalSocket<S>(S);
 
-impl TcpLocalStream {
+impl LocalSocket<TcpStream> {
     /// Small writes leave at once, a vanished peer is noticed, and a slow one can be told from one that has stopped. A
     /// socket that refuses is as good without.
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn tcp(stream: TcpStream) -> Self {
         let set = stream
             .set_nodelay(true)
             .and_then(|()| Ok(sockopt::set_socket_keepalive(&stream, true)?))
             .and_then(|()| Ok(sockopt::set_tcp_keepidle(&stream, KEEPALIVE_IDLE)?))
             .and_then(|()| Ok(sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER)?));
-        if let Err(error) = set {
-            tracing::debug!(%error, "options of a local connection were refused");
-        }
+        note_refused(set);
         Self(stream)
     }
 }
 
-impl LocalStream for TcpLocalStream {
+impl LocalSocket<UnixStream> {
+    /// A slow peer can be told from one that has stopped. The rest goes without saying: peers are on this machine.
+    pub(super) fn unix(stream: UnixStream) -> Self {
+        note_refused(sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER).map_err(Into::into));
+        Self(stream)
+    }
+}
+
+fn note_refused(set: io::Result<()>) {
+    if let Err(error) = set {
+        tracing::debug!(%error, "options of a local connection were refused");
+    }
+}
+
+impl LocalStream for LocalSocket<TcpStream> {
     fn reset_on_close(&self) {
         // Lingering for no time means: throw away what is unsent and answer with RST.
         if let Err(error) = sockopt::set_socket_linger(&self.0, Some(Duration::ZERO)) {
@@ -47,7 +59,12 @@ impl LocalStream for TcpLocalStream {
     }
 }
 
-impl AsyncRead for TcpLocalStream {
+impl LocalStream for LocalSocket<UnixStream> {
+    /// There is nothing to set. Linux tells the peer of a reset by itself when some of what it sent was not read.
+    fn reset_on_close(&self) {}
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for LocalSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -57,7 +74,7 @@ impl AsyncRead for TcpLocalStream {
     }
 }
 
-impl AsyncWrite for TcpLocalStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for LocalSocket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }
@@ -84,7 +101,7 @@ impl AsyncWrite for TcpLocalStream {
 }
 
 #[cfg(test)]
-impl TcpLocalStream {
+impl LocalSocket<TcpStream> {
     pub(super) fn has_options(&self) -> bool {
         let keepalive = sockopt::socket_keepalive(&self.0).unwrap()
             && sockopt::tcp_keepidle(&self.0).unwrap() == KEEPALIVE_IDLE;

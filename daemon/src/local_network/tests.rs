@@ -1,8 +1,11 @@
-//! Real sockets on loopback.
+//! Real sockets, on loopback and in a directory of the test's.
+
+mod unix;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::*;
 
@@ -11,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[tokio::test]
 async fn localhost_is_both_families_on_one_port() {
     let mut listener = bind(LocalAddress::Localhost, 0).await;
-    let addresses = listener.addresses();
+    let addresses = tcp(listener.as_ref());
     assert_eq!(addresses[0].ip(), Ipv4Addr::LOCALHOST, "the one to show first");
     assert!(addresses.iter().all(|address| address.port() == addresses[0].port()), "{addresses:?}");
     assert_eq!(addresses.len(), if has_ipv6() { 2 } else { 1 });
@@ -44,7 +47,7 @@ async fn an_automatic_port_skips_those_taken_on_one_family() {
 #[tokio::test]
 async fn a_taken_port_names_its_holder() {
     let first = bind(LocalAddress::Localhost, 0).await;
-    let port = first.addresses()[0].port();
+    let port = tcp(first.as_ref())[0].port();
     let fault = refused(LocalAddress::Localhost, port).await;
     let FaultKind::PortInUse { address, holder } = fault.kind else { panic!("{fault}") };
     assert_eq!(address, format!("127.0.0.1:{port}"));
@@ -57,12 +60,13 @@ async fn a_taken_port_names_its_holder() {
 #[tokio::test]
 async fn a_port_is_free_again_at_once() {
     let mut listener = bind(LocalAddress::Localhost, 0).await;
-    let address = listener.addresses()[0];
+    let address = tcp(listener.as_ref())[0];
     let client = TcpStream::connect(address).await.unwrap();
     // The side that closes first is left in TIME_WAIT.
     drop(within(listener.accept()).await);
     drop((client, listener));
-    assert_eq!(bind(LocalAddress::Localhost, address.port()).await.addresses()[0], address);
+    let again = bind(LocalAddress::Localhost, address.port()).await;
+    assert_eq!(tcp(again.as_ref())[0], address);
 }
 
 #[tokio::test]
@@ -76,7 +80,7 @@ async fn an_address_of_another_machine_is_no_port_conflict() {
 async fn a_reset_is_seen_as_one_and_a_close_is_not() {
     for reset in [true, false] {
         let mut listener = bind(LocalAddress::Localhost, 0).await;
-        let mut client = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+        let mut client = TcpStream::connect(tcp(listener.as_ref())[0]).await.unwrap();
         let accepted = within(listener.accept()).await;
         if reset {
             accepted.reset_on_close();
@@ -94,26 +98,34 @@ async fn a_reset_is_seen_as_one_and_a_close_is_not() {
 async fn a_dropped_accept_loses_no_connection() {
     let mut listener = bind(LocalAddress::Localhost, 0).await;
     assert!(futures_util::poll!(listener.accept()).is_pending());
-    let _client = TcpStream::connect(listener.addresses()[0]).await.unwrap();
+    let _client = TcpStream::connect(tcp(listener.as_ref())[0]).await.unwrap();
     within(listener.accept()).await;
 }
 
 #[tokio::test]
 async fn local_connections_have_no_delay_keepalive_and_a_small_buffer() {
-    let mut listener = TcpLocalListener::new(bind_all(LocalAddress::Localhost, 0).unwrap());
-    let _client = TcpStream::connect(listener.addresses()[0]).await.unwrap();
-    let stream = within(std::future::poll_fn(|cx| listener.poll_accept(cx))).await;
-    let stream = TcpLocalStream::new(stream);
-    assert!(stream.has_options());
+    let listener = bind_all(LocalAddress::Localhost, 0).unwrap().remove(0);
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = within(listener.accept()).await.unwrap();
+    assert!(LocalSocket::tcp(stream).has_options());
 }
 
 async fn bind(address: LocalAddress, port: u16) -> Box<dyn LocalListener> {
-    TcpNetwork.bind(address, port).await.unwrap()
+    SocketNetwork.bind(LocalEndpoint::Tcp { address, port: port.into() }).await.unwrap()
 }
 
 async fn refused(address: LocalAddress, port: u16) -> Fault {
-    let Err(BindError(fault)) = TcpNetwork.bind(address, port).await else { panic!("bound") };
+    let bound = SocketNetwork.bind(LocalEndpoint::Tcp { address, port: port.into() }).await;
+    let Err(BindError(fault)) = bound else { panic!("bound") };
     fault
+}
+
+fn tcp(listener: &dyn LocalListener) -> Vec<SocketAddr> {
+    let address = |bound| match bound {
+        BoundAddress::Tcp(address) => Some(address),
+        BoundAddress::Unix(_) => None,
+    };
+    listener.addresses().into_iter().filter_map(address).collect()
 }
 
 fn has_ipv6() -> bool {

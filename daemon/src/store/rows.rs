@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stormtunnel_engine::ports::{AwsScope, OpenSession, StoredState, StoredTunnel};
 use stormtunnel_model::{
-    Etag, Intent, LocalEndpoint, RemoteEndpoint, RequestId, SsmSessionId, Timestamp, TunnelId, TunnelSpec,
+    Etag, Intent, LocalEndpoint, RemoteEndpoint, RequestId, RunTerms, SsmSessionId, Timestamp, Ttl, TunnelId,
+    TunnelSpec,
 };
 
 pub(super) struct Loaded {
@@ -26,17 +27,19 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
 }
 
 pub(super) fn put_tunnel(connection: &Connection, tunnel: &StoredTunnel) -> rusqlite::Result<()> {
-    let StoredTunnel { id, etag, created_at, spec, intent, kept_port, request_id } = tunnel;
+    let StoredTunnel { id, etag, created_at, spec, intent, terms, kept_port, request_id } = tunnel;
+    let (local_address, local_port) = local_columns(&spec.local);
     let labels = json(&spec.labels)?;
     let mut statement = connection.prepare_cached(
         "INSERT INTO tunnels VALUES (:id, :etag, :created_at, :name, :profile, :region, :target, :remote_host,
              :remote_port, :local_address, :local_port, :allow_non_loopback, :intent, :kept_port, :request_id, :labels,
-             :keep, :sessions)
+             :keep, :sessions, :reason, :ttl, :run_reason, :stops_at)
          ON CONFLICT (id) DO UPDATE SET etag = :etag, name = :name, profile = :profile, region = :region,
              target = :target, remote_host = :remote_host, remote_port = :remote_port,
              local_address = :local_address, local_port = :local_port, allow_non_loopback = :allow_non_loopback,
              intent = :intent, kept_port = :kept_port, request_id = :request_id, labels = :labels,
-             keep = :keep, sessions = :sessions",
+             keep = :keep, sessions = :sessions, reason = :reason, ttl = :ttl, run_reason = :run_reason,
+             stops_at = :stops_at",
     )?;
     statement.execute(named_params! {
         ":id": id.to_string(),
@@ -48,8 +51,8 @@ pub(super) fn put_tunnel(connection: &Connection, tunnel: &StoredTunnel) -> rusq
         ":target": spec.target.as_str(),
         ":remote_host": spec.remote.host.as_deref(),
         ":remote_port": spec.remote.port.get(),
-        ":local_address": spec.local.address.to_string(),
-        ":local_port": u16::from(spec.local.port),
+        ":local_address": local_address,
+        ":local_port": local_port,
         ":allow_non_loopback": spec.allow_non_loopback,
         ":intent": intent_text(*intent),
         ":kept_port": kept_port,
@@ -57,6 +60,10 @@ pub(super) fn put_tunnel(connection: &Connection, tunnel: &StoredTunnel) -> rusq
         ":labels": labels,
         ":keep": spec.keep.name(),
         ":sessions": spec.sessions.get(),
+        ":reason": spec.reason.as_ref().map(|reason| reason.as_str()),
+        ":ttl": spec.ttl.map(|ttl| ttl.as_secs()),
+        ":run_reason": terms.reason.as_ref().map(|reason| reason.as_str()),
+        ":stops_at": terms.stops_at.map(|end| signed(end.as_millis())).transpose()?,
     })?;
     Ok(())
 }
@@ -122,24 +129,46 @@ fn tunnel(row: &Row<'_>) -> Result<StoredTunnel, String> {
                 .try_into()
                 .map_err(|error| format!("remote_port: {error}"))?,
         },
-        local: LocalEndpoint {
-            address: parsed(row, "local_address")?,
-            port: column::<u16>(row, "local_port")?.into(),
-        },
+        local: local(row)?,
         allow_non_loopback: column(row, "allow_non_loopback")?,
         labels: from_json(row, "labels")?,
         keep: parsed(row, "keep")?,
         sessions: column::<u8>(row, "sessions")?.try_into().map_err(|error| format!("sessions: {error}"))?,
+        reason: optional(row, "reason")?,
+        ttl: column::<Option<u32>>(row, "ttl")?
+            .map(Ttl::try_from)
+            .transpose()
+            .map_err(|error| format!("ttl: {error}"))?,
     };
+    let stops_at = column::<Option<i64>>(row, "stops_at")?.map(u64::try_from).transpose();
+    let stops_at = stops_at.map_err(|error| format!("stops_at: {error}"))?.map(Timestamp::from_millis);
     Ok(StoredTunnel {
         id: parsed(row, "id")?,
         etag: Etag(unsigned(row, "etag")?),
         created_at: Timestamp::from_millis(unsigned(row, "created_at")?),
         spec,
         intent: intent(&column::<String>(row, "intent")?)?,
+        terms: RunTerms { reason: optional(row, "run_reason")?, stops_at },
         kept_port: column(row, "kept_port")?,
         request_id: column::<Option<String>>(row, "request_id")?.map(RequestId),
     })
+}
+
+/// Address and port as the columns hold them.
+fn local_columns(local: &LocalEndpoint) -> (String, u16) {
+    match local {
+        LocalEndpoint::Tcp { address, port } => (address.to_string(), (*port).into()),
+        LocalEndpoint::Unix(_) => (local.to_string(), 0),
+    }
+}
+
+fn local(row: &Row<'_>) -> Result<LocalEndpoint, String> {
+    let text: String = column(row, "local_address")?;
+    if text.starts_with("unix:") {
+        return text.parse().map_err(|error| format!("local_address: {error}"));
+    }
+    let port = column::<u16>(row, "local_port")?.into();
+    Ok(LocalEndpoint::Tcp { address: parsed(row, "local_address")?, port })
 }
 
 fn session(row: &Row<'_>) -> Result<OpenSession, String> {

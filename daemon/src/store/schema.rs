@@ -8,7 +8,8 @@ pub(super) const SCHEMA: i64 = 2;
 /// Brings a database from version N to N + 1; the index is N.
 const MIGRATIONS: [&str; SCHEMA as usize] = [V1, V2];
 
-/// Ids are text so that a person with `sqlite3` can read them. Times are milliseconds since the Unix epoch.
+/// Ids are text so that a person with `sqlite3` can read them. Times are milliseconds since the Unix epoch. A local end that
+/// is a Unix socket has the address `unix:PATH` and port 0.
 const V1: &str = "
     CREATE TABLE tunnels (
         id TEXT PRIMARY KEY,
@@ -36,12 +37,17 @@ const V1: &str = "
     ) STRICT;
 ";
 
-/// Labels, when and over how many sessions, events and statistics. What is an object in the model and never asked for in parts is JSON. Events outlive
-/// their tunnels, statistics do not.
+/// Labels, when and over how many sessions, guards, events and statistics. What is an object in the model and never asked
+/// for in parts is JSON. `reason` and `ttl` (in seconds) are the spec's, `run_reason` and `stops_at` belong to the intent.
+/// Events outlive their tunnels, statistics do not.
 const V2: &str = "
     ALTER TABLE tunnels ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
     ALTER TABLE tunnels ADD COLUMN keep TEXT NOT NULL DEFAULT 'auto' CHECK (keep IN ('auto', 'warm', 'on-demand'));
     ALTER TABLE tunnels ADD COLUMN sessions INTEGER NOT NULL DEFAULT 1 CHECK (sessions BETWEEN 1 AND 8);
+    ALTER TABLE tunnels ADD COLUMN reason TEXT;
+    ALTER TABLE tunnels ADD COLUMN ttl INTEGER CHECK (ttl BETWEEN 60 AND 2592000);
+    ALTER TABLE tunnels ADD COLUMN run_reason TEXT;
+    ALTER TABLE tunnels ADD COLUMN stops_at INTEGER;
 
     CREATE TABLE events (
         id INTEGER PRIMARY KEY,

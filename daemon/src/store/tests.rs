@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use stormtunnel_engine::ports::{AwsScope, OpenSession, StoredTunnel, TunnelStore};
 use stormtunnel_model::{
-    Etag, Intent, Label, Labels, LocalEndpoint, RequestId, SsmSessionId, Timestamp, TunnelId, TunnelSpec,
+    Etag, Intent, Label, Labels, LocalEndpoint, RequestId, RunTerms, SsmSessionId, Timestamp, TunnelId,
+    TunnelSpec,
 };
 use tempfile::TempDir;
 
@@ -32,10 +33,17 @@ async fn tunnels_and_sessions_come_back() {
             region: None,
             remote: "80".parse().unwrap(),
             local: LocalEndpoint::AUTOMATIC,
+            reason: None,
+            ttl: None,
             ..tunnel("web").spec
         },
         intent: Intent::Stop,
+        terms: RunTerms::default(),
         ..tunnel("web")
+    };
+    let socket = StoredTunnel {
+        spec: TunnelSpec { local: "unix:/run/user/1000/pg sock".parse().unwrap(), ..tunnel("socket").spec },
+        ..tunnel("socket")
     };
     {
         let opened = open(&path(&directory));
@@ -43,6 +51,7 @@ async fn tunnels_and_sessions_come_back() {
         let handle = opened.store.handle();
         handle.put_tunnel(bare.clone()).await.unwrap();
         handle.put_tunnel(full.clone()).await.unwrap();
+        handle.put_tunnel(socket.clone()).await.unwrap();
         handle.put_session(session("s-1")).await.unwrap();
         handle.put_session(session("s-2")).await.unwrap();
         handle.delete_session(SsmSessionId("s-1".to_owned())).await.unwrap();
@@ -51,7 +60,7 @@ async fn tunnels_and_sessions_come_back() {
     }
     let opened = open(&path(&directory));
     let state = opened.store.handle().load().await.unwrap();
-    assert_eq!(state.tunnels, [full, bare]);
+    assert_eq!(state.tunnels, [full, socket, bare]);
     assert_eq!(state.open_sessions, [session("s-2")]);
 }
 
@@ -284,8 +293,11 @@ fn tunnel(name: &str) -> StoredTunnel {
             labels: labels(&["env=prod"]),
             keep: Default::default(),
             sessions: Default::default(),
+            reason: Some("INC-4711: \"slow\" queries".parse().unwrap()),
+            ttl: Some(7200.try_into().unwrap()),
         },
         intent: Intent::Run,
+        terms: RunTerms { reason: Some("INC-4712".parse().unwrap()), stops_at: Some(NOW) },
         kept_port: None,
         request_id: None,
     }

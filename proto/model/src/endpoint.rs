@@ -1,13 +1,13 @@
 //! The two ends of a tunnel: where it listens and where it leads.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::InvalidName;
+use crate::name::{InvalidName, checked_name};
 
 /// Where a tunnel leads, beyond its target.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -97,17 +97,96 @@ fn split_host_port(text: &str) -> Option<(Option<&str>, &str)> {
 }
 
 /// Where a tunnel listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct LocalEndpoint {
-    /// Address to bind.
-    pub address: LocalAddress,
-    /// Port to bind.
-    pub port: LocalPort,
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LocalEndpoint {
+    /// A TCP port.
+    Tcp {
+        /// Address to bind.
+        address: LocalAddress,
+        /// Port to bind.
+        port: LocalPort,
+    },
+    /// A Unix socket.
+    Unix(SocketPath),
 }
 
 impl LocalEndpoint {
     /// Automatic port on both loopback addresses.
-    pub const AUTOMATIC: Self = Self { address: LocalAddress::Localhost, port: LocalPort::Automatic };
+    pub const AUTOMATIC: Self = Self::Tcp { address: LocalAddress::Localhost, port: LocalPort::Automatic };
+
+    /// Whether the system chooses the port.
+    pub fn is_automatic(&self) -> bool {
+        matches!(self, Self::Tcp { port: LocalPort::Automatic, .. })
+    }
+
+    /// Whether other machines can connect.
+    pub fn is_open_to_network(&self) -> bool {
+        match self {
+            Self::Tcp { address, .. } => !address.is_loopback(),
+            Self::Unix(_) => false,
+        }
+    }
+}
+
+checked_name! {
+    /// The path of a Unix socket: absolute, in its plain form, at most 100 bytes. A socket's name has room for 103 on macOS
+    /// and 107 on Linux.
+    SocketPath, "local", check_socket_path
+}
+
+/// What stands before the path of a Unix socket.
+const UNIX_PREFIX: &str = "unix:";
+
+fn check_socket_path(text: &str) -> Result<(), &'static str> {
+    let is_plain = |part: &str| !matches!(part, "" | "." | "..");
+    match text.strip_prefix('/') {
+        None => Err("the path of a Unix socket must be absolute: unix:/PATH"),
+        Some(_) if text.len() > 100 => Err("the path of a Unix socket has at most 100 bytes"),
+        Some(_) if text.chars().any(char::is_control) => Err("control characters cannot stand in a path"),
+        Some(path) if path.split('/').all(is_plain) => Ok(()),
+        Some(_) => Err("write the path of the Unix socket without \"//\", \".\" and \"..\""),
+    }
+}
+
+/// Where a tunnel is reached now. Written `ADDRESS:PORT`, or `unix:PATH` for a Unix socket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BoundAddress {
+    /// A TCP port.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(SocketPath),
+}
+
+impl BoundAddress {
+    /// The TCP port.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) => Some(address.port()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for BoundAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX_PREFIX}{path}"),
+        }
+    }
+}
+
+impl FromStr for BoundAddress {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(path) = text.strip_prefix(UNIX_PREFIX) {
+            return path.parse().map(Self::Unix);
+        }
+        let rule = "write IP:PORT (IPv6 in brackets) or unix:PATH";
+        let invalid = |_| InvalidName { field: "listening", value: text.to_owned(), rule };
+        text.parse().map(Self::Tcp).map_err(invalid)
+    }
 }
 
 /// An address to listen on.
@@ -186,15 +265,19 @@ impl From<LocalPort> for u16 {
     }
 }
 
-const LOCAL_RULE: &str = "write [ADDRESS:]PORT with a port from 1 to 65535, or \"auto\"";
+const LOCAL_RULE: &str = "write [ADDRESS:]PORT with a port from 1 to 65535, \"auto\", or unix:PATH";
 
 impl fmt::Display for LocalEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.address {
+        let (address, port) = match self {
+            Self::Tcp { address, port } => (address, port),
+            Self::Unix(path) => return write!(f, "{UNIX_PREFIX}{path}"),
+        };
+        match address {
             LocalAddress::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]:")?,
-            address @ (LocalAddress::Localhost | LocalAddress::Ip(IpAddr::V4(_))) => write!(f, "{address}:")?,
+            LocalAddress::Localhost | LocalAddress::Ip(IpAddr::V4(_)) => write!(f, "{address}:")?,
         }
-        match self.port {
+        match port {
             LocalPort::Automatic => f.write_str("auto"),
             LocalPort::Fixed(port) => port.fmt(f),
         }
@@ -204,16 +287,19 @@ impl fmt::Display for LocalEndpoint {
 impl FromStr for LocalEndpoint {
     type Err = InvalidName;
 
-    /// Parses `PORT`, `auto`, `ADDRESS:PORT` or `ADDRESS:auto`; port 0 is another word for `auto`.
+    /// Parses `PORT`, `auto`, `ADDRESS:PORT`, `ADDRESS:auto` or `unix:PATH`; port 0 is another word for `auto`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = |rule| InvalidName { field: "local", value: text.to_owned(), rule };
+        if let Some(path) = text.strip_prefix(UNIX_PREFIX) {
+            return path.parse().map(Self::Unix).map_err(|error: InvalidName| invalid(error.rule));
+        }
         let (address, port) = split_host_port(text).ok_or_else(|| invalid(ADDRESS_RULE))?;
         let port = match port {
             "auto" => LocalPort::Automatic,
             number => number.parse::<u16>().map_err(|_| invalid(LOCAL_RULE))?.into(),
         };
         let address = address.map_or(Ok(LocalAddress::Localhost), str::parse)?;
-        Ok(Self { address, port })
+        Ok(Self::Tcp { address, port })
     }
 }
 
@@ -275,5 +361,35 @@ mod tests {
         assert!(LocalAddress::Localhost.is_loopback());
         assert!("127.0.0.9".parse::<LocalAddress>().unwrap().is_loopback());
         assert!(!"0.0.0.0".parse::<LocalAddress>().unwrap().is_loopback());
+    }
+
+    #[test]
+    fn a_unix_socket_is_an_absolute_path_in_its_plain_form() {
+        let longest = format!("unix:/{}", "s".repeat(99));
+        for text in ["unix:/run/user/1000/db.sock", "unix:/a b", "unix:/ä:5432", &longest] {
+            let endpoint: LocalEndpoint = text.parse().unwrap();
+            assert_eq!(endpoint.to_string(), text);
+            assert!(!endpoint.is_open_to_network() && !endpoint.is_automatic());
+            let bound: BoundAddress = text.parse().unwrap();
+            assert_eq!((bound.to_string(), bound.port()), (text.to_owned(), None));
+        }
+        let long = format!("{longest}s");
+        for text in
+            ["unix:", "unix:/", "unix:db.sock", "unix:/a//b", "unix:/a/../b", "unix:/a/", "unix:/a\0", &long]
+        {
+            let error = text.parse::<LocalEndpoint>().expect_err(text);
+            assert_eq!((error.field, error.value.as_str()), ("local", text));
+        }
+    }
+
+    #[test]
+    fn bound_addresses_read_back_as_written() {
+        for (text, port) in [("127.0.0.1:80", 80), ("[::1]:5432", 5432)] {
+            let bound: BoundAddress = text.parse().unwrap();
+            assert_eq!((bound.to_string(), bound.port()), (text.to_owned(), Some(port)));
+        }
+        for text in ["", "80", "localhost:80", "/run/db.sock"] {
+            assert!(text.parse::<BoundAddress>().is_err(), "{text}");
+        }
     }
 }

@@ -92,6 +92,8 @@ pub enum EventKind {
         /// What is wanted from now on.
         intent: Intent,
     },
+    /// Its time to live (`ttl`) is over: it stops by itself.
+    TtlOver,
     /// It was asked for a new session.
     Restarted,
     /// It set out for Up.
@@ -185,6 +187,7 @@ impl EventKind {
             Self::Changed { .. } => "changed",
             Self::Deleted => "deleted",
             Self::IntentChanged { .. } => "intent_changed",
+            Self::TtlOver => "ttl_over",
             Self::Restarted => "restarted",
             Self::Connecting { .. } => "connecting",
             Self::Up { .. } => "up",
@@ -223,6 +226,7 @@ impl EventKind {
             | Self::Changed { .. }
             | Self::Deleted
             | Self::IntentChanged { .. }
+            | Self::TtlOver
             | Self::Restarted
             | Self::Up { .. }
             | Self::Idle
@@ -257,6 +261,7 @@ impl fmt::Display for EventKind {
             Self::Deleted => "removed",
             Self::IntentChanged { intent: Intent::Run } => "asked to run",
             Self::IntentChanged { intent: Intent::Stop } => "asked to stop",
+            Self::TtlOver => "its time (ttl) is over: it stops",
             Self::Restarted => "asked for a new session",
             Self::Connecting { fault: None, .. } => "connecting",
             Self::Connecting { fault: Some(_), .. } => "connecting again",

@@ -107,9 +107,9 @@ pub enum FaultKind {
     },
     /// A local application stopped reading and held up the others.
     LocalReaderStalled,
-    /// The local port is taken.
+    /// The local port is taken, or the Unix socket.
     PortInUse {
-        /// Address and port wanted.
+        /// Address and port wanted, or `unix:PATH`.
         address: String,
         /// Who holds it, where the system tells.
         holder: Option<String>,
@@ -146,6 +146,13 @@ pub enum FaultKind {
     },
     /// The daemon is stopping.
     ShuttingDown,
+    /// The tunnel is labelled so that a person has to confirm its start, and nobody did.
+    ConfirmationNeeded {
+        /// The tunnel's name.
+        tunnel: String,
+        /// The label.
+        label: String,
+    },
 }
 
 /// Who can end a fault.
@@ -330,7 +337,7 @@ impl FaultKind {
                 R::FixByUser,
                 G::FailedPrecondition,
                 E::Conflict,
-                "free the port, which is then taken within 5 s, or choose another with `stctl tunnel edit NAME --local PORT`",
+                "free it, which is noticed within 5 s, or choose another with `stctl tunnel edit NAME --local PORT`",
             ),
             Self::Network => row(
                 R::Retry,
@@ -389,6 +396,12 @@ impl FaultKind {
                 E::DaemonUnreachable,
                 "wait for the daemon to stop, then repeat the command: it starts a new one",
             ),
+            Self::ConfirmationNeeded { .. } => row(
+                R::FixByUser,
+                G::FailedPrecondition,
+                E::Usage,
+                "make sure that this is the tunnel you mean, then repeat the command with --yes",
+            ),
         }
     }
 }
@@ -425,10 +438,11 @@ impl fmt::Display for FaultKind {
                 write!(f, "the SSM agent {version} on the target is too old for multiplexed port sessions")
             }
             Self::LocalReaderStalled => f.write_str("a local application stopped reading"),
-            Self::PortInUse { address, holder: Some(holder) } => {
-                write!(f, "local port {address} is in use by {holder}")
+            Self::PortInUse { address, holder } => {
+                let what = if address.starts_with("unix:") { "socket" } else { "port" };
+                write!(f, "local {what} {address} is in use")?;
+                holder.iter().try_for_each(|holder| write!(f, " by {holder}"))
             }
-            Self::PortInUse { address, holder: None } => write!(f, "local port {address} is in use"),
             Self::Network => f.write_str("AWS cannot be reached"),
             Self::Throttled => f.write_str("AWS asked to slow down"),
             Self::PeerViolation => f.write_str("the other side of the data channel broke the protocol"),
@@ -439,6 +453,9 @@ impl fmt::Display for FaultKind {
             Self::TunnelExists { tunnel } => write!(f, "there is already a tunnel \"{tunnel}\""),
             Self::EtagMismatch { tunnel } => write!(f, "tunnel \"{tunnel}\" was changed meanwhile"),
             Self::ShuttingDown => f.write_str("the daemon is stopping"),
+            Self::ConfirmationNeeded { tunnel, label } => {
+                write!(f, "tunnel \"{tunnel}\" is labelled {label}: its start has to be confirmed")
+            }
         }
     }
 }

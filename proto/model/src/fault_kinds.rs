@@ -29,6 +29,7 @@ impl FaultKind {
             Self::TunnelExists { .. } => "tunnel_exists",
             Self::EtagMismatch { .. } => "etag_mismatch",
             Self::ShuttingDown => "shutting_down",
+            Self::ConfirmationNeeded { .. } => "confirmation_needed",
         }
     }
 
@@ -64,6 +65,7 @@ impl FaultKind {
             Self::TunnelExists { tunnel: text("db") },
             Self::EtagMismatch { tunnel: text("db") },
             Self::ShuttingDown,
+            Self::ConfirmationNeeded { tunnel: text("prod-db"), label: text("confirm=true") },
         ]
     }
 }

@@ -11,11 +11,13 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
-use crate::endpoint::{LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint};
+use crate::endpoint::{BoundAddress, LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint, SocketPath};
+use crate::guards::Reason;
 use crate::ids::{Timestamp, TunnelId};
 use crate::keep::{Keep, SessionCount};
 use crate::label::Labels;
 use crate::name::{InvalidName, Profile, Region, TunnelName};
+use crate::selector::Selector;
 use crate::sign_in::SignInName;
 use crate::spec::{TunnelSpec, TunnelSpecPatch};
 use crate::target::{ResolvedTarget, Target, TargetForm};
@@ -30,9 +32,12 @@ pub fn names(data: &[u8]) {
     name::<SignInName>(text, |text| text.len() <= 4096 && !text.chars().any(char::is_control));
     name::<Target>(text, |text| text.len() <= 400 && !text.chars().any(char::is_control) && !is_option(text));
     name::<ResolvedTarget>(text, |text| text.bytes().all(is_node_byte) && !is_option(text));
+    name::<Reason>(text, |text| !text.chars().any(char::is_control) && text.chars().count() <= 256);
+    name::<SocketPath>(text, |text| text.starts_with('/') && text.len() <= 100 && !text.contains('\0'));
     target(text);
     remote(text);
     local(text);
+    round_trip::<Selector>(text);
     if let Some(id) = round_trip::<TunnelId>(text) {
         assert_eq!(id.to_string().len(), 36);
     }
@@ -142,10 +147,16 @@ fn local(text: &str) {
         assert!(!ips.is_empty());
         assert_eq!(address.is_loopback(), ips.iter().all(IpAddr::is_loopback));
     }
-    let Some(endpoint) = round_trip::<LocalEndpoint>(text) else { return };
-    let is_v6 = matches!(endpoint.address, LocalAddress::Ip(IpAddr::V6(_)));
-    assert_eq!(text.starts_with('['), is_v6, "{text:?} without brackets is ambiguous");
-    assert_eq!(LocalPort::from(u16::from(endpoint.port)), endpoint.port);
+    round_trip::<BoundAddress>(text);
+    match round_trip::<LocalEndpoint>(text) {
+        Some(LocalEndpoint::Tcp { address, port }) => {
+            let is_v6 = matches!(address, LocalAddress::Ip(IpAddr::V6(_)));
+            assert_eq!(text.starts_with('['), is_v6, "{text:?} without brackets is ambiguous");
+            assert_eq!(LocalPort::from(u16::from(port)), port);
+        }
+        Some(LocalEndpoint::Unix(path)) => assert_eq!(format!("unix:{path}"), text),
+        None => {}
+    }
 }
 
 /// Counters and times of any size.
@@ -182,11 +193,17 @@ fn spec(lines: &mut Lines<'_>) -> Option<TunnelSpec> {
         labels: Labels::new(),
         keep: Keep::Auto,
         sessions: SessionCount::ONE,
+        reason: None,
+        ttl: None,
     })
 }
 
 fn specs(first: &TunnelSpec, second: &TunnelSpec) {
-    let reachable = !first.local.address.ips().iter().all(IpAddr::is_loopback);
+    let reachable = match &first.local {
+        LocalEndpoint::Tcp { address, .. } => !address.ips().iter().all(IpAddr::is_loopback),
+        LocalEndpoint::Unix(_) => false,
+    };
+    assert_eq!(first.local.is_open_to_network(), reachable);
     assert_eq!(first.validate().is_err(), reachable && !first.allow_non_loopback);
     assert!(first.validate().err().is_none_or(|error| error.to_string().contains("--allow-non-loopback")));
 
@@ -196,18 +213,20 @@ fn specs(first: &TunnelSpec, second: &TunnelSpec) {
         region: Some(second.region.clone()),
         target: Some(second.target.clone()),
         remote: Some(second.remote.clone()),
-        local: Some(second.local),
+        local: Some(second.local.clone()),
         allow_non_loopback: Some(second.allow_non_loopback),
         labels: Some(second.labels.clone()),
         keep: Some(second.keep),
         sessions: Some(second.sessions),
+        reason: Some(second.reason.clone()),
+        ttl: Some(second.ttl),
     };
     assert_eq!(&first.patched(&patch), second);
     assert_eq!(&first.patched(&TunnelSpecPatch::default()), first);
     assert!(!first.needs_new_session(first) && !first.needs_new_listener(first));
     assert_eq!(first.needs_new_session(second), second.needs_new_session(first));
     assert_eq!(first.needs_new_listener(second), second.needs_new_listener(first));
-    let same_way = TunnelSpec { name: first.name.clone(), local: first.local, ..second.clone() };
+    let same_way = TunnelSpec { name: first.name.clone(), local: first.local.clone(), ..second.clone() };
     assert_eq!(first.needs_new_session(second), first.needs_new_session(&same_way), "only the way counts");
 }
 

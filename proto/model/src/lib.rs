@@ -19,6 +19,8 @@
 //! | attempt | [`Attempt`] | generation number; answers to old attempts are dropped |
 //! | revision | [`Revision`] | counts the published changes of one daemon life |
 //! | label | [`Label`] | `key=value` that a user gave a tunnel |
+//! | selector | [`Selector`] | says by labels which tunnels are meant |
+//! | terms | [`RunTerms`] | why a tunnel runs and until when; stored with the intent |
 //! | event | [`Event`] | something that happened to a tunnel; stored |
 //! | statistics | [`Statistics`] | what a tunnel carried and went through, in numbers; stored |
 
@@ -28,10 +30,12 @@ mod fault;
 mod fault_kinds;
 #[doc(hidden)]
 pub mod fuzz;
+mod guards;
 mod ids;
 mod keep;
 mod label;
 mod name;
+mod selector;
 pub mod settings;
 mod sign_in;
 mod sign_in_state;
@@ -41,13 +45,15 @@ mod statistics;
 mod target;
 mod tunnel;
 
-pub use endpoint::{LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint};
+pub use endpoint::{BoundAddress, LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint, SocketPath};
 pub use event::{Event, EventId, EventKind, EventSubject};
 pub use fault::{ExitCode, Fault, FaultKind, GrpcCode, Recovery};
+pub use guards::{CONFIRM_LABEL, Reason, RunTerms, StartOptions, Ttl};
 pub use ids::{Attempt, Epoch, Etag, Principal, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
 pub use keep::{Keep, SessionCount};
 pub use label::{Label, Labels};
 pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, TunnelName};
+pub use selector::Selector;
 pub use sign_in::{SignInForm, SignInName};
 pub use sign_in_state::{
     CannotRenew, LoginProgress, LoginReason, Renewal, RenewalRule, SignInActivity, SignInState, SignInStatus,

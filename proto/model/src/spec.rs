@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::endpoint::{LocalEndpoint, RemoteEndpoint};
+use crate::guards::{CONFIRM_LABEL, Reason, Ttl};
 use crate::keep::{Keep, SessionCount};
-use crate::label::Labels;
+use crate::label::{Label, Labels};
 use crate::name::{Profile, Region, TunnelName};
 use crate::target::Target;
 
@@ -27,7 +28,7 @@ pub struct TunnelSpec {
     pub local: LocalEndpoint,
     /// The user agreed that other machines may connect to `local`.
     pub allow_non_loopback: bool,
-    /// What the user tells it apart by; the daemon only keeps them.
+    /// What the user tells it apart by. The daemon only keeps them, but for one: see [`CONFIRM_LABEL`].
     pub labels: Labels,
     /// When it holds a session that nobody uses.
     #[serde(default)]
@@ -35,6 +36,12 @@ pub struct TunnelSpec {
     /// Over how many sessions its connections are spread, at most.
     #[serde(default)]
     pub sessions: SessionCount,
+    /// Why it is used, unless a start says another reason.
+    #[serde(default)]
+    pub reason: Option<Reason>,
+    /// How long it runs, unless a start says another time; absent means until it is stopped.
+    #[serde(default)]
+    pub ttl: Option<Ttl>,
 }
 
 /// Most labels of a tunnel: a bound, far above what anybody can keep in mind.
@@ -74,11 +81,20 @@ impl TunnelSpec {
         if self.labels.len() > MAX_LABELS {
             return Err(SpecError::TooManyLabels(self.labels.len()));
         }
-        if self.local.address.is_loopback() || self.allow_non_loopback {
-            Ok(())
-        } else {
-            Err(SpecError::NotLoopback(self.local.address.to_string()))
+        match &self.local {
+            LocalEndpoint::Tcp { address, .. } if !address.is_loopback() && !self.allow_non_loopback => {
+                Err(SpecError::NotLoopback(address.to_string()))
+            }
+            LocalEndpoint::Tcp { .. } | LocalEndpoint::Unix(_) => Ok(()),
         }
+    }
+
+    /// The label that makes it ask before it is started, if it has it; see [`CONFIRM_LABEL`].
+    pub fn confirm_label(&self) -> Option<Label> {
+        let mut labels = self.labels.iter();
+        let (key, value) =
+            labels.find(|(key, value)| key.as_str() == CONFIRM_LABEL && value.as_str() != "false")?;
+        Some(Label { key: key.clone(), value: value.clone() })
     }
 
     /// The spec with the changes of `patch`.
@@ -96,6 +112,8 @@ impl TunnelSpec {
             labels,
             keep,
             sessions,
+            reason,
+            ttl,
         } = patch.clone();
         name.into_iter().for_each(|value| spec.name = value);
         profile.into_iter().for_each(|value| spec.profile = value);
@@ -107,6 +125,8 @@ impl TunnelSpec {
         labels.into_iter().for_each(|value| spec.labels = value);
         keep.into_iter().for_each(|value| spec.keep = value);
         sessions.into_iter().for_each(|value| spec.sessions = value);
+        reason.into_iter().for_each(|value| spec.reason = value);
+        ttl.into_iter().for_each(|value| spec.ttl = value);
         spec
     }
 
@@ -123,8 +143,20 @@ impl TunnelSpec {
 
     /// The fields in which `next` differs, as the API calls them.
     pub fn changed_fields(&self, next: &Self) -> Vec<&'static str> {
-        let Self { name, profile, region, target, remote, local, allow_non_loopback, labels, keep, sessions } =
-            self;
+        let Self {
+            name,
+            profile,
+            region,
+            target,
+            remote,
+            local,
+            allow_non_loopback,
+            labels,
+            keep,
+            sessions,
+            reason,
+            ttl,
+        } = self;
         let fields = [
             ("name", *name != next.name),
             ("profile", *profile != next.profile),
@@ -136,12 +168,14 @@ impl TunnelSpec {
             ("labels", *labels != next.labels),
             ("keep", *keep != next.keep),
             ("sessions", *sessions != next.sessions),
+            ("reason", *reason != next.reason),
+            ("ttl", *ttl != next.ttl),
         ];
         fields.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field).collect()
     }
 }
 
-/// Changes to a spec; absent fields stay. The outer option of `profile` and `region` says whether to change, the inner
+/// Changes to a spec; absent fields stay. Where there are two options, the outer one says whether to change, the inner
 /// one what to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TunnelSpecPatch {
@@ -165,6 +199,10 @@ pub struct TunnelSpecPatch {
     pub keep: Option<Keep>,
     /// New number of sessions.
     pub sessions: Option<SessionCount>,
+    /// New reason, or none.
+    pub reason: Option<Option<Reason>>,
+    /// New time to run, or none.
+    pub ttl: Option<Option<Ttl>>,
 }
 
 #[cfg(test)]
@@ -183,6 +221,8 @@ mod tests {
             labels: Labels::new(),
             keep: Keep::Auto,
             sessions: SessionCount::ONE,
+            reason: None,
+            ttl: None,
         }
     }
 
@@ -216,11 +256,28 @@ mod tests {
             labels: Some(labels(1)),
             keep: Some(Keep::Warm),
             sessions: Some("8".parse().unwrap()),
+            reason: Some(Some("INC-4711".parse().unwrap())),
+            ttl: Some(Some(3600.try_into().unwrap())),
             ..Default::default()
         });
         assert!(!spec().needs_new_session(&renamed));
         assert!(!spec().needs_new_listener(&renamed));
-        assert_eq!(spec().changed_fields(&renamed), ["name", "labels", "keep", "sessions"]);
+        assert_eq!(spec().changed_fields(&renamed), ["name", "labels", "keep", "sessions", "reason", "ttl"]);
+    }
+
+    #[test]
+    fn a_label_asks_for_confirmation_whatever_its_value_but_false() {
+        let labelled = |text: &str| {
+            let label: Label = text.parse().unwrap();
+            TunnelSpec { labels: [label.into()].into(), ..spec() }.confirm_label()
+        };
+        for text in ["confirm=true", "confirm=yes", "confirm="] {
+            assert_eq!(labelled(text).map(|label| label.to_string()).as_deref(), Some(text));
+        }
+        for text in ["confirm=false", "confirmed=true", "env=confirm"] {
+            assert_eq!(labelled(text), None, "{text}");
+        }
+        assert_eq!(spec().confirm_label(), None);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! A tunnel as front ends see it: spec, intent and what is true now.
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::BoundAddress;
 use crate::fault::Fault;
+use crate::guards::RunTerms;
 use crate::ids::{Attempt, Etag, Principal, SsmSessionId, Timestamp, TunnelId};
 use crate::spec::TunnelSpec;
 use crate::state::{Intent, RemoteHealth, TunnelLimit, TunnelState};
@@ -23,6 +23,8 @@ pub struct Tunnel {
     pub spec: TunnelSpec,
     /// What the user wants of it.
     pub intent: Intent,
+    /// What it runs with; empty when it is not to run.
+    pub terms: RunTerms,
     /// What is true now.
     pub status: TunnelStatus,
 }
@@ -38,8 +40,8 @@ pub struct TunnelStatus {
     pub attempt: Attempt,
     /// What connections told of the remote end in this session.
     pub remote: RemoteHealth,
-    /// Addresses it listens on; empty when it does not.
-    pub listening: Vec<SocketAddr>,
+    /// Where it listens; empty when it does not.
+    pub listening: Vec<BoundAddress>,
     /// The SSM session in use; of several the main one.
     pub session: Option<SsmSessionId>,
     /// The node that the session goes through.

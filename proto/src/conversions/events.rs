@@ -88,6 +88,7 @@ fn kind_to_message(kind: EventKind) -> Option<Kind> {
         EventKind::IntentChanged { intent } => {
             Kind::IntentChanged(event::IntentChanged { intent: v1::Intent::from(intent).into() })
         }
+        EventKind::TtlOver => Kind::TtlOver(event::TtlOver {}),
         EventKind::Restarted => Kind::Restarted(event::Restarted {}),
         EventKind::Connecting { attempt, fault } => {
             Kind::Connecting(event::Connecting { attempt: attempt.0, fault: fault.map(Into::into) })
@@ -137,6 +138,7 @@ fn parse_kind(kind: Kind) -> Result<EventKind, ConversionError> {
         Kind::IntentChanged(event::IntentChanged { intent }) => {
             EventKind::IntentChanged { intent: parse_intent(intent)? }
         }
+        Kind::TtlOver(event::TtlOver {}) => EventKind::TtlOver,
         Kind::Restarted(event::Restarted {}) => EventKind::Restarted,
         Kind::Connecting(event::Connecting { attempt, fault }) => {
             EventKind::Connecting { attempt: Attempt(attempt), fault: optional(fault)? }

@@ -72,6 +72,9 @@ impl From<FaultKind> for Kind {
             FaultKind::TunnelExists { tunnel } => Self::TunnelExists(fault::TunnelExists { tunnel }),
             FaultKind::EtagMismatch { tunnel } => Self::EtagMismatch(fault::EtagMismatch { tunnel }),
             FaultKind::ShuttingDown => Self::ShuttingDown(fault::ShuttingDown {}),
+            FaultKind::ConfirmationNeeded { tunnel, label } => {
+                Self::ConfirmationNeeded(fault::ConfirmationNeeded { tunnel, label })
+            }
         }
     }
 }
@@ -110,6 +113,9 @@ impl From<Kind> for FaultKind {
             Kind::TunnelExists(fault::TunnelExists { tunnel }) => Self::TunnelExists { tunnel },
             Kind::EtagMismatch(fault::EtagMismatch { tunnel }) => Self::EtagMismatch { tunnel },
             Kind::ShuttingDown(fault::ShuttingDown {}) => Self::ShuttingDown,
+            Kind::ConfirmationNeeded(fault::ConfirmationNeeded { tunnel, label }) => {
+                Self::ConfirmationNeeded { tunnel, label }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 mod daemon;
 mod events;
 mod fault;
+mod guards;
 mod settings;
 mod spec;
 mod state;

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::num::NonZeroU16;
 
 use stormtunnel_model::{
-    Keep, Labels, LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint, SessionCount, TunnelSpec,
-    TunnelSpecPatch,
+    InvalidName, Keep, Labels, LocalAddress, LocalEndpoint, LocalPort, Reason, RemoteEndpoint, SessionCount,
+    TunnelSpec, TunnelSpecPatch,
 };
 
+use super::guards::{parse_reason, parse_ttl, ttl_to_message};
 use super::{ConversionError, parsed};
 use crate::v1;
 
 /// The fields of a spec that an update may name.
-pub(super) const MASK_PATHS: [&str; 10] = [
+pub(super) const MASK_PATHS: [&str; 12] = [
     "name",
     "profile",
     "region",
@@ -23,6 +24,8 @@ pub(super) const MASK_PATHS: [&str; 10] = [
     "labels",
     "keep",
     "sessions",
+    "reason",
+    "ttl",
 ];
 
 impl From<RemoteEndpoint> for v1::RemoteEndpoint {
@@ -45,7 +48,14 @@ impl TryFrom<v1::RemoteEndpoint> for RemoteEndpoint {
 
 impl From<LocalEndpoint> for v1::LocalEndpoint {
     fn from(local: LocalEndpoint) -> Self {
-        Self { address: local.address.to_string(), port: u16::from(local.port).into() }
+        match local {
+            LocalEndpoint::Tcp { address, port } => {
+                Self { address: address.to_string(), port: u16::from(port).into(), unix_socket: None }
+            }
+            LocalEndpoint::Unix(path) => {
+                Self { address: String::new(), port: 0, unix_socket: Some(path.into()) }
+            }
+        }
     }
 }
 
@@ -53,14 +63,21 @@ impl TryFrom<v1::LocalEndpoint> for LocalEndpoint {
     type Error = ConversionError;
 
     fn try_from(local: v1::LocalEndpoint) -> Result<Self, Self::Error> {
-        let port = u16::try_from(local.port);
-        let port = port
-            .map_err(|_| ConversionError::invalid("port", &local.port, "a port is 0 (automatic) to 65535"))?;
-        let address = match local.address.as_str() {
+        let v1::LocalEndpoint { address, port, unix_socket } = local;
+        if let Some(path) = unix_socket {
+            let invalid = |rule| ConversionError::invalid("unix_socket", &path, rule);
+            if !address.is_empty() || port != 0 {
+                return Err(invalid("a Unix socket has neither address nor port"));
+            }
+            return path.parse().map(Self::Unix).map_err(|error: InvalidName| invalid(error.rule));
+        }
+        let rule = "a port is 0 (automatic) to 65535";
+        let port = u16::try_from(port).map_err(|_| ConversionError::invalid("port", &port, rule))?;
+        let address = match address.as_str() {
             "" => LocalAddress::Localhost,
             text => text.parse().map_err(|_| ConversionError::invalid("address", text, ADDRESS_RULE))?,
         };
-        Ok(Self { address, port: LocalPort::from(port) })
+        Ok(Self::Tcp { address, port: LocalPort::from(port) })
     }
 }
 
@@ -79,6 +96,8 @@ impl From<TunnelSpec> for v1::TunnelSpec {
             labels,
             keep,
             sessions,
+            reason,
+            ttl,
         } = spec;
         Self {
             name: name.into(),
@@ -91,6 +110,8 @@ impl From<TunnelSpec> for v1::TunnelSpec {
             labels: labels_to_message(labels),
             keep: v1::Keep::from(keep).into(),
             sessions: sessions.get().into(),
+            reason: reason.map(Into::into),
+            ttl: ttl.map(ttl_to_message),
         }
     }
 }
@@ -110,6 +131,8 @@ impl TryFrom<v1::TunnelSpec> for TunnelSpec {
             labels,
             keep,
             sessions,
+            reason,
+            ttl,
         } = spec;
         Ok(Self {
             name: name.parse()?,
@@ -122,6 +145,8 @@ impl TryFrom<v1::TunnelSpec> for TunnelSpec {
             labels: parse_labels(labels)?,
             keep: parse_keep(keep)?,
             sessions: parse_sessions(sessions)?,
+            reason: parse_reason(reason)?,
+            ttl: parse_ttl(ttl)?,
         })
     }
 }
@@ -181,6 +206,8 @@ pub(super) fn patch_to_message(patch: TunnelSpecPatch) -> (v1::TunnelSpec, prost
         labels,
         keep,
         sessions,
+        reason,
+        ttl,
     } = patch;
     let named = [
         name.is_some(),
@@ -193,6 +220,8 @@ pub(super) fn patch_to_message(patch: TunnelSpecPatch) -> (v1::TunnelSpec, prost
         labels.is_some(),
         keep.is_some(),
         sessions.is_some(),
+        reason.is_some(),
+        ttl.is_some(),
     ];
     let paths = MASK_PATHS.iter().zip(named).filter(|(_, named)| *named).map(|(path, _)| (*path).to_owned());
     let spec = v1::TunnelSpec {
@@ -206,6 +235,8 @@ pub(super) fn patch_to_message(patch: TunnelSpecPatch) -> (v1::TunnelSpec, prost
         labels: labels_to_message(labels.unwrap_or_default()),
         keep: keep.map_or(v1::Keep::Unspecified, v1::Keep::from).into(),
         sessions: sessions.map_or(0, |sessions| sessions.get().into()),
+        reason: reason.flatten().map(Reason::into),
+        ttl: ttl.flatten().map(ttl_to_message),
     };
     (spec, prost_types::FieldMask { paths: paths.collect() })
 }
@@ -245,6 +276,8 @@ fn take_field(patch: &mut TunnelSpecPatch, spec: &v1::TunnelSpec, path: &str) ->
         "labels" => patch.labels = Some(parse_labels(spec.labels.clone()).map_err(in_spec)?),
         "keep" => patch.keep = Some(parse_keep(spec.keep).map_err(in_spec)?),
         "sessions" => patch.sessions = Some(parse_sessions(spec.sessions).map_err(in_spec)?),
+        "reason" => patch.reason = Some(parse_reason(spec.reason.clone()).map_err(in_spec)?),
+        "ttl" => patch.ttl = Some(parse_ttl(spec.ttl).map_err(in_spec)?),
         unknown => return Err(ConversionError::UnknownMaskPath { path: unknown.to_owned() }),
     }
     Ok(())
@@ -287,6 +320,15 @@ mod tests {
         }
     }
 
+    fn unix(path: &str, port: u32) -> v1::TunnelSpec {
+        let local = v1::LocalEndpoint { port, unix_socket: Some(path.to_owned()), ..Default::default() };
+        v1::TunnelSpec { local: Some(local), ..message() }
+    }
+
+    fn seconds(seconds: i64) -> prost_types::Duration {
+        prost_types::Duration { seconds, nanos: 0 }
+    }
+
     #[test]
     fn an_absent_local_end_is_automatic() {
         let spec = TunnelSpec::try_from(message()).unwrap();
@@ -317,18 +359,27 @@ mod tests {
             ),
             (
                 v1::TunnelSpec {
-                    local: Some(v1::LocalEndpoint { address: "example.com".to_owned(), port: 1 }),
+                    local: Some(v1::LocalEndpoint {
+                        address: "example.com".to_owned(),
+                        port: 1,
+                        unix_socket: None,
+                    }),
                     ..message()
                 },
                 "local.address",
             ),
             (
                 v1::TunnelSpec {
-                    local: Some(v1::LocalEndpoint { address: String::new(), port: 65_536 }),
+                    local: Some(v1::LocalEndpoint { port: 65_536, ..Default::default() }),
                     ..message()
                 },
                 "local.port",
             ),
+            (unix("db.sock", 0), "local.unix_socket"),
+            (unix("/run/db.sock", 5432), "local.unix_socket"),
+            (v1::TunnelSpec { reason: Some(String::new()), ..message() }, "reason"),
+            (v1::TunnelSpec { ttl: Some(seconds(59)), ..message() }, "ttl"),
+            (v1::TunnelSpec { ttl: Some(seconds(-60)), ..message() }, "ttl"),
         ];
         for (spec, field) in cases {
             let error = TunnelSpec::try_from(spec).unwrap_err();

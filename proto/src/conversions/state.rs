@@ -1,10 +1,11 @@
 //! Tunnels as they are: intent, state, status.
 
 use stormtunnel_model::{
-    Attempt, ConnectStep, Fault, Intent, RemoteHealth, SessionStatus, SsmSessionId, Traffic, Tunnel,
-    TunnelLimit, TunnelState, TunnelStatus,
+    Attempt, ConnectStep, Fault, Intent, InvalidName, RemoteHealth, RunTerms, SessionStatus, SsmSessionId,
+    Traffic, Tunnel, TunnelLimit, TunnelState, TunnelStatus,
 };
 
+use super::guards::parse_reason;
 use super::{ConversionError, enum_value, parse_etag, parse_timestamp, parsed, required, timestamp};
 use crate::v1;
 use crate::v1::tunnel_limit::{self, Limit};
@@ -199,7 +200,8 @@ impl TryFrom<v1::TunnelStatus> for TunnelStatus {
 
     fn try_from(status: v1::TunnelStatus) -> Result<Self, Self::Error> {
         let address = |text: String| {
-            text.parse().map_err(|_| ConversionError::invalid("listening", &text, "an address is IP:PORT"))
+            let invalid = |error: InvalidName| ConversionError::invalid("listening", &text, error.rule);
+            text.parse().map_err(invalid)
         };
         let fault =
             |fault| Fault::try_from(fault).map_err(|error: ConversionError| error.inside("last_fault"));
@@ -232,6 +234,8 @@ impl From<Tunnel> for v1::Tunnel {
             spec: Some(tunnel.spec.into()),
             intent: v1::Intent::from(tunnel.intent).into(),
             status: Some(tunnel.status.into()),
+            reason: tunnel.terms.reason.map(Into::into),
+            stops_at: tunnel.terms.stops_at.map(timestamp),
         }
     }
 }
@@ -240,12 +244,14 @@ impl TryFrom<v1::Tunnel> for Tunnel {
     type Error = ConversionError;
 
     fn try_from(tunnel: v1::Tunnel) -> Result<Self, Self::Error> {
+        let stops_at = tunnel.stops_at.map(|end| parse_timestamp("stops_at", Some(end))).transpose()?;
         Ok(Self {
             id: super::tunnels::parse_id(&tunnel.id)?,
             etag: parse_etag(&tunnel.etag)?,
             created_at: parse_timestamp("created_at", tunnel.created_at)?,
             spec: parsed("spec", tunnel.spec)?,
             intent: parse_intent(tunnel.intent)?,
+            terms: RunTerms { reason: parse_reason(tunnel.reason)?, stops_at },
             status: parsed("status", tunnel.status)?,
         })
     }

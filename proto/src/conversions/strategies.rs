@@ -9,18 +9,19 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use stormtunnel_model::{
-    AgentStatus, Attempt, Candidate, ConnectStep, Epoch, Etag, Event, EventId, EventKind, EventSubject,
-    Fault, FaultKind, Intent, Keep, Labels, LocalAddress, LocalEndpoint, LocalPort, Principal, Profile,
-    Region, RemoteEndpoint, RemoteHealth, RequestId, ResolvedTarget, Revision, SessionCount, SessionStatus,
-    SsmSessionId, Statistics, Target, Timestamp, Traffic, Tunnel, TunnelId, TunnelLimit, TunnelName,
-    TunnelSpec, TunnelSpecPatch, TunnelState, TunnelStatistics, TunnelStatus,
+    AgentStatus, Attempt, BoundAddress, Candidate, ConnectStep, Epoch, Etag, Event, EventId, EventKind,
+    EventSubject, Fault, FaultKind, Intent, Keep, Labels, LocalAddress, LocalEndpoint, LocalPort, Principal,
+    Profile, Reason, Region, RemoteEndpoint, RemoteHealth, RequestId, ResolvedTarget, Revision, RunTerms,
+    SessionCount, SessionStatus, SocketPath, SsmSessionId, StartOptions, Statistics, Target, Timestamp,
+    Traffic, Ttl, Tunnel, TunnelId, TunnelLimit, TunnelName, TunnelSpec, TunnelSpecPatch, TunnelState,
+    TunnelStatistics, TunnelStatus,
 };
 use uuid::Uuid;
 
 use crate::calls::{
     CreateTunnel, DaemonInfo, EventUpdate, EventWatchUpdate, ListEvents, ListTargets, SettingChange,
-    SettingState, SettingsState, TargetList, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel,
-    WatchEvent, WatchEvents, WatchTunnels, WatchUpdate,
+    SettingState, SettingsState, StartTunnels, TargetList, TunnelOutcome, TunnelPage, UpdateTunnel,
+    UpdatedTunnel, WatchEvent, WatchEvents, WatchTunnels, WatchUpdate,
 };
 
 fn name() -> impl Strategy<Value = TunnelName> {
@@ -93,14 +94,45 @@ fn remote() -> impl Strategy<Value = RemoteEndpoint> {
 
 fn local() -> impl Strategy<Value = LocalEndpoint> {
     let address = prop_oneof![Just(LocalAddress::Localhost), any::<IpAddr>().prop_map(LocalAddress::Ip)];
-    (address, any::<u16>()).prop_map(|(address, port)| LocalEndpoint { address, port: LocalPort::from(port) })
+    let tcp = |(address, port)| LocalEndpoint::Tcp { address, port: LocalPort::from(port) };
+    prop_oneof![
+        4 => (address, any::<u16>()).prop_map(tcp),
+        1 => socket_path().prop_map(LocalEndpoint::Unix),
+    ]
+}
+
+fn socket_path() -> impl Strategy<Value = SocketPath> {
+    "(/[a-z0-9_ -]{1,20}){1,4}".prop_map(|text| text.parse().unwrap())
+}
+
+fn listening() -> impl Strategy<Value = BoundAddress> {
+    let tcp = (any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from).prop_map(BoundAddress::Tcp);
+    prop_oneof![tcp, socket_path().prop_map(BoundAddress::Unix)]
+}
+
+fn reason() -> impl Strategy<Value = Option<Reason>> {
+    option::of("[ -~]{1,40}".prop_map(|text| text.parse().unwrap()))
+}
+
+fn ttl() -> impl Strategy<Value = Option<Ttl>> {
+    option::of((Ttl::MIN..=Ttl::MAX).prop_map(|seconds| seconds.try_into().unwrap()))
+}
+
+pub(super) fn start() -> impl Strategy<Value = StartTunnels> {
+    let names = vec("[a-z0-9-]{1,20}", 0..3);
+    (names, any::<bool>(), reason(), ttl()).prop_map(|(tunnels, confirmed, reason, ttl)| StartTunnels {
+        tunnels,
+        options: StartOptions { confirmed, reason, ttl },
+    })
 }
 
 pub(super) fn spec() -> impl Strategy<Value = TunnelSpec> {
     let flag = any::<bool>();
-    let keep = (select(&Keep::ALL[..]), (1..=SessionCount::MAX).prop_map(|count| count.try_into().unwrap()));
-    (name(), option::of(profile()), option::of(region()), target(), remote(), local(), flag, labels(), keep)
-        .prop_map(|(name, profile, region, target, remote, local, allow_non_loopback, labels, keep)| {
+    let sessions = (1..=SessionCount::MAX).prop_map(|count| count.try_into().unwrap());
+    let more = (labels(), select(&Keep::ALL[..]), sessions, reason(), ttl());
+    (name(), option::of(profile()), option::of(region()), target(), remote(), local(), flag, more).prop_map(
+        |(name, profile, region, target, remote, local, allow_non_loopback, more)| {
+            let (labels, keep, sessions, reason, ttl) = more;
             TunnelSpec {
                 name,
                 profile,
@@ -110,10 +142,13 @@ pub(super) fn spec() -> impl Strategy<Value = TunnelSpec> {
                 local,
                 allow_non_loopback,
                 labels,
-                keep: keep.0,
-                sessions: keep.1,
+                keep,
+                sessions,
+                reason,
+                ttl,
             }
-        })
+        },
+    )
 }
 
 fn labels() -> impl Strategy<Value = Labels> {
@@ -123,10 +158,13 @@ fn labels() -> impl Strategy<Value = Labels> {
 }
 
 pub(super) fn patch() -> impl Strategy<Value = TunnelSpecPatch> {
-    let changed = (any::<[bool; 10]>(), spec())
+    let changed = (any::<[bool; 12]>(), spec())
         .prop_filter("a change changes something", |(named, _)| named.contains(&true));
     changed.prop_map(
-        |([name, profile, region, target, remote, local, allow, labels, keep, sessions], spec)| {
+        |(
+            [name, profile, region, target, remote, local, allow, labels, keep, sessions, reason, ttl],
+            spec,
+        )| {
             TunnelSpecPatch {
                 name: name.then_some(spec.name),
                 profile: profile.then_some(spec.profile),
@@ -138,6 +176,8 @@ pub(super) fn patch() -> impl Strategy<Value = TunnelSpecPatch> {
                 labels: labels.then_some(spec.labels),
                 keep: keep.then_some(spec.keep),
                 sessions: sessions.then_some(spec.sessions),
+                reason: reason.then_some(spec.reason),
+                ttl: ttl.then_some(spec.ttl),
             }
         },
     )
@@ -193,7 +233,7 @@ fn session_status() -> impl Strategy<Value = SessionStatus> {
 
 fn status() -> impl Strategy<Value = TunnelStatus> {
     let health = select(vec![RemoteHealth::Unknown, RemoteHealth::Ok, RemoteHealth::Refused]);
-    let listening = vec((any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from), 0..3);
+    let listening = vec(listening(), 0..3);
     let session = (option::of(session_id()), option::of(node()), option::of("[0-9.]{1,12}"));
     let session = (session, vec(session_status(), 0..3));
     let counts = (any::<u32>(), any::<u64>(), any::<u64>());
@@ -235,13 +275,16 @@ fn status() -> impl Strategy<Value = TunnelStatus> {
 
 pub(super) fn tunnel() -> impl Strategy<Value = Tunnel> {
     let intent = select(vec![Intent::Run, Intent::Stop]);
-    (id(), any::<u64>(), time(), spec(), intent, status()).prop_map(
-        |(id, etag, created_at, spec, intent, status)| Tunnel {
+    let terms = (reason(), option::of(time())).prop_map(|(reason, stops_at)| RunTerms { reason, stops_at });
+    // On the heap: the stack of a test's thread does not hold several of these at once.
+    (id(), any::<u64>(), time(), spec().boxed(), intent, terms, status().boxed()).prop_map(
+        |(id, etag, created_at, spec, intent, terms, status)| Tunnel {
             id,
             etag: Etag(etag),
             created_at,
             spec,
             intent,
+            terms,
             status,
         },
     )
@@ -350,6 +393,7 @@ fn event_kind() -> impl Strategy<Value = EventKind> {
         EventKind::DaemonStopping,
         EventKind::Created,
         EventKind::Deleted,
+        EventKind::TtlOver,
         EventKind::Restarted,
         EventKind::Idle,
         EventKind::Stopped,

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -33,7 +33,11 @@ pub async fn connect(port: u16, deadline: Duration) -> Result<TcpStream> {
 ///
 /// # Errors
 /// Something else comes back, or nothing within `deadline`.
-pub async fn echo(stream: &mut TcpStream, line: &str, deadline: Duration) -> Result<()> {
+pub async fn echo(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    line: &str,
+    deadline: Duration,
+) -> Result<()> {
     let exchange = async {
         stream.write_all(line.as_bytes()).await?;
         let mut answer = vec![0; line.len()];

@@ -29,6 +29,8 @@ async fn a_repeated_wish_is_granted_once() -> Result<()> {
         labels: Labels::new(),
         keep: Default::default(),
         sessions: Default::default(),
+        reason: None,
+        ttl: None,
     };
     let create =
         CreateTunnel { request_id: Some(RequestId("wish-1".to_owned())), spec: spec.clone(), start: false };

@@ -69,8 +69,11 @@ mod tests {
                 labels: Labels::new(),
                 keep: Default::default(),
                 sessions: Default::default(),
+                reason: None,
+                ttl: None,
             },
             intent: Intent::Stop,
+            terms: Default::default(),
             status: TunnelStatus::stopped(NOW),
         }
     }

@@ -6,7 +6,7 @@ use futures_util::{Stream, StreamExt, stream};
 use stormtunnel_engine::{Change, EngineHandle, TunnelResult, Updated, WatchEvent};
 use stormtunnel_model::{Fault, FaultKind, Revision};
 use stormtunnel_proto::calls::{
-    self, CreateTunnel, TunnelOutcome, UpdateTunnel, UpdatedTunnel, WatchTunnels, WatchUpdate,
+    self, CreateTunnel, StartTunnels, TunnelOutcome, UpdateTunnel, UpdatedTunnel, WatchTunnels, WatchUpdate,
 };
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1;
@@ -73,7 +73,8 @@ impl TunnelService for TunnelApi {
         &self,
         request: Request<v1::StartTunnelsRequest>,
     ) -> Answer<v1::StartTunnelsResponse> {
-        let results = results(self.engine.start(request.into_inner().tunnels).await);
+        let StartTunnels { tunnels, options } = request.into_inner().try_into()?;
+        let results = results(self.engine.start(tunnels, options).await);
         Ok(Response::new(v1::StartTunnelsResponse { results }))
     }
 
@@ -89,7 +90,8 @@ impl TunnelService for TunnelApi {
         &self,
         request: Request<v1::RestartTunnelsRequest>,
     ) -> Answer<v1::RestartTunnelsResponse> {
-        let results = results(self.engine.restart(request.into_inner().tunnels).await);
+        let StartTunnels { tunnels, options } = request.into_inner().try_into()?;
+        let results = results(self.engine.restart(tunnels, options).await);
         Ok(Response::new(v1::RestartTunnelsResponse { results }))
     }
 

@@ -15,10 +15,12 @@ use stormtunnel_api::{Api, DaemonControl, SettingsControl};
 use stormtunnel_engine::Engine;
 use stormtunnel_engine::ports::PortFuture;
 use stormtunnel_engine::testing::{World, spec};
-use stormtunnel_model::{Epoch, Fault, FaultKind, Intent, RequestId, Timestamp, TunnelSpec, TunnelSpecPatch};
+use stormtunnel_model::{
+    Epoch, Fault, FaultKind, Intent, Label, RequestId, StartOptions, Timestamp, TunnelSpec, TunnelSpecPatch,
+};
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, SettingChange, SettingState, SettingsState, UpdateTunnel, WatchEvent,
-    WatchTunnels,
+    CreateTunnel, DaemonInfo, SettingChange, SettingState, SettingsState, StartTunnels, UpdateTunnel,
+    WatchEvent, WatchTunnels,
 };
 use stormtunnel_proto::v1::tunnel_service_client::TunnelServiceClient;
 use stormtunnel_proto::{CallError, Client, v1};
@@ -87,12 +89,42 @@ async fn a_request_that_cannot_be_right_names_its_field() {
 }
 
 #[tokio::test]
+async fn a_start_says_what_it_is_for_and_is_confirmed_where_a_label_asks() {
+    let daemon = Daemon::start().await;
+    let client = daemon.client().await;
+    let label: Label = "confirm=true".parse().unwrap();
+    let guarded = TunnelSpec { labels: [label.into()].into(), ..spec("prod-db") };
+    let create = |start| CreateTunnel { request_id: None, spec: guarded.clone(), start };
+    let needed =
+        FaultKind::ConfirmationNeeded { tunnel: "prod-db".to_owned(), label: "confirm=true".to_owned() };
+    assert_eq!(fault(client.create_tunnel(create(true)).await).kind, needed);
+    client.create_tunnel(create(false)).await.unwrap();
+    let options = StartOptions {
+        confirmed: true,
+        reason: Some("INC-4711".parse().unwrap()),
+        ttl: Some(3600.try_into().unwrap()),
+    };
+    let asked = StartTunnels { tunnels: vec!["prod-db".to_owned()], options };
+    let unconfirmed = StartOptions { confirmed: false, ..asked.options.clone() };
+    let refused = StartTunnels { options: unconfirmed, ..asked.clone() };
+    let results = client.restart_tunnels(refused.clone()).await.unwrap();
+    assert_eq!(results[0].outcome.as_ref().unwrap_err().kind, needed);
+    let results = client.start_tunnels(refused).await.unwrap();
+    assert_eq!(results[0].outcome.as_ref().unwrap_err().kind, needed);
+    let started = client.start_tunnels(asked).await.unwrap().remove(0).outcome.unwrap();
+    assert_eq!(started.terms.reason.map(String::from).as_deref(), Some("INC-4711"));
+    assert!(started.terms.stops_at.is_some());
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn several_tunnels_get_one_result_each_in_order() {
     let daemon = Daemon::start().await;
     let client = daemon.client().await;
     daemon.make(&client, &["a", "b"]).await;
     let names = ["b", "missing", "a"].map(str::to_owned);
-    let results = client.start_tunnels(&names).await.unwrap();
+    let start = StartTunnels { tunnels: names.to_vec(), ..StartTunnels::default() };
+    let results = client.start_tunnels(start).await.unwrap();
     assert_eq!(
         results.iter().map(|result| result.requested.as_str()).collect::<Vec<_>>(),
         ["b", "missing", "a"]

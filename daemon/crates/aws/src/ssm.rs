@@ -37,7 +37,10 @@ impl AwsSsm {
             .target(request.node.as_str())
             .document_name(document)
             .parameters("portNumber", port(request.remote.port.get()))
-            .parameters("localPortNumber", port(request.local_port));
+            .set_reason(request.reason.as_ref().map(ToString::to_string));
+        if let Some(local_port) = request.local_port {
+            start = start.parameters("localPortNumber", port(local_port));
+        }
         if let Some(host) = request.remote.host_beyond_target() {
             start = start.parameters("host", vec![host.to_owned()]);
         }

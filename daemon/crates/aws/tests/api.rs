@@ -171,7 +171,7 @@ fn scope(profile: Option<&str>, region: Option<&str>) -> AwsScope {
 
 fn request(scope: AwsScope, remote: &str) -> SessionRequest {
     let node = "i-0abcdef1234567890".parse().unwrap();
-    SessionRequest { scope, node, remote: remote.parse().unwrap(), local_port: 15432 }
+    SessionRequest { scope, node, remote: remote.parse().unwrap(), local_port: Some(15432), reason: None }
 }
 
 const GRANTED: &str = r#"{"SessionId":"me-0a1b","StreamUrl":"wss://ssmmessages.eu-west-1.amazonaws.com/x","TokenValue":"CANARYtoken"}"#;
@@ -194,7 +194,19 @@ async fn a_session_is_started_with_lists_of_strings() {
     ] {
         assert!(sent.contains(part), "{part} in {sent}");
     }
-    assert!(!sent.contains("\"host\""), "{sent}");
+    assert!(!sent.contains("\"host\"") && !sent.contains("Reason"), "{sent}");
+}
+
+#[tokio::test]
+async fn a_reason_is_told_and_a_local_end_without_a_port_is_left_out() {
+    let fixture = Fixture::new().await;
+    fixture.server.answer(200, GRANTED);
+    let reason = Some("INC-4711: slow queries".parse().unwrap());
+    let request = SessionRequest { local_port: None, reason, ..request(scope(None, None), "5432") };
+    fixture.ssm.start_session(&request).await.unwrap();
+    let sent = fixture.server.requests().remove(0);
+    assert!(sent.contains(r#""Reason":"INC-4711: slow queries""#), "{sent}");
+    assert!(!sent.contains("localPortNumber"), "{sent}");
 }
 
 #[tokio::test]

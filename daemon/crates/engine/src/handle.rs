@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use stormtunnel_model::{
-    Epoch, Etag, Event, EventId, Fault, FaultKind, RequestId, Revision, Target, Timestamp, Tunnel, TunnelId,
-    TunnelSpec, TunnelSpecPatch, TunnelStatistics,
+    Epoch, Etag, Event, EventId, Fault, FaultKind, RequestId, Revision, StartOptions, Target, Timestamp,
+    Tunnel, TunnelId, TunnelSpec, TunnelSpecPatch, TunnelStatistics,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -38,11 +38,11 @@ pub struct TunnelResult {
 }
 
 /// What to do with tunnels that exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
-    Start,
+    Start(StartOptions),
     Stop,
-    Restart,
+    Restart(StartOptions),
     Delete,
 }
 
@@ -101,10 +101,11 @@ impl EngineHandle {
     }
 
     /// Makes a tunnel. With a `request_id` that was used before, or for a name that exists with the same spec, the
-    /// answer is the tunnel that exists.
+    /// answer is the tunnel that exists. One whose start has to be confirmed is not started here.
     ///
     /// # Errors
-    /// `TunnelExists`, `PortInUse` (another tunnel has the port), `InvalidArgument`, `Internal`, `ShuttingDown`.
+    /// `TunnelExists`, `PortInUse` (another tunnel has the port), `ConfirmationNeeded`, `InvalidArgument`, `Internal`,
+    /// `ShuttingDown`.
     pub async fn create(
         &self,
         request_id: Option<RequestId>,
@@ -134,9 +135,9 @@ impl EngineHandle {
         self.act(Verb::Delete, tunnels).await
     }
 
-    /// Sets the intent to run. Answers when that is under way, not when the tunnel is up.
-    pub async fn start(&self, tunnels: Vec<String>) -> Vec<TunnelResult> {
-        self.act(Verb::Start, tunnels).await
+    /// Sets the intent to run, on the terms asked for. Answers when that is under way, not when the tunnel is up.
+    pub async fn start(&self, tunnels: Vec<String>, options: StartOptions) -> Vec<TunnelResult> {
+        self.act(Verb::Start(options), tunnels).await
     }
 
     /// Sets the intent to stop. Answers when the tunnels are stopped, or after a bound.
@@ -145,8 +146,8 @@ impl EngineHandle {
     }
 
     /// Ends the session and starts a new one; the listener stays bound. Sets the intent to run.
-    pub async fn restart(&self, tunnels: Vec<String>) -> Vec<TunnelResult> {
-        self.act(Verb::Restart, tunnels).await
+    pub async fn restart(&self, tunnels: Vec<String>, options: StartOptions) -> Vec<TunnelResult> {
+        self.act(Verb::Restart(options), tunnels).await
     }
 
     /// One tunnel, by name or id.

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,8 +12,9 @@ use futures_util::{Sink, Stream};
 use secrecy::SecretString;
 use ssm_session::WsMessage;
 use stormtunnel_model::{
-    Candidate, Etag, Event, EventId, Fault, Intent, LocalAddress, Principal, Profile, Region, RemoteEndpoint,
-    RequestId, ResolvedTarget, SsmSessionId, Statistics, Target, Timestamp, TunnelId, TunnelSpec,
+    BoundAddress, Candidate, Etag, Event, EventId, Fault, Intent, LocalEndpoint, Principal, Profile, Reason,
+    Region, RemoteEndpoint, RequestId, ResolvedTarget, RunTerms, SsmSessionId, Statistics, Target, Timestamp,
+    TunnelId, TunnelSpec,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -81,8 +81,10 @@ pub struct SessionRequest {
     pub node: ResolvedTarget,
     /// Where the node is to connect to.
     pub remote: RemoteEndpoint,
-    /// For the audit trail only.
-    pub local_port: u16,
+    /// For the audit trail only; absent for a Unix socket.
+    pub local_port: Option<u16>,
+    /// Likewise: why somebody uses the tunnel.
+    pub reason: Option<Reason>,
 }
 
 /// A session that may be connected to: the answer of StartSession and of ResumeSession.
@@ -197,36 +199,34 @@ pub trait ChannelDialer: Send + Sync {
 
 /// A local connection.
 pub trait LocalStream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Makes the coming close a reset (RST), so that the application sees a failure and not an end of file.
+    /// Makes the coming close a reset (RST), so that the application sees a failure and not an end of file. A Unix socket
+    /// knows no reset: there the application sees a failure only if some of what it sent was not read.
     fn reset_on_close(&self);
 }
 
 /// A local connection behind a pointer.
 pub type BoxLocalStream = Box<dyn LocalStream>;
 
-/// A bound local port, on all addresses that were asked for.
+/// A bound local port, on all addresses that were asked for, or a Unix socket. Dropped, it is free again.
 pub trait LocalListener: Send {
     /// The addresses, the one to show first.
-    fn addresses(&self) -> Vec<SocketAddr>;
+    fn addresses(&self) -> Vec<BoundAddress>;
     /// The next connection. Waits out what passes by itself (no descriptors left, aborted connections).
     /// Cancel-safe.
     fn accept(&mut self) -> PortFuture<'_, BoxLocalStream>;
 }
 
-/// A local port that could not be bound.
+/// A local end that could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BindError(pub Fault);
 
 /// The local network.
 pub trait LocalNetwork: Send + Sync {
-    /// Binds `port` (0: any that is free on all addresses) on every address of `address`. A machine without IPv6
-    /// binds `localhost` on IPv4 alone.
-    fn bind(
-        &self,
-        address: LocalAddress,
-        port: u16,
-    ) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>>;
+    /// Binds a port on every address of a local end; an automatic one is any that is free on all of them. A machine without
+    /// IPv6 binds `localhost` on IPv4 alone. Or binds a Unix socket, which only the user may connect to; one that nobody
+    /// listens on any more is replaced.
+    fn bind(&self, local: LocalEndpoint) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>>;
 }
 
 /// A tunnel as stored: spec and intent, never state.
@@ -242,6 +242,8 @@ pub struct StoredTunnel {
     pub spec: TunnelSpec,
     /// What the user wants of it.
     pub intent: Intent,
+    /// What it runs with; empty when it is not to run.
+    pub terms: RunTerms,
     /// The port that the system chose at the first start of an automatic one.
     pub kept_port: Option<u16>,
     /// The request that created it, so that a repeat is recognised.

@@ -17,12 +17,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
-use stormtunnel_model::{
-    Epoch, Etag, Intent, Revision, Timestamp, Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelStatus,
-};
+use stormtunnel_model::{Epoch, Revision, Timestamp, Tunnel, TunnelId, TunnelName, TunnelStatus};
 use tokio::sync::{Notify, watch};
 
 pub use self::meter::{Connected, Meter, SessionMeter};
+use crate::ports::StoredTunnel;
 
 /// Changes that a watcher may be behind before it gets a snapshot instead. A state change of each of 1000 tunnels,
 /// as after a network outage, fits.
@@ -131,12 +130,13 @@ impl Publisher {
         self.log(&mut board, logged);
     }
 
-    /// Publishes another spec or intent.
-    pub fn set_stored(&self, id: TunnelId, etag: Etag, spec: &TunnelSpec, intent: Intent) {
-        self.change(id, |tunnel| {
-            tunnel.etag = etag;
-            tunnel.spec.clone_from(spec);
-            tunnel.intent = intent;
+    /// Publishes another spec or intent, or other terms.
+    pub fn set_stored(&self, stored: &StoredTunnel) {
+        self.change(stored.id, |tunnel| {
+            tunnel.etag = stored.etag;
+            tunnel.spec.clone_from(&stored.spec);
+            tunnel.intent = stored.intent;
+            tunnel.terms.clone_from(&stored.terms);
         });
     }
 
@@ -381,13 +381,14 @@ impl Board {
 }
 
 /// A tunnel of which nothing runs, as the board shows it.
-pub(crate) fn stopped_tunnel(stored: &crate::ports::StoredTunnel, since: Timestamp) -> Tunnel {
+pub(crate) fn stopped_tunnel(stored: &StoredTunnel, since: Timestamp) -> Tunnel {
     Tunnel {
         id: stored.id,
         etag: stored.etag,
         created_at: stored.created_at,
         spec: stored.spec.clone(),
         intent: stored.intent,
+        terms: stored.terms.clone(),
         status: TunnelStatus::stopped(since),
     }
 }

@@ -10,7 +10,8 @@ use stormtunnel_engine::ports::{AwsScope, OpenSession, StoredState};
 use stormtunnel_engine::testing::{MemoryStore, World, spec, stored, wait_until};
 use stormtunnel_engine::{Change, Engine, EngineHandle, TunnelResult};
 use stormtunnel_model::{
-    Etag, Fault, FaultKind, Intent, RequestId, SsmSessionId, Tunnel, TunnelSpec, TunnelSpecPatch, TunnelState,
+    Etag, Fault, FaultKind, Intent, RequestId, SsmSessionId, StartOptions, Tunnel, TunnelSpec,
+    TunnelSpecPatch, TunnelState,
 };
 
 const BOUND: Duration = Duration::from_secs(30);
@@ -69,7 +70,7 @@ async fn intent_is_stored_before_the_answer() {
     one(handle.stop(names(&["db"])).await).unwrap();
     assert_eq!(world.store.state().tunnels[0].intent, Intent::Stop);
     world.store.break_with(Some(Fault::internal("disk full")));
-    assert_eq!(kind(one(handle.start(names(&["db"])).await)), FaultKind::Internal);
+    assert_eq!(kind(one(handle.start(names(&["db"]), StartOptions::default()).await)), FaultKind::Internal);
     let tunnel = handle.get("db").unwrap();
     assert_eq!(
         (tunnel.intent, tunnel.status.state),
@@ -113,7 +114,7 @@ async fn an_automatic_port_is_kept_and_never_replaced() {
     let (engine, handle) = start(&world).await;
     handle.create(None, spec("db"), true).await.unwrap();
     let listens = |tunnel: &Tunnel| !tunnel.status.listening.is_empty();
-    let port = wait_until(&handle, "db", listens).await.status.listening[0].port();
+    let port = wait_until(&handle, "db", listens).await.status.listening[0].port().unwrap();
     engine.shutdown(BOUND).await;
     assert_eq!(world.store.state().tunnels[0].kept_port, Some(port));
 
@@ -125,7 +126,7 @@ async fn an_automatic_port_is_kept_and_never_replaced() {
         matches!(&fault.kind, FaultKind::PortInUse { holder: Some(holder), .. } if holder == "nginx (pid 7)")
     );
     world.network.vacate(port);
-    assert_eq!(wait_until(&handle, "db", listens).await.status.listening[0].port(), port);
+    assert_eq!(wait_until(&handle, "db", listens).await.status.listening[0].port().unwrap(), port);
     engine.shutdown(BOUND).await;
 }
 
@@ -167,7 +168,8 @@ async fn several_tunnels_give_one_result_each_and_repeats_do_no_harm() {
     let world = World::default();
     let (engine, handle) = start(&world).await;
     let id = handle.create(None, spec("db"), false).await.unwrap().id.to_string();
-    let results = handle.start(vec!["nope".to_owned(), id.clone(), "db".to_owned()]).await;
+    let results =
+        handle.start(vec!["nope".to_owned(), id.clone(), "db".to_owned()], StartOptions::default()).await;
     assert_eq!(
         results.iter().map(|result| result.requested.as_str()).collect::<Vec<_>>(),
         ["nope", &id, "db"]
@@ -241,7 +243,7 @@ async fn what_aws_forbids_is_asked_once() {
     let harmless = TunnelSpecPatch { allow_non_loopback: Some(true), ..TunnelSpecPatch::default() };
     handle.update("db", harmless, None, false).await.unwrap();
     assert_eq!(world.ssm.started().len(), 1);
-    one(handle.start(names(&["db"])).await).unwrap();
+    one(handle.start(names(&["db"]), StartOptions::default()).await).unwrap();
     assert_eq!(world.dialer.dialled().await.session, SsmSessionId("test-002".to_owned()));
     engine.shutdown(BOUND).await;
 }
@@ -356,11 +358,11 @@ async fn who_is_waited_for_starts_before_the_others() {
         "190 of 200 at 5 a second: {wait:?}"
     );
     let before = tokio::time::Instant::now();
-    let port = last.status.listening[0].port();
+    let port = last.status.listening[0].port().unwrap();
     let _waiting = world.network.connect(port).await.unwrap();
     wait_until(&handle, "t-199", |tunnel| tunnel.status.turn_at.is_none()).await;
     assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
-    assert!(world.ssm.started().iter().any(|request| request.local_port == port));
+    assert!(world.ssm.started().iter().any(|request| request.local_port == Some(port)));
     engine.shutdown(BOUND).await;
 }
 

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use stormtunnel_engine::EngineHandle;
 use stormtunnel_engine::testing::{MemoryClient, PATIENCE, World, spec, wait_until};
 use stormtunnel_model::settings::Settings;
-use stormtunnel_model::{FaultKind, Intent, RemoteHealth, Tunnel, TunnelLimit, TunnelState};
+use stormtunnel_model::{FaultKind, Intent, RemoteHealth, StartOptions, Tunnel, TunnelLimit, TunnelState};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 
@@ -39,7 +39,7 @@ fn is_up(tunnel: &Tunnel) -> bool {
 /// Makes and starts a tunnel and waits until it is up; answers its port.
 async fn up(handle: &EngineHandle, name: &str) -> u16 {
     handle.create(None, spec(name), true).await.unwrap();
-    wait_until(handle, name, is_up).await.status.listening[0].port()
+    wait_until(handle, name, is_up).await.status.listening[0].port().unwrap()
 }
 
 /// Bytes that repeat nowhere, so that any loss, repetition or swap shows.
@@ -310,7 +310,7 @@ async fn held_connections_are_served_in_order_and_bounded() {
     setup.cloud.set_network_down(true).await;
     setup.handle.create(None, spec("db"), true).await.unwrap();
     let port = wait_until(&setup.handle, "db", |tunnel| !tunnel.status.listening.is_empty()).await;
-    let port = port.status.listening[0].port();
+    let port = port.status.listening[0].port().unwrap();
     let mut clients = Vec::new();
     for _ in 0..4 {
         clients.push(setup.world.network.connect(port).await.unwrap());
@@ -402,7 +402,7 @@ async fn a_shutdown_leaves_no_session_and_the_next_start_finds_everything() {
 
     let again = Setup::with(world).await;
     let tunnel = wait_until(&again.handle, "db", is_up).await;
-    assert_eq!(tunnel.status.listening[0].port(), port, "the same port");
+    assert_eq!(tunnel.status.listening[0].port().unwrap(), port, "the same port");
     echo(again.world.network.connect(port).await.unwrap(), b"again").await;
     again.shutdown().await;
 }
@@ -412,10 +412,10 @@ async fn a_restart_keeps_the_listener_and_takes_a_new_session() {
     let setup = Setup::new().await;
     let port = up(&setup.handle, "db").await;
     let first = setup.handle.get("db").unwrap().status.session;
-    setup.handle.restart(vec!["db".to_owned()]).await.remove(0).outcome.unwrap();
+    setup.handle.restart(vec!["db".to_owned()], StartOptions::default()).await.remove(0).outcome.unwrap();
     let tunnel = wait_until(&setup.handle, "db", is_up).await;
     assert_ne!(tunnel.status.session, first);
-    assert_eq!(tunnel.status.listening[0].port(), port);
+    assert_eq!(tunnel.status.listening[0].port().unwrap(), port);
     setup.world.store.wait_until(|state| state.open_sessions.len() == 1).await;
     assert_eq!(setup.cloud.open_sessions(), 1);
     setup.shutdown().await;

@@ -29,6 +29,10 @@ async fn every_tunnel_of_schema_1_is_found() {
     let at = |minute: u64| 1_760_000_000_000 + minute * 60_000;
     assert_eq!(created, [at(1), at(3), at(4), at(5), at(2)]);
     assert!(state.tunnels.iter().all(|tunnel| tunnel.spec.labels.is_empty()), "there were none");
+    assert!(
+        state.tunnels.iter().all(|tunnel| tunnel.terms == RunTerms::default()),
+        "they run on, without an end"
+    );
     let sessions: Vec<&str> = state.open_sessions.iter().map(|session| session.id.0.as_str()).collect();
     assert_eq!(sessions, ["ada-0123456789abcdef0", "ada-0fedcba9876543210"]);
 

@@ -60,6 +60,7 @@ fn forms() -> Vec<(EventKind, &'static str)> {
         (EventKind::Changed { fields: vec!["local".to_owned()] }, r#"{"changed":{"fields":["local"]}}"#),
         (EventKind::Deleted, r#""deleted""#),
         (EventKind::IntentChanged { intent: Intent::Run }, r#"{"intent_changed":{"intent":"Run"}}"#),
+        (EventKind::TtlOver, r#""ttl_over""#),
         (EventKind::Restarted, r#""restarted""#),
         (EventKind::Up { attempt: Attempt(2) }, r#"{"up":{"attempt":2}}"#),
         (EventKind::Idle, r#""idle""#),

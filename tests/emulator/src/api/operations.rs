@@ -113,7 +113,8 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 fn start_session(world: &Arc<World>, region: &str, input: StartSession) -> Result<Value, ApiError> {
     let resource = arn(world, region, "ec2", &format!("instance/{}", input.target));
     allow(world, "ssm:StartSession", &resource)?;
-    if input.reason.as_ref().is_some_and(|reason| reason.is_empty() || reason.len() > 256) {
+    let length = input.reason.as_ref().map(|reason| reason.chars().count());
+    if length.is_some_and(|length| !(1..=256).contains(&length)) {
         return Err(ApiError::invalid("Value at 'reason' must have length between 1 and 256"));
     }
     let request = session_request(region, input)?;
@@ -164,7 +165,7 @@ fn session_request(region: &str, input: StartSession) -> Result<SessionRequest, 
         properties.insert("host".to_owned(), host.clone());
     }
     let (target, region) = (input.target, region.to_owned());
-    Ok(SessionRequest { target, region, document, host, port: number, properties })
+    Ok(SessionRequest { target, region, document, host, port: number, reason: input.reason, properties })
 }
 
 /// A port as the documents' pattern has it: digits without leading zeros.

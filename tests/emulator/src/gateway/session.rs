@@ -40,6 +40,8 @@ pub(crate) struct SessionRequest {
     /// Absent: the node itself.
     pub(crate) host: Option<String>,
     pub(crate) port: u16,
+    /// Why, for the audit trail.
+    pub(crate) reason: Option<String>,
     /// Properties of the handshake.
     pub(crate) properties: BTreeMap<String, String>,
 }
@@ -128,6 +130,8 @@ pub struct SessionInfo {
     pub target: String,
     /// The document it was started with.
     pub document: String,
+    /// Why it was started, for the audit trail.
+    pub reason: Option<String>,
     /// Whether it is not over.
     pub open: bool,
     /// Whether a client is attached.
@@ -370,6 +374,7 @@ impl Session {
             id: self.id.clone(),
             target: self.target.clone(),
             document: self.request.document.clone(),
+            reason: self.request.reason.clone(),
             open: !self.is_over(),
             client_connected: self.client.borrow().is_some(),
             agent_connected: self.agent.borrow().is_some(),

@@ -1,3 +1,5 @@
+use stormtunnel_model::{Etag, Intent};
+
 use super::*;
 use crate::testing::{spec, stored};
 
@@ -7,6 +9,10 @@ fn publisher() -> Publisher {
 
 fn tunnel(name: &str) -> Tunnel {
     stopped_tunnel(&stored(spec(name)), Timestamp::from_millis(5))
+}
+
+fn changed(name: &str, etag: Etag, intent: Intent) -> StoredTunnel {
+    StoredTunnel { etag, intent, ..stored(spec(name)) }
 }
 
 /// What a watcher is told without waiting.
@@ -35,7 +41,7 @@ fn a_watcher_gets_a_snapshot_and_then_every_change_with_its_number() {
     let mut watcher = publisher.watch(None, Vec::new());
     let Change::Snapshot(tunnels) = &told(&mut watcher)[0].change else { panic!("no snapshot") };
     assert_eq!(names(tunnels), ["db", "web"]);
-    publisher.set_stored(tunnel("db").id, Etag(2), &spec("db"), Intent::Run);
+    publisher.set_stored(&changed("db", Etag(2), Intent::Run));
     publisher.remove(tunnel("web").id);
     let events = told(&mut watcher);
     assert_eq!(events.iter().map(|event| event.revision.counter).collect::<Vec<_>>(), [3, 4]);
@@ -66,7 +72,7 @@ fn another_life_or_a_forgotten_revision_gives_a_snapshot() {
         assert!(matches!(changes[..], [Change::Snapshot(_)]), "{changes:?}");
     }
     for etag in 0..LOG_LENGTH as u64 + 1 {
-        publisher.set_stored(tunnel("a").id, Etag(etag + 2), &spec("a"), Intent::Stop);
+        publisher.set_stored(&changed("a", Etag(etag + 2), Intent::Stop));
     }
     let forgotten = Revision { epoch: Epoch(7), counter: 1 };
     assert!(matches!(changes(&mut publisher.watch(Some(forgotten), Vec::new()))[..], [Change::Snapshot(_)]));
@@ -79,7 +85,7 @@ fn a_watcher_that_falls_behind_gets_a_new_snapshot() {
     let mut slow = publisher.watch(None, Vec::new());
     assert_eq!(told(&mut slow).len(), 1);
     for etag in 0..LOG_LENGTH as u64 * 2 {
-        publisher.set_stored(tunnel("a").id, Etag(etag + 2), &spec("a"), Intent::Stop);
+        publisher.set_stored(&changed("a", Etag(etag + 2), Intent::Stop));
     }
     let Change::Snapshot(tunnels) = &changes(&mut slow)[0] else { panic!("no snapshot") };
     assert_eq!(tunnels[0].etag, Etag(LOG_LENGTH as u64 * 2 + 1), "the latest state");
@@ -94,8 +100,9 @@ fn a_filter_follows_its_tunnel_through_a_new_name() {
     let mut watcher = publisher.watch(None, vec!["a".to_owned()]);
     let Change::Snapshot(tunnels) = &changes(&mut watcher)[0] else { panic!("no snapshot") };
     assert_eq!(names(tunnels), ["a"]);
-    publisher.set_stored(tunnel("b").id, Etag(2), &spec("b"), Intent::Run);
-    publisher.set_stored(tunnel("a").id, Etag(2), &spec("renamed"), Intent::Stop);
+    publisher.set_stored(&changed("b", Etag(2), Intent::Run));
+    let renamed = StoredTunnel { spec: spec("renamed"), ..changed("a", Etag(2), Intent::Stop) };
+    publisher.set_stored(&renamed);
     publisher.remove(tunnel("a").id);
     let changes = changes(&mut watcher);
     assert!(matches!(&changes[0], Change::Changed(tunnel) if tunnel.spec.name.as_str() == "renamed"));

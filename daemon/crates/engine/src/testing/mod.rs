@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use stormtunnel_model::settings::Settings;
-use stormtunnel_model::{Etag, Intent, Labels, Timestamp, Tunnel, TunnelId, TunnelSpec};
+use stormtunnel_model::{Etag, Intent, Labels, RunTerms, Timestamp, Tunnel, TunnelId, TunnelSpec};
 use tokio::sync::watch;
 
 pub use self::channel::{FarEnd, MemoryChannel, memory_channel};
@@ -59,12 +59,14 @@ pub const PATIENCE: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub struct TestClock {
     start: tokio::time::Instant,
+    /// Milliseconds that the wall clock went on while the runtime's stood still.
+    slept: Arc<AtomicU64>,
 }
 
 impl TestClock {
     /// A clock whose wall time begins in November 2023. Needs a runtime.
     pub fn new() -> Self {
-        Self { start: tokio::time::Instant::now() }
+        Self { start: tokio::time::Instant::now(), slept: Arc::default() }
     }
 }
 
@@ -80,7 +82,8 @@ impl Clock for TestClock {
     }
 
     fn wall(&self) -> Timestamp {
-        Timestamp::from_millis(1_700_000_000_000).plus(self.start.elapsed())
+        let slept = Duration::from_millis(self.slept.load(Ordering::SeqCst));
+        Timestamp::from_millis(1_700_000_000_000).plus(self.start.elapsed()).plus(slept)
     }
 }
 
@@ -116,6 +119,8 @@ pub struct World {
     pub history: Arc<MemoryHistory>,
     /// What happens to the machine.
     pub incidents: Bulletin,
+    /// Milliseconds that the wall clock went on while the runtime's stood still; see [`World::skip_wall_clock`].
+    pub slept: Arc<AtomicU64>,
     /// Settings, to be changed while the engine runs.
     pub settings: watch::Sender<Arc<Settings>>,
 }
@@ -131,12 +136,19 @@ impl Default for World {
             store: Arc::default(),
             history: Arc::default(),
             incidents: Bulletin::default(),
+            slept: Arc::default(),
             settings: watch::Sender::new(Arc::default()),
         }
     }
 }
 
 impl World {
+    /// Lets only the wall clock go on, as while the machine sleeps.
+    pub fn skip_wall_clock(&self, span: Duration) {
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        self.slept.fetch_add(millis, Ordering::SeqCst);
+    }
+
     /// The ports for [`crate::Engine::start`]. Needs a runtime.
     pub fn ports(&self) -> Ports {
         Ports {
@@ -148,7 +160,7 @@ impl World {
             store: Arc::clone(&self.store) as _,
             history: Arc::clone(&self.history) as _,
             incidents: Arc::new(self.incidents.clone()),
-            clock: Arc::new(TestClock::new()),
+            clock: Arc::new(TestClock { slept: Arc::clone(&self.slept), ..TestClock::new() }),
             entropy: Arc::new(TestEntropy::default()),
         }
     }
@@ -171,6 +183,8 @@ pub fn spec(name: &str) -> TunnelSpec {
         labels: Labels::new(),
         keep: Default::default(),
         sessions: Default::default(),
+        reason: None,
+        ttl: None,
     }
 }
 
@@ -185,6 +199,7 @@ pub fn stored(spec: TunnelSpec) -> StoredTunnel {
         created_at,
         spec,
         intent: Intent::Stop,
+        terms: RunTerms::default(),
         kept_port: None,
         request_id: None,
     }

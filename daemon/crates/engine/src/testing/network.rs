@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::{fmt, io};
 
-use stormtunnel_model::{Fault, FaultKind, LocalAddress};
+use stormtunnel_model::{BoundAddress, Fault, FaultKind, LocalEndpoint, SocketPath};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::mpsc;
 
@@ -30,6 +30,7 @@ pub struct MemoryNetwork {
 #[derive(Debug, Default)]
 struct Ports {
     listening: BTreeMap<u16, mpsc::Sender<BoxLocalStream>>,
+    sockets: BTreeMap<SocketPath, mpsc::Sender<BoxLocalStream>>,
     occupied: BTreeMap<u16, String>,
     given: u16,
     /// Panics wanted of the next listeners.
@@ -70,24 +71,40 @@ impl MemoryNetwork {
         Some(client)
     }
 
-    fn bind_now(&self, address: LocalAddress, port: u16) -> Result<Box<dyn LocalListener>, BindError> {
+    /// Connects to a Unix socket; `None` when nothing listens.
+    pub async fn connect_to_socket(&self, path: &SocketPath) -> Option<MemoryClient> {
+        let backlog = self.lock().sockets.get(path).cloned()?;
+        let (client, server) = local_pair();
+        backlog.send(Box::new(server)).await.ok()?;
+        Some(client)
+    }
+
+    fn bind_now(&self, local: &LocalEndpoint) -> Result<Box<dyn LocalListener>, BindError> {
         let mut ports = self.lock();
-        let port = if port == 0 {
-            ports.given += 1;
-            FIRST_AUTOMATIC + ports.given
-        } else {
-            port
-        };
-        let addresses: Vec<SocketAddr> =
-            address.ips().into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
-        let ours = ports.listening.get(&port).is_some_and(|backlog| !backlog.is_closed());
-        let holder = ports.occupied.get(&port).cloned();
-        if ours || holder.is_some() {
-            let kind = FaultKind::PortInUse { address: format!("{address}:{port}"), holder };
-            return Err(BindError(Fault::new(kind, "")));
-        }
         let (sender, backlog) = mpsc::channel(BACKLOG);
-        ports.listening.insert(port, sender);
+        let addresses = match local {
+            LocalEndpoint::Tcp { address, port } => {
+                let port = match u16::from(*port) {
+                    0 => ports.give(),
+                    fixed => fixed,
+                };
+                let holder = ports.occupied.get(&port).cloned();
+                if ports.listening.get(&port).is_some_and(|backlog| !backlog.is_closed()) || holder.is_some()
+                {
+                    return Err(in_use(format!("{address}:{port}"), holder));
+                }
+                ports.listening.insert(port, sender);
+                let bound = |ip| BoundAddress::Tcp(SocketAddr::new(ip, port));
+                address.ips().into_iter().map(bound).collect()
+            }
+            LocalEndpoint::Unix(path) => {
+                if ports.sockets.get(path).is_some_and(|backlog| !backlog.is_closed()) {
+                    return Err(in_use(local.to_string(), None));
+                }
+                ports.sockets.insert(path.clone(), sender);
+                vec![BoundAddress::Unix(path.clone())]
+            }
+        };
         let clumsy = ports.clumsy > 0;
         ports.clumsy -= u32::from(clumsy);
         Ok(Box::new(MemoryListener { addresses, backlog, clumsy }))
@@ -99,23 +116,31 @@ impl MemoryNetwork {
 }
 
 impl LocalNetwork for MemoryNetwork {
-    fn bind(
-        &self,
-        address: LocalAddress,
-        port: u16,
-    ) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>> {
-        Box::pin(std::future::ready(self.bind_now(address, port)))
+    fn bind(&self, local: LocalEndpoint) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>> {
+        Box::pin(std::future::ready(self.bind_now(&local)))
     }
 }
 
+impl Ports {
+    /// A port for whoever does not care.
+    fn give(&mut self) -> u16 {
+        self.given += 1;
+        FIRST_AUTOMATIC + self.given
+    }
+}
+
+fn in_use(address: String, holder: Option<String>) -> BindError {
+    BindError(Fault::new(FaultKind::PortInUse { address, holder }, ""))
+}
+
 struct MemoryListener {
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<BoundAddress>,
     backlog: mpsc::Receiver<BoxLocalStream>,
     clumsy: bool,
 }
 
 impl LocalListener for MemoryListener {
-    fn addresses(&self) -> Vec<SocketAddr> {
+    fn addresses(&self) -> Vec<BoundAddress> {
         self.addresses.clone()
     }
 

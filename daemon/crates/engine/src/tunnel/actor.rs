@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use stormtunnel_model::{
-    Attempt, Fault, FaultKind, LocalPort, Principal, RemoteHealth, TunnelId, TunnelState, TunnelStatus,
+    Attempt, Fault, FaultKind, Principal, RemoteHealth, TunnelId, TunnelState, TunnelStatus,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
@@ -141,8 +141,9 @@ impl Actor {
 
     fn on_message(&mut self, message: Message) {
         match message {
-            Message::Order(order) => self.on_order(order),
+            Message::Order(order) => self.on_order(*order),
             Message::Disturbed => self.on_disturbed(),
+            Message::PortClaimed => self.on_port_claimed(),
             Message::Bound(attempt, bound) => self.on_bound(attempt, bound),
             Message::Started(attempt, started) => self.on_started(attempt, started),
             Message::Resumed(attempt, resumed) => self.on_resumed(attempt, resumed),
@@ -193,17 +194,24 @@ impl Actor {
     /// Has the port that the system chose stored.
     fn keep_port(&mut self) {
         let wanted = &mut self.parts.wanted;
-        if wanted.spec.local.port != LocalPort::Automatic || wanted.kept_port.is_some() {
+        if !wanted.spec.local.is_automatic() || wanted.kept_port.is_some() {
             return;
         }
-        let Some(address) = self.front.addresses().first().copied() else { return };
-        wanted.kept_port = Some(address.port());
-        let chosen = PortChosen { id: self.parts.id, port: address.port() };
+        let Some(port) = self.front.port() else { return };
+        wanted.kept_port = Some(port);
+        let chosen = PortChosen { id: self.parts.id, port };
         let ports_chosen = self.parts.ports_chosen.clone();
         // A task, because the supervisor may be waiting for this very actor.
         let _stopping = self.parts.context.tasks.spawn("keep port", async move {
             let _supervisor_gone = ports_chosen.send(chosen).await;
         });
+    }
+
+    /// Lets the system choose another port.
+    fn on_port_claimed(&mut self) {
+        self.parts.wanted.kept_port = None;
+        let rebind = machine::Command::SpecChanged { session: false, listener: true };
+        self.lanes.main.machine.handle_input(Input::Command(rebind), self.parts.context.now());
     }
 
     fn on_admitted(&mut self, attempt: Attempt) {
@@ -215,7 +223,8 @@ impl Actor {
             scope: self.parts.context.scope(spec),
             target: spec.target.clone(),
             remote: spec.remote.clone(),
-            local_port: self.front.addresses().first().map_or(0, std::net::SocketAddr::port),
+            local_port: self.front.port(),
+            reason: self.parts.wanted.reason.clone(),
             failures: self.nodes.failures(),
         };
         let within = self.parts.context.settings().connect_timeout;
@@ -360,10 +369,7 @@ impl Actor {
 
     fn carry_out_one(&mut self, effect: Effect) {
         match effect {
-            Effect::BindListener(attempt) => {
-                let wanted = &self.parts.wanted;
-                self.effects.bind(attempt, wanted.spec.local.address, wanted.port());
-            }
+            Effect::BindListener(attempt) => self.effects.bind(attempt, self.parts.wanted.local()),
             Effect::CloseListener => self.front.close(),
             Effect::StartSession(attempt) => self.queue_start(attempt),
             Effect::Dial(attempt) => self.dial(attempt),

@@ -59,7 +59,8 @@ fn blames_node(kind: &FaultKind) -> bool {
         | FaultKind::TunnelNotFound { .. }
         | FaultKind::TunnelExists { .. }
         | FaultKind::EtagMismatch { .. }
-        | FaultKind::ShuttingDown => false,
+        | FaultKind::ShuttingDown
+        | FaultKind::ConfirmationNeeded { .. } => false,
     }
 }
 

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use stormtunnel_model::{Attempt, Fault, LocalAddress, SsmSessionId};
+use stormtunnel_model::{Attempt, Fault, LocalEndpoint, SsmSessionId};
 use tokio::sync::mpsc;
 
 use crate::ports::{AwsScope, BindError, SessionGrant};
@@ -27,12 +27,14 @@ impl Effects {
         Self { context, mailbox }
     }
 
-    pub(crate) fn bind(&self, attempt: Attempt, address: LocalAddress, port: u16) {
+    pub(crate) fn bind(&self, attempt: Attempt, local: LocalEndpoint) {
         let context = Arc::clone(&self.context);
         let failed = move |fault| Message::Bound(attempt, Err(BindError(fault)));
-        self.run("bind", failed, async move {
-            Message::Bound(attempt, context.ports.network.bind(address, port).await)
-        });
+        self.run(
+            "bind",
+            failed,
+            async move { Message::Bound(attempt, context.ports.network.bind(local).await) },
+        );
     }
 
     /// Finds a node and starts a session through it.

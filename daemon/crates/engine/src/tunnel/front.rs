@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use stormtunnel_model::BoundAddress;
 
 use crate::ports::{BoxLocalStream, LocalListener};
 
@@ -50,14 +51,19 @@ impl Front {
         self.listener = Some(listener);
     }
 
-    /// Closes the listener: the port is free when this returns.
+    /// Closes the listener: port or socket are free when this returns.
     pub(crate) fn close(&mut self) {
         self.listener = None;
     }
 
     /// Where it listens.
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+    pub(crate) fn addresses(&self) -> Vec<BoundAddress> {
         self.listener.as_ref().map(|listener| listener.addresses()).unwrap_or_default()
+    }
+
+    /// The TCP port it listens on.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.addresses().first().and_then(BoundAddress::port)
     }
 
     /// The next connection; never comes without a listener. Cancel-safe, as the port promises.

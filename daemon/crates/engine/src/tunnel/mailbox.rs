@@ -1,12 +1,13 @@
 //! What a tunnel's actor is told, and by whom.
 
 use secrecy::SecretString;
-use stormtunnel_model::{Attempt, Fault, LocalPort, TunnelId, TunnelSpec};
+use stormtunnel_model::{Attempt, Fault, LocalEndpoint, Reason, TunnelId, TunnelSpec};
 use tokio::sync::oneshot;
 
-use crate::ports::{BindError, BoxChannel, LocalListener, Resumption};
+use crate::ports::{BindError, BoxChannel, LocalListener, Resumption, StoredTunnel};
 use crate::tunnel::machine;
 use crate::tunnel::node::{NotStarted, Started};
+use crate::tunnel::rules::claim;
 use crate::tunnel::session_driver::News;
 
 /// Messages that may wait for the actor. It answers each at once, so the queue is short; a full one only makes the
@@ -16,9 +17,11 @@ pub(crate) const MAILBOX_CAPACITY: usize = 64;
 /// What an actor is told.
 pub(crate) enum Message {
     /// By the supervisor.
-    Order(Order),
+    Order(Box<Order>),
     /// By the supervisor: something happened to the machine (see `incidents`).
     Disturbed,
+    /// By the supervisor: the port that the system chose is another tunnel's, which only does not listen now.
+    PortClaimed,
     /// The answer of a bind.
     Bound(Attempt, Result<Box<dyn LocalListener>, BindError>),
     /// The answer of a StartSession; the session is noted as open.
@@ -45,24 +48,28 @@ pub(crate) struct Order {
 pub(crate) struct Wanted {
     pub(crate) spec: TunnelSpec,
     pub(crate) kept_port: Option<u16>,
+    /// Why it runs.
+    pub(crate) reason: Option<Reason>,
 }
 
 impl Wanted {
+    /// Of a tunnel as it is stored.
+    pub(crate) fn of(stored: &StoredTunnel) -> Self {
+        let StoredTunnel { spec, kept_port, terms, .. } = stored;
+        Self { spec: spec.clone(), kept_port: *kept_port, reason: terms.reason.clone() }
+    }
+
     /// A port that the system chose a moment ago is kept, even if the supervisor does not know it yet.
     pub(crate) fn keeping_port_of(mut self, before: &Self) -> Self {
-        let automatic = |wanted: &Self| wanted.spec.local.port == LocalPort::Automatic;
-        if automatic(&self) && automatic(before) {
+        if self.spec.local.is_automatic() && before.spec.local.is_automatic() {
             self.kept_port = self.kept_port.or(before.kept_port);
         }
         self
     }
 
-    /// The port to ask for; 0 lets the system choose.
-    pub(crate) fn port(&self) -> u16 {
-        match self.spec.local.port {
-            LocalPort::Automatic => self.kept_port.unwrap_or(0),
-            LocalPort::Fixed(port) => port.get(),
-        }
+    /// What to bind.
+    pub(crate) fn local(&self) -> LocalEndpoint {
+        claim(&self.spec.local, self.kept_port)
     }
 }
 

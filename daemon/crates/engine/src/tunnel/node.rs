@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stormtunnel_model::{Attempt, Fault, FaultKind, Principal, RemoteEndpoint, ResolvedTarget, Target};
+use stormtunnel_model::{
+    Attempt, Fault, FaultKind, Principal, Reason, RemoteEndpoint, ResolvedTarget, Target,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -36,7 +38,8 @@ pub(crate) struct StartOrder {
     /// As written.
     pub(crate) target: Target,
     pub(crate) remote: RemoteEndpoint,
-    pub(crate) local_port: u16,
+    pub(crate) local_port: Option<u16>,
+    pub(crate) reason: Option<Reason>,
     pub(crate) failures: RecentFailures,
 }
 
@@ -76,8 +79,8 @@ pub(crate) struct NotStarted {
 /// Finds the node, starts the session and notes it as open before anybody hears of it.
 pub(crate) async fn start(context: &Context, order: StartOrder) -> Result<Started, NotStarted> {
     let choice = find(context, &order).await.map_err(|fault| NotStarted { fault, node: None })?;
-    let StartOrder { scope, remote, local_port, .. } = order;
-    let request = SessionRequest { scope, node: choice.node.clone(), remote, local_port };
+    let StartOrder { scope, remote, local_port, reason, .. } = order;
+    let request = SessionRequest { scope, node: choice.node.clone(), remote, local_port, reason };
     let sent = context.now().mono;
     let (granted, principal) = identity::start_session(context, &request).await;
     match granted {

@@ -3,6 +3,8 @@
 //! One task makes every change, so changes never race. It never waits for a tunnel: what takes time (a stop) is
 //! awaited by a task of the call. An actor that fails is replaced; the others do not notice.
 
+mod intent;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +13,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use stormtunnel_model::{Etag, EventKind, Fault, FaultKind, Intent, RequestId, Tunnel, TunnelId, TunnelSpec};
+use stormtunnel_model::{
+    Etag, EventKind, Fault, FaultKind, Intent, RequestId, RunTerms, StartOptions, Tunnel, TunnelId,
+    TunnelSpec,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +31,7 @@ use crate::tunnel::chronicle::subject;
 use crate::tunnel::context::Context;
 use crate::tunnel::machine::{self, PROVED_AFTER, STOP_WAIT, TunnelMachine};
 use crate::tunnel::mailbox::{MAILBOX_CAPACITY, Message, Order, PortChosen, Wanted};
-use crate::tunnel::rules::{check_port, check_spec, kept_port_after};
+use crate::tunnel::rules::{check_confirmed, check_port, check_spec, kept_port_after, terms_after};
 use crate::tunnel::session_task::see_out;
 
 /// Ports that wait to be stored: one per tunnel at the very first start, so a moment's worth is enough.
@@ -44,6 +49,8 @@ pub(crate) struct Supervisor {
     disturbances: mpsc::Receiver<Disturbance>,
     told: Told,
     ports_chosen: (mpsc::Sender<PortChosen>, mpsc::Receiver<PortChosen>),
+    /// When to look for tunnels whose time is over; absent while no time will be.
+    look_at: Option<tokio::time::Instant>,
     /// Actors, until they end.
     actors: FuturesUnordered<ActorEnd>,
     stop: CancellationToken,
@@ -66,7 +73,7 @@ struct Entry {
 
 impl Entry {
     fn wanted(&self) -> Wanted {
-        Wanted { spec: self.stored.spec.clone(), kept_port: self.stored.kept_port }
+        Wanted::of(&self.stored)
     }
 }
 
@@ -84,6 +91,7 @@ impl Supervisor {
             disturbances,
             told: Told::default(),
             ports_chosen: mpsc::channel(PORTS_CHOSEN_CAPACITY),
+            look_at: None,
             actors: FuturesUnordered::new(),
             stop,
         }
@@ -93,11 +101,14 @@ impl Supervisor {
     /// where it matters, at StartSession (see `politeness`).
     pub(crate) async fn restore(&mut self, tunnels: Vec<StoredTunnel>, open_sessions: Vec<OpenSession>) {
         self.end_left_sessions(open_sessions);
-        let running: Vec<TunnelId> =
-            tunnels.iter().filter(|stored| stored.intent == Intent::Run).map(|stored| stored.id).collect();
         for stored in tunnels {
             self.add(stored);
         }
+        // Nobody is asked to confirm: the intent is stored. But a time may have been over while no daemon ran.
+        self.end_overdue().await;
+        let now = self.context.now().wall;
+        let runs = |stored: &&StoredTunnel| stored.intent == Intent::Run && !stored.terms.is_over(now);
+        let running: Vec<TunnelId> = self.stored().filter(runs).map(|stored| stored.id).collect();
         for id in running {
             self.order(id, machine::Command::Run).await;
         }
@@ -123,6 +134,7 @@ impl Supervisor {
     pub(crate) async fn run(mut self) {
         let stop = self.stop.clone();
         loop {
+            let look_at = self.look_at;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -130,6 +142,7 @@ impl Supervisor {
                 Some((id, ended)) = self.actors.next() => self.on_actor_ended(id, ended),
                 Some(command) = self.commands.recv() => self.on_command(command).await,
                 Some(disturbance) = self.disturbances.recv() => self.on_disturbance(disturbance).await,
+                () = sleep_until(look_at) => self.end_overdue().await,
             }
         }
         self.commands.close();
@@ -141,6 +154,7 @@ impl Supervisor {
     async fn on_disturbance(&mut self, disturbance: Disturbance) {
         let now = self.context.now().mono;
         self.told.tell(disturbance, &self.context.history, self.tunnels.len(), now);
+        self.end_overdue().await;
         for entry in self.tunnels.values() {
             // An actor that just failed gets a successor, which tries again by itself.
             let _failed = entry.mailbox.send(Message::Disturbed).await;
@@ -168,7 +182,7 @@ impl Supervisor {
                 }
             }
             Command::Update { change, reply } => self.update(change, reply).await,
-            Command::Act { verb, tunnels, reply } => self.act(verb, tunnels, reply).await,
+            Command::Act { verb, tunnels, reply } => self.act(&verb, tunnels, reply).await,
         }
     }
 
@@ -181,25 +195,34 @@ impl Supervisor {
         if let Some(id) = self.requested_before(request_id.as_ref()) {
             return Ok((id, None));
         }
+        let options = StartOptions::default();
+        if start {
+            check_confirmed(&spec, &options)?;
+        }
         if let Some(id) = self.same_tunnel(&spec)? {
             let done =
-                if start { self.set_intent(id, Intent::Run, machine::Command::Run).await? } else { None };
+                if start { self.set_running(id, machine::Command::Run, &options).await? } else { None };
             return Ok((id, done));
         }
         check_spec(&spec)?;
-        check_port(&spec, None, self.stored())?;
+        check_port(&spec.local, None, self.stored())?;
         let created_at = self.context.now().wall;
         let random = self.context.ports.entropy.seed();
         let id = TunnelId::new(created_at, random.first_chunk().unwrap_or(&[0; 10]));
-        let intent = if start { Intent::Run } else { Intent::Stop };
-        let stored =
-            StoredTunnel { id, etag: Etag(1), created_at, spec, intent, kept_port: None, request_id };
+        let (intent, terms) = (Intent::Stop, RunTerms::default());
+        let mut stored =
+            StoredTunnel { id, etag: Etag(1), created_at, spec, intent, terms, kept_port: None, request_id };
+        if start {
+            stored.terms = terms_after(&stored, &options, true, created_at);
+            stored.intent = Intent::Run;
+        }
         self.context.ports.store.put_tunnel(stored.clone()).await?;
         self.record(&stored, EventKind::Created);
         if start {
-            self.record(&stored, EventKind::IntentChanged { intent });
+            self.record(&stored, EventKind::IntentChanged { intent: stored.intent });
         }
         self.add(stored);
+        self.plan_look();
         let done = if start { self.order(id, machine::Command::Run).await } else { None };
         Ok((id, done))
     }
@@ -237,7 +260,7 @@ impl Supervisor {
             session: stored.spec.needs_new_session(&tunnel.spec),
             listener: stored.spec.needs_new_listener(&tunnel.spec),
         };
-        stored.kept_port = kept_port_after(&stored, &tunnel.spec);
+        stored.kept_port = kept_port_after(&stored, &tunnel.spec, self.stored());
         let fields = stored.spec.changed_fields(&tunnel.spec).into_iter().map(str::to_owned).collect();
         stored.spec = tunnel.spec;
         stored.etag = Etag(stored.etag.0 + 1);
@@ -267,7 +290,7 @@ impl Supervisor {
         if self.tunnels.values().any(|entry| same_name(&entry.stored)) {
             return Err(Fault::new(FaultKind::TunnelExists { tunnel: spec.name.to_string() }, ""));
         }
-        check_port(&spec, Some(id), self.stored())?;
+        check_port(&spec.local, Some(id), self.stored())?;
         let runs = stored.intent == Intent::Run;
         let reconnects = runs && stored.spec.needs_new_session(&spec);
         let rebinds = runs && stored.spec.needs_new_listener(&spec);
@@ -276,7 +299,7 @@ impl Supervisor {
         Ok((id, Updated { tunnel, reconnects, rebinds }))
     }
 
-    async fn act(&mut self, verb: Verb, tunnels: Vec<String>, reply: Reply<Vec<TunnelResult>>) {
+    async fn act(&mut self, verb: &Verb, tunnels: Vec<String>, reply: Reply<Vec<TunnelResult>>) {
         let mut pending: Vec<(String, Result<BoxFuture<'static, Tunnel>, Fault>)> = Vec::new();
         for requested in tunnels {
             let outcome = match self.find(&requested) {
@@ -298,11 +321,11 @@ impl Supervisor {
     }
 
     /// Makes the change; the answer's future gives the tunnel once the change took effect.
-    async fn act_on(&mut self, verb: Verb, id: TunnelId) -> Result<BoxFuture<'static, Tunnel>, Fault> {
+    async fn act_on(&mut self, verb: &Verb, id: TunnelId) -> Result<BoxFuture<'static, Tunnel>, Fault> {
         let done = match verb {
-            Verb::Start => self.set_intent(id, Intent::Run, machine::Command::Run).await?,
-            Verb::Restart => self.set_intent(id, Intent::Run, machine::Command::Restart).await?,
-            Verb::Stop => self.set_intent(id, Intent::Stop, machine::Command::Stop).await?,
+            Verb::Start(options) => self.set_running(id, machine::Command::Run, options).await?,
+            Verb::Restart(options) => self.set_running(id, machine::Command::Restart, options).await?,
+            Verb::Stop => self.set_stopped(id).await?,
             Verb::Delete => return self.delete(id).await,
         };
         let context = Arc::clone(&self.context);
@@ -330,28 +353,10 @@ impl Supervisor {
         Ok(answer.boxed())
     }
 
-    /// Stores the intent, then has the actor follow it.
-    async fn set_intent(
-        &mut self,
-        id: TunnelId,
-        intent: Intent,
-        command: machine::Command,
-    ) -> Result<Option<oneshot::Receiver<()>>, Fault> {
-        let stored = &self.tunnels[&id].stored;
-        if stored.intent != intent {
-            let etag = Etag(stored.etag.0 + 1);
-            self.put(StoredTunnel { intent, etag, ..stored.clone() }).await?;
-            self.record(&self.tunnels[&id].stored, EventKind::IntentChanged { intent });
-        } else if command == machine::Command::Restart {
-            self.record(stored, EventKind::Restarted);
-        }
-        Ok(self.order(id, command).await)
-    }
-
     /// Stores and publishes a change.
     async fn put(&mut self, stored: StoredTunnel) -> Result<(), Fault> {
         self.context.ports.store.put_tunnel(stored.clone()).await?;
-        self.context.publisher.set_stored(stored.id, stored.etag, &stored.spec, stored.intent);
+        self.context.publisher.set_stored(&stored);
         if let Some(entry) = self.tunnels.get_mut(&stored.id) {
             entry.stored = stored;
         }
@@ -362,20 +367,11 @@ impl Supervisor {
         self.context.history.record(Some(subject(stored.id, &stored.spec)), kind);
     }
 
-    async fn keep_port(&mut self, PortChosen { id, port }: PortChosen) {
-        let Some(entry) = self.tunnels.get_mut(&id).filter(|entry| entry.deleting.is_none()) else { return };
-        entry.stored.kept_port = Some(port);
-        let stored = entry.stored.clone();
-        if let Err(fault) = self.context.ports.store.put_tunnel(stored).await {
-            tracing::warn!(tunnel = %id, %fault, "the port could not be stored; the next start may choose another");
-        }
-    }
-
     fn add(&mut self, stored: StoredTunnel) {
         let meter = Arc::new(Meter::default());
         self.context.publisher.add(stopped_tunnel(&stored, self.context.now().wall), Arc::clone(&meter));
         let machine = TunnelMachine::new(self.context.ports.entropy.seed());
-        let wanted = Wanted { spec: stored.spec.clone(), kept_port: stored.kept_port };
+        let wanted = Wanted::of(&stored);
         let ledger = self.context.history.open_ledger(stored.id, Arc::clone(&meter));
         let figures = (Arc::clone(&meter), Arc::clone(&ledger));
         let mailbox = self.spawn_actor(stored.id, wanted, machine, figures);
@@ -442,7 +438,7 @@ impl Supervisor {
         let (done, carried_out) = oneshot::channel();
         let order = Order { command, wanted: entry.wanted(), done: Some(done) };
         // An actor that just failed gets a successor, which follows the stored intent.
-        entry.mailbox.send(Message::Order(order)).await.ok()?;
+        entry.mailbox.send(Message::Order(Box::new(order))).await.ok()?;
         Some(carried_out)
     }
 
@@ -479,6 +475,14 @@ impl Supervisor {
     fn in_background(&self, answer: impl Future<Output = ()> + Send + 'static) {
         // Refused only while the daemon stops: the caller then learns that from its dropped reply.
         let _stopping = self.context.tasks.spawn("answer", answer);
+    }
+}
+
+/// Never, without a time.
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
 use stormtunnel_engine::ports::Incident;
 use stormtunnel_engine::testing::{MemoryClient, MemoryNetwork, spec, wait_until};
-use stormtunnel_model::{Fault, FaultKind, Keep, Tunnel, TunnelSpec, TunnelState};
+use stormtunnel_model::{Fault, FaultKind, Keep, StartOptions, Tunnel, TunnelSpec, TunnelState};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 
@@ -235,7 +235,8 @@ impl Faults {
 
 /// What a person does whose tunnels say that their credentials have expired.
 async fn renew_credentials(setup: &Setup) {
-    setup.handle.start((0..TUNNELS).map(|number| format!("t-{number}")).collect()).await;
+    let all = (0..TUNNELS).map(|number| format!("t-{number}")).collect();
+    setup.handle.start(all, StartOptions::default()).await;
 }
 
 /// Tunnels of every kind; answers their ports.
@@ -247,7 +248,7 @@ async fn tunnels(setup: &Setup) -> Vec<u16> {
         let sessions = if number % 5 == 0 { "2" } else { "1" }.parse().unwrap();
         setup.handle.create(None, TunnelSpec { keep, sessions, ..spec(&name) }, true).await.unwrap();
         let listens = |tunnel: &Tunnel| !tunnel.status.listening.is_empty();
-        ports.push(wait_until(&setup.handle, &name, listens).await.status.listening[0].port());
+        ports.push(wait_until(&setup.handle, &name, listens).await.status.listening[0].port().unwrap());
     }
     ports
 }

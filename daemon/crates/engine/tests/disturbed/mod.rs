@@ -127,7 +127,7 @@ async fn all_sessions_of_a_tunnel_are_looked_after() {
     let setup = Setup::new().await;
     let spec = TunnelSpec { sessions: 2.try_into().unwrap(), ..spec("db") };
     setup.handle.create(None, spec, true).await.unwrap();
-    let port = wait_until(&setup.handle, "db", is_up).await.status.listening[0].port();
+    let port = wait_until(&setup.handle, "db", is_up).await.status.listening[0].port().unwrap();
     let connect = || async { echo(setup.world.network.connect(port).await.unwrap(), b"before").await };
     let mut clients = vec![connect().await];
     while setup.cloud.started() < 2 {

@@ -6,7 +6,8 @@ use stormtunnel_engine::EngineHandle;
 use stormtunnel_engine::ports::Incident;
 use stormtunnel_engine::testing::{PATIENCE, spec, wait_until};
 use stormtunnel_model::{
-    Event, EventKind, Fault, FaultKind, Intent, Principal, RemoteHealth, Traffic, TunnelSpecPatch,
+    Event, EventKind, Fault, FaultKind, Intent, Principal, RemoteHealth, StartOptions, Traffic,
+    TunnelSpecPatch,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -33,7 +34,7 @@ async fn pass(seconds: u32) {
 }
 
 async fn echo(setup: &Setup, text: &[u8]) {
-    let port = setup.handle.get("db").unwrap().status.listening[0].port();
+    let port = setup.handle.get("db").unwrap().status.listening[0].port().unwrap();
     let mut client = setup.world.network.connect(port).await.unwrap();
     client.write_all(text).await.unwrap();
     let mut back = vec![0; text.len()];
@@ -115,7 +116,7 @@ async fn a_refused_connection_is_told_once_until_one_is_taken() {
     let setup = Setup::new().await;
     setup.cloud.set_remote(Remote::Refuses);
     setup.handle.create(None, spec("db"), true).await.unwrap();
-    let port = wait_until(&setup.handle, "db", is_up).await.status.listening[0].port();
+    let port = wait_until(&setup.handle, "db", is_up).await.status.listening[0].port().unwrap();
     for _ in 0..3 {
         let mut client = setup.world.network.connect(port).await.unwrap();
         let _reset = timeout(PATIENCE, client.read_to_end(&mut Vec::new())).await.expect("an end");
@@ -138,9 +139,9 @@ async fn changes_name_their_fields_and_history_outlives_its_tunnel() {
     let rename = TunnelSpecPatch { name: Some("pg".parse().unwrap()), ..TunnelSpecPatch::default() };
     handle.update("db", rename.clone(), None, false).await.unwrap();
     handle.update("pg", rename, None, false).await.unwrap();
-    handle.restart(names(&["pg"])).await;
+    handle.restart(names(&["pg"]), StartOptions::default()).await;
     wait_until(handle, "pg", is_up).await;
-    handle.restart(names(&["pg"])).await;
+    handle.restart(names(&["pg"]), StartOptions::default()).await;
     wait_until(handle, "pg", is_up).await;
     handle.delete(names(&["pg"])).await;
     let told = events(handle, "pg").await;

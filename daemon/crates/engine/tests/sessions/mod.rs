@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use stormtunnel_engine::EngineHandle;
 use stormtunnel_engine::testing::{MemoryClient, spec, wait_until};
-use stormtunnel_model::{Keep, SsmSessionId, Tunnel, TunnelSpec, TunnelState};
+use stormtunnel_model::{Keep, SsmSessionId, StartOptions, Tunnel, TunnelSpec, TunnelState};
 use tokio::time::Instant;
 
 use crate::cloud::Setup;
@@ -23,7 +23,7 @@ async fn start(handle: &EngineHandle, keep: Keep, sessions: u8) -> u16 {
     let spec = TunnelSpec { keep, sessions: sessions.try_into().unwrap(), ..spec("db") };
     handle.create(None, spec, true).await.unwrap();
     let tunnel = wait_until(handle, "db", |tunnel| is_up(tunnel) || is_idle(tunnel)).await;
-    tunnel.status.listening[0].port()
+    tunnel.status.listening[0].port().unwrap()
 }
 
 async fn connect(setup: &Setup, port: u16) -> MemoryClient {
@@ -153,7 +153,7 @@ async fn what_ends_a_tunnel_ends_all_its_sessions() {
     }))
     .await;
     assert_eq!(setup.cloud.open_sessions(), 4);
-    setup.handle.restart(vec!["db".to_owned()]).await;
+    setup.handle.restart(vec!["db".to_owned()], StartOptions::default()).await;
     for client in &mut clients {
         assert_reset(client).await;
     }

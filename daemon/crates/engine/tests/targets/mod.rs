@@ -45,7 +45,7 @@ async fn up_through_old() -> (Setup, u16) {
     setup.world.targets.set(vec![online(OLD, 1)]);
     setup.handle.create(None, tagged(), true).await.unwrap();
     let tunnel = wait_until(&setup.handle, "db", is_up_through(OLD)).await;
-    (setup, tunnel.status.listening[0].port())
+    (setup, tunnel.status.listening[0].port().unwrap())
 }
 
 #[tokio::test(start_paused = true)]

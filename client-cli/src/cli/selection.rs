@@ -1,0 +1,31 @@
+//! Which tunnels a command is about.
+
+use clap::Args;
+use stormtunnel_model::Selector;
+
+/// The tunnels that a command is about; some have to be named.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct Selection {
+    /// Names or ids of the tunnels
+    #[arg(value_name = "NAME")]
+    pub tunnels: Vec<String>,
+    /// All tunnels
+    #[arg(long)]
+    pub all: bool,
+    /// Tunnels with these labels: KEY=VALUE, KEY!=VALUE, KEY or !KEY, with commas between
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    pub selector: Option<Selector>,
+}
+
+/// The tunnels that a command is about; without any, all.
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+pub struct Filter {
+    /// Names or ids; without any, all tunnels
+    #[arg(value_name = "NAME")]
+    pub tunnels: Vec<String>,
+    /// Tunnels that have these labels now: KEY=VALUE, KEY!=VALUE, KEY or !KEY, with commas between
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    pub selector: Option<Selector>,
+}
