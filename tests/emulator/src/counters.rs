@@ -45,6 +45,8 @@ counters! {
     ApiDescribeInstances = "api.describe_instances",
     /// DescribeInstanceInformation calls.
     ApiDescribeAgents = "api.describe_instance_information",
+    /// ListTasks calls.
+    ApiListTasks = "api.list_tasks",
     /// Calls refused for their signature or an unknown key.
     ApiBadSignature = "api.bad_signature",
     /// Calls refused for expired credentials.

@@ -249,7 +249,7 @@ pub enum Injection {
         /// The node.
         instance: Instance,
     },
-    /// A node is terminated; its agent never comes back.
+    /// A node is terminated, a container with its task; its agent never comes back.
     TerminateInstance {
         /// Which.
         instance: String,
@@ -267,7 +267,8 @@ pub enum Injection {
     /// An action is denied, or allowed again.
     Deny {
         /// As in IAM: `ssm:StartSession`, `ssm:ResumeSession`, `ssm:TerminateSession`, `ssmmessages:OpenDataChannel`,
-        /// `ssm:DescribeInstanceInformation`, `ec2:DescribeInstances`.
+        /// `ssm:DescribeInstanceInformation`, `ec2:DescribeInstances`, `ecs:ListClusters`, `ecs:ListTasks`,
+        /// `ecs:DescribeTasks`.
         action: String,
         /// Whether it is denied.
         denied: bool,

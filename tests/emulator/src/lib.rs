@@ -30,7 +30,7 @@ mod tasks;
 mod tls;
 mod world;
 
-pub use config::{AgentHabits, Config, Instance};
+pub use config::{AgentHabits, Config, Container, Instance};
 pub use counters::{Counter, Counters, Snapshot, WaitError};
 pub use credentials::AccessKey;
 pub use emulator::{Emulator, StartError};

@@ -1,7 +1,8 @@
-//! The Session Manager API: JSON 1.1 over POST, the operation in a header, errors with AWS's names and wording. And a part
-//! of the EC2 API, at the same address.
+//! The Session Manager API: JSON 1.1 over POST, the operation in a header, errors with AWS's names and wording. And parts
+//! of the APIs of EC2 and ECS, at the same address.
 
 mod ec2;
+mod ecs;
 mod error;
 mod operations;
 
@@ -28,6 +29,7 @@ const JSON: &str = "application/x-amz-json-1.1";
 enum Service {
     Ssm,
     Ec2,
+    Ecs,
 }
 
 pub(crate) fn router(world: Arc<World>) -> Router {
@@ -47,7 +49,7 @@ async fn answer(State(world): State<Arc<World>>, request: Request) -> Response<B
     }
     let (status, body) = match (answer, service) {
         (Ok(body), _) => (StatusCode::OK, body),
-        (Err(error), Service::Ssm) => (error.status, error.body().to_string()),
+        (Err(error), Service::Ssm | Service::Ecs) => (error.status, error.body().to_string()),
         (Err(error), Service::Ec2) => ec2::error(&error),
     };
     let mut response = Response::new(Body::from(body));
@@ -61,21 +63,27 @@ async fn answer(State(world): State<Arc<World>>, request: Request) -> Response<B
 
 impl Service {
     fn of(parts: &http::request::Parts) -> Self {
-        let form = parts.headers.get("content-type").and_then(|value| value.to_str().ok());
-        let query = form.is_some_and(|form| form.starts_with("application/x-www-form-urlencoded"));
-        if query { Self::Ec2 } else { Self::Ssm }
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        if header("content-type").is_some_and(|form| form.starts_with("application/x-www-form-urlencoded")) {
+            Self::Ec2
+        } else if header("x-amz-target").is_some_and(|target| target.starts_with(ecs::PREFIX)) {
+            Self::Ecs
+        } else {
+            Self::Ssm
+        }
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Ssm => "ssm",
             Self::Ec2 => "ec2",
+            Self::Ecs => "ecs",
         }
     }
 
     fn content_type(self) -> &'static str {
         match self {
-            Self::Ssm => JSON,
+            Self::Ssm | Self::Ecs => JSON,
             Self::Ec2 => ec2::CONTENT_TYPE,
         }
     }
@@ -97,6 +105,7 @@ fn call(
     match service {
         Service::Ssm => operations::dispatch(world, target, &region, body).map(|body| body.to_string()),
         Service::Ec2 => ec2::dispatch(world, &region, body),
+        Service::Ecs => ecs::dispatch(world, target, &region, body).map(|body| body.to_string()),
     }
 }
 
