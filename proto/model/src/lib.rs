@@ -47,5 +47,8 @@ pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, TunnelName};
 pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
 pub use state::{ConnectStep, Intent, RemoteHealth, TunnelLimit, TunnelState};
 pub use statistics::{Statistics, TunnelStatistics};
-pub use target::{AgentStatus, Candidate, NAME_TAG, ResolvedTarget, Target, TargetForm};
+pub use target::{
+    AgentStatus, Candidate, ContainerForm, InstanceForm, NAME_TAG, ResolvedTarget, Target, TargetForm,
+    TaskForm,
+};
 pub use tunnel::{Traffic, Tunnel, TunnelStatus};

@@ -71,9 +71,10 @@ struct Inputs {
 
 /// Endpoints in the place of AWS's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Endpoints {
+pub(crate) struct Endpoints {
     ssm: Option<Endpoint>,
-    ec2: Option<Endpoint>,
+    pub(crate) ec2: Option<Endpoint>,
+    pub(crate) ecs: Option<Endpoint>,
 }
 
 /// A client with the credentials that it uses.
@@ -81,7 +82,7 @@ pub(crate) struct ScopedClient {
     pub(crate) ssm: aws_sdk_ssm::Client,
     /// For the clients of other services: credentials, region, HTTP client.
     pub(crate) config: SdkConfig,
-    pub(crate) endpoint_ec2: Option<Endpoint>,
+    pub(crate) endpoints: Endpoints,
     pub(crate) credentials: CachedCredentials,
     pub(crate) subject: Subject,
 }
@@ -255,17 +256,17 @@ impl AwsAccess {
     }
 
     fn endpoints(&self, settings: &Settings) -> Result<Endpoints, Fault> {
-        let ssm = endpoint_source(
-            (settings.endpoint_ssm.as_deref(), "aws.endpoint_ssm"),
-            self.environment.endpoint_ssm(),
-        );
-        let ec2 = endpoint_source(
-            (settings.endpoint_ec2.as_deref(), "aws.endpoint_ec2"),
-            self.environment.endpoint_ec2(),
-        );
-        let parsed =
-            |source: Option<(&str, &str)>| source.map(|(url, name)| Endpoint::parse(url, name)).transpose();
-        Ok(Endpoints { ssm: parsed(ssm)?, ec2: parsed(ec2)? })
+        let parsed = |setting, variable| {
+            let source = endpoint_source(setting, variable);
+            source.map(|(url, name)| Endpoint::parse(url, name)).transpose()
+        };
+        let Settings { endpoint_ssm, endpoint_ec2, endpoint_ecs, .. } = settings;
+        let environment = &self.environment;
+        Ok(Endpoints {
+            ssm: parsed((endpoint_ssm.as_deref(), "aws.endpoint_ssm"), environment.endpoint_ssm())?,
+            ec2: parsed((endpoint_ec2.as_deref(), "aws.endpoint_ec2"), environment.endpoint_ec2())?,
+            ecs: parsed((endpoint_ecs.as_deref(), "aws.endpoint_ecs"), environment.endpoint_ecs())?,
+        })
     }
 
     /// The tunnel's region, else the profile's, else the setting, else the environment's.
@@ -345,7 +346,7 @@ impl AwsAccess {
             sign_in: files.sign_in(files_profile).map(str::to_owned),
         };
         let ssm = aws_sdk_ssm::Client::from_conf(ssm.build());
-        Ok(ScopedClient { ssm, config, endpoint_ec2: endpoints.ec2, credentials, subject })
+        Ok(ScopedClient { ssm, config, endpoints, credentials, subject })
     }
 }
 

@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn what_the_settings_take_can_be_used() {
-        let endpoints = ["aws.endpoint_ec2", "aws.endpoint_ssm", "aws.endpoint_ssmmessages"];
+        let endpoints =
+            ["aws.endpoint_ec2", "aws.endpoint_ecs", "aws.endpoint_ssm", "aws.endpoint_ssmmessages"];
         for url in [
             "https://",
             "https:///",
