@@ -144,13 +144,15 @@ pub enum Verb {
     /// Show what tunnels carried and went through, since they were made and since the daemon started
     #[command(after_help = "Examples:\n  stctl stats\n  stctl stats db -o json")]
     Stats(StatsArgs),
-    /// List what tunnels can go through: instances and hybrid nodes, with the state of their agents
+    /// List what tunnels can go through: instances, hybrid nodes and ECS containers, with the state of their agents
     ///
-    /// Needs ec2:DescribeInstances or ssm:DescribeInstanceInformation; with one of them the list is less complete, and
-    /// says so.
+    /// Needs ec2:DescribeInstances, ssm:DescribeInstanceInformation, and for containers ecs:ListClusters, ecs:ListTasks and
+    /// ecs:DescribeTasks; with some of them the list is less complete, and says so. Of containers it holds those of 10
+    /// clusters and of 100 tasks in each.
     #[command(after_help = "Examples:\n  \
         stctl targets\n  \
         stctl targets tag:Env=prod --profile prod --region eu-west-1\n  \
+        stctl targets ecs-service:main/web\n  \
         stctl targets -o json")]
     Targets(TargetsArgs),
     /// Wait until tunnels are up: 0 up, 3 blocked or stopped, 4 login needed, 124 timeout
@@ -193,7 +195,8 @@ pub enum TunnelVerb {
     #[command(after_help = "Examples:\n  \
         stctl tunnel add db --target i-0abcdef12 --remote db.internal:5432 --local 15432\n  \
         stctl tunnel add web --target i-0abcdef12 --remote 8080 --up\n  \
-        stctl tunnel add db --target tag:Role=bastion,Env=prod --remote db.internal:5432")]
+        stctl tunnel add db --target tag:Role=bastion,Env=prod --remote db.internal:5432\n  \
+        stctl tunnel add db --target ecs-service:main/web --remote db.internal:5432")]
     Add(AddArgs),
     /// Change a tunnel
     #[command(after_help = "Example:\n  stctl tunnel edit db --local 25432")]
@@ -215,9 +218,10 @@ pub struct AddArgs {
     ///
     /// A node by its id: an instance (i-…), a hybrid node (mi-…) or an ECS container (ecs:CLUSTER_TASK_RUNTIME). Or what
     /// to look for, at each new session anew: name:VALUE (the tag Name), tag:KEY=VALUE[,KEY=VALUE] (all of them),
-    /// asg:NAME (an Auto Scaling group), ip:10.0.1.2 (the private address) or dns:NAME (the private DNS name). Of several
-    /// running instances one whose agent is online is taken, the newest first, and another one when that fails.
-    /// `stctl targets` lists what there is.
+    /// asg:NAME (an Auto Scaling group), ip:10.0.1.2 (the private address) or dns:NAME (the private DNS name) for an
+    /// instance; ecs-service:CLUSTER/SERVICE[/CONTAINER] or ecs-task:CLUSTER/TASK[/CONTAINER] for an ECS container, whose
+    /// task has to run with ECS Exec. CONTAINER is needed where a task has several. Of several running ones one whose
+    /// agent is online is taken, the newest first, and another one when that fails. `stctl targets` lists what there is.
     #[arg(long, value_name = "TARGET")]
     pub target: Target,
     /// Where to lead; without a host, a port of the target itself

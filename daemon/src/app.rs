@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use stormtunnel_api::{Api, ServeError};
-use stormtunnel_aws::{AwsAccess, AwsEnvironment, AwsIdentity, AwsSsm, AwsTargets, InstanceFinder};
+use stormtunnel_aws::{
+    AwsAccess, AwsEnvironment, AwsIdentity, AwsSsm, AwsTargets, ContainerFinder, Finders, InstanceFinder,
+};
 use stormtunnel_engine::ports::Clock;
 use stormtunnel_engine::tasks::{Task, TaskFailed, Tasks, TasksClosed};
 use stormtunnel_engine::{Engine, Ports};
@@ -199,7 +201,10 @@ fn aws_ports(surroundings: Surroundings) -> Result<Ports, AppError> {
     Ok(Ports {
         ssm: Arc::new(AwsSsm::new(Arc::clone(&access))),
         identity: Arc::new(AwsIdentity::new(Arc::clone(&access))),
-        targets: Arc::new(AwsTargets::new(Arc::clone(&access), instances())),
+        targets: Arc::new(AwsTargets::new(
+            Arc::clone(&access),
+            Finders { instances: instances(), containers: containers() },
+        )),
         dialer: Arc::new(WsDialer::new(access)),
         network: Arc::new(SocketNetwork),
         store: Arc::new(surroundings.store.clone()),
@@ -218,6 +223,17 @@ fn instances() -> Option<Arc<dyn InstanceFinder>> {
 
 #[cfg(not(feature = "ec2"))]
 fn instances() -> Option<Arc<dyn InstanceFinder>> {
+    None
+}
+
+/// Looks containers up, where this daemon can.
+#[cfg(feature = "ecs")]
+fn containers() -> Option<Arc<dyn ContainerFinder>> {
+    Some(Arc::new(stormtunnel_aws_ecs::EcsContainers))
+}
+
+#[cfg(not(feature = "ecs"))]
+fn containers() -> Option<Arc<dyn ContainerFinder>> {
     None
 }
 

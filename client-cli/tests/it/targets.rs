@@ -53,7 +53,7 @@ async fn profile_and_region_come_from_flags_and_then_from_the_environment() {
         let line = "targets tag:Env=prod --profile prod --region eu-west-1";
         let ran = stctl_with(fake.socket(), &variables, line).await;
         assert_eq!(ran.code, 6, "{ran:?}");
-        assert!(ran.err.contains("no running instance in eu-west-1 is tag:Env=prod"), "{ran:?}");
+        assert!(ran.err.contains("nothing that runs in eu-west-1 is tag:Env=prod"), "{ran:?}");
         assert!(ran.err.contains("fix: ") && ran.err.contains("stctl targets"), "{ran:?}");
         assert_eq!(fake.asked(), ["targets dev us-east-1 -", "targets prod eu-west-1 tag:Env=prod"]);
     })
@@ -63,12 +63,23 @@ async fn profile_and_region_come_from_flags_and_then_from_the_environment() {
 #[tokio::test]
 async fn a_tunnel_takes_every_form_of_target_and_shows_its_node() {
     Fake::beside(Vec::new(), async |fake| {
-        for target in ["name:web", "tag:Env=prod,Role=db", "asg:web", "ip:10.0.1.2", "dns:a.ec2.internal"] {
+        let task = "ecs-task:main/0123456789abcdef0123456789abcdef";
+        for target in [
+            "name:web",
+            "tag:Env=prod,Role=db",
+            "asg:web",
+            "ip:10.0.1.2",
+            "dns:a.ec2.internal",
+            "ecs-service:main/web/app",
+            task,
+        ] {
             let ran = stctl(fake.socket(), &format!("tunnel add db --target {target} --remote 80")).await;
             assert!(ran.code == 0 && ran.out.contains(&format!("via {target}")), "{ran:?}");
         }
         let wrong = stctl(fake.socket(), "tunnel add db --target web --remote 80").await;
         assert!(wrong.code == 2 && wrong.err.contains("name:VALUE"), "{wrong:?}");
+        let wrong = stctl(fake.socket(), "tunnel add db --target ecs-service:web --remote 80").await;
+        assert!(wrong.code == 2 && wrong.err.contains("ecs-service:CLUSTER/SERVICE/CONTAINER"), "{wrong:?}");
     })
     .await;
     let mut tunnel = running("db", "db.internal:5432", "15432", TunnelState::Up);

@@ -76,7 +76,7 @@ pub enum FaultKind {
         /// The region searched.
         region: String,
     },
-    /// No running instance in that region and account is what the target says.
+    /// No running instance or container in that region and account is what the target says.
     TargetNotFound {
         /// The target.
         target: String,
@@ -286,7 +286,7 @@ impl FaultKind {
                 "check instance id, region and profile, that the SSM agent runs there, and that its role has \
                  AmazonSSMManagedInstanceCore",
             ),
-            // An instance that is replaced leaves a gap, which ends by itself.
+            // What is replaced leaves a gap, which ends by itself.
             Self::TargetNotFound { .. } => row(
                 R::Retry,
                 G::Unavailable,
@@ -428,7 +428,7 @@ impl fmt::Display for FaultKind {
                 write!(f, "{target} is not connected to Session Manager in {region}")
             }
             Self::TargetNotFound { target, region } => {
-                write!(f, "no running instance in {region} is {target}")
+                write!(f, "nothing that runs in {region} is {target}")
             }
             Self::RemoteRefused { remote } => write!(f, "nothing accepts connections on remote {remote}"),
             Self::RemoteUnresolvable { host } => write!(f, "the target cannot resolve host \"{host}\""),

@@ -20,7 +20,7 @@ use crate::name::{InvalidName, Profile, Region, TunnelName};
 use crate::selector::Selector;
 use crate::sign_in::SignInName;
 use crate::spec::{TunnelSpec, TunnelSpecPatch};
-use crate::target::{ResolvedTarget, Target, TargetForm};
+use crate::target::{InstanceForm, ResolvedTarget, Target, TargetForm};
 
 /// Panics if a parser breaks a promise.
 pub fn names(data: &[u8]) {
@@ -102,14 +102,15 @@ fn target(text: &str) {
     assert_eq!(node.is_some(), text.parse::<ResolvedTarget>().is_ok(), "{text:?}");
     match target.form() {
         TargetForm::Node(node) => assert_eq!(node.as_str(), text),
-        TargetForm::Tags(tags) => {
+        TargetForm::Instances(InstanceForm::Tags(tags)) => {
             assert!(!tags.is_empty());
             assert!(
                 tags.iter().all(|(key, value)| !key.is_empty() && !value.is_empty() && text.contains(value))
             );
         }
-        TargetForm::Address(address) => assert_eq!(format!("ip:{address}"), text),
-        TargetForm::DnsName(name) => assert_eq!(format!("dns:{name}"), text),
+        TargetForm::Instances(InstanceForm::Address(address)) => assert_eq!(format!("ip:{address}"), text),
+        TargetForm::Instances(InstanceForm::DnsName(name)) => assert_eq!(format!("dns:{name}"), text),
+        TargetForm::Containers(form) => assert_eq!(form.to_string(), text),
     }
 }
 

@@ -61,5 +61,8 @@ pub use sign_in_state::{
 pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
 pub use state::{ConnectStep, Intent, RemoteHealth, TunnelLimit, TunnelState};
 pub use statistics::{Statistics, TunnelStatistics};
-pub use target::{AgentStatus, Candidate, NAME_TAG, ResolvedTarget, Target, TargetForm};
+pub use target::{
+    AgentStatus, Candidate, ContainerForm, InstanceForm, NAME_TAG, ResolvedTarget, Target, TargetForm,
+    TaskForm,
+};
 pub use tunnel::{SessionStatus, Traffic, Tunnel, TunnelStatus};

@@ -34,6 +34,8 @@ pub struct Settings {
     pub default_region: Option<Region>,
     /// `aws.endpoint_ec2`
     pub endpoint_ec2: Option<String>,
+    /// `aws.endpoint_ecs`
+    pub endpoint_ecs: Option<String>,
     /// `aws.endpoint_ssm`
     pub endpoint_ssm: Option<String>,
     /// `aws.endpoint_ssmmessages`
@@ -59,6 +61,7 @@ impl Default for Settings {
             default_profile: None,
             default_region: None,
             endpoint_ec2: None,
+            endpoint_ecs: None,
             endpoint_ssm: None,
             endpoint_ssmmessages: None,
             endpoint_sts: None,
@@ -277,6 +280,12 @@ pub static SETTINGS: &[Setting] = &[
         "URL of the EC2 endpoint instead of AWS's own (PrivateLink): https://HOST[:PORT], or http to loopback"
     ),
     text!(
+        "aws.endpoint_ecs",
+        endpoint_ecs,
+        parse_api_endpoint,
+        "URL of the ECS endpoint instead of AWS's own (PrivateLink): https://HOST[:PORT], or http to loopback"
+    ),
+    text!(
         "aws.endpoint_ssm",
         endpoint_ssm,
         parse_api_endpoint,
@@ -450,8 +459,13 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_a_scheme_a_host_and_a_port() {
-        let endpoints =
-            ["aws.endpoint_ec2", "aws.endpoint_ssm", "aws.endpoint_ssmmessages", "aws.endpoint_sts"];
+        let endpoints = [
+            "aws.endpoint_ec2",
+            "aws.endpoint_ecs",
+            "aws.endpoint_ssm",
+            "aws.endpoint_ssmmessages",
+            "aws.endpoint_sts",
+        ];
         for setting in endpoints.map(|key| Setting::by_key(key).unwrap()) {
             let mut settings = Settings::default();
             for good in [

@@ -6,14 +6,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::ids::Timestamp;
 use crate::name::{InvalidName, checked_name};
 
 checked_name! {
     /// The managed node that a tunnel goes through, as the user wrote it: a node by its id (`i-…`, `mi-…`,
-    /// `ecs:<cluster>_<task id>_<runtime id>`), or what to find one by (`name:VALUE`, `tag:KEY=VALUE[,KEY=VALUE]`,
-    /// `asg:NAME`, `ip:ADDRESS`, `dns:NAME`). [`Target::form`] takes it apart.
+    /// `ecs:<cluster>_<task id>_<runtime id>`), or what to find one by: an instance (`name:VALUE`,
+    /// `tag:KEY=VALUE[,KEY=VALUE]`, `asg:NAME`, `ip:ADDRESS`, `dns:NAME`) or a container of an ECS task
+    /// (`ecs-service:CLUSTER/SERVICE[/CONTAINER]`, `ecs-task:CLUSTER/TASK[/CONTAINER]`). [`Target::form`] takes it apart.
     Target, "target", check_target
 }
 
@@ -27,12 +29,41 @@ checked_name! {
 pub enum TargetForm<'a> {
     /// A node by its id: there is nothing to be found.
     Node(ResolvedTarget),
-    /// Instances with all of these tags. A name is the tag `Name`, an Auto Scaling group one that AWS sets.
+    /// Instances, which EC2 knows.
+    Instances(InstanceForm<'a>),
+    /// Containers, which ECS knows.
+    Containers(ContainerForm<'a>),
+}
+
+/// What instances are found by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InstanceForm<'a> {
+    /// All of these tags. A name is the tag `Name`, an Auto Scaling group one that AWS sets.
     Tags(Vec<(&'a str, &'a str)>),
-    /// The instance with that private address.
+    /// The private address.
     Address(Ipv4Addr),
-    /// The instance with that private DNS name.
+    /// The private DNS name.
     DnsName(&'a str),
+}
+
+/// What containers are found by. It is written as the user wrote the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContainerForm<'a> {
+    /// The name of their cluster.
+    pub cluster: &'a str,
+    /// The tasks that they are part of.
+    pub tasks: TaskForm<'a>,
+    /// The name of the container in its task. It need not be said where only one can be gone through.
+    pub container: Option<&'a str>,
+}
+
+/// What tasks are found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskForm<'a> {
+    /// The name of their service.
+    Service(&'a str),
+    /// The id: a UUID, with or without hyphens.
+    Id(&'a str),
 }
 
 /// The tag that holds an instance's name.
@@ -46,19 +77,21 @@ const MAX_LENGTH: usize = 400;
 /// Limits of AWS on the keys and values of tags, in characters.
 const MAX_KEY: usize = 128;
 const MAX_VALUE: usize = 256;
+/// Limit of AWS on the names of clusters, services and containers, in characters.
+const MAX_ECS_NAME: usize = 255;
 
 impl Target {
     /// What stands in it.
     pub fn form(&self) -> TargetForm<'_> {
         // Parsed once already: what the grammar cannot take cannot be here, and would find nothing.
-        parse(self.as_str()).unwrap_or(TargetForm::Tags(Vec::new()))
+        parse(self.as_str()).unwrap_or(TargetForm::Instances(InstanceForm::Tags(Vec::new())))
     }
 
     /// The node, when the target is its id.
     pub fn as_node(&self) -> Option<ResolvedTarget> {
         match self.form() {
             TargetForm::Node(node) => Some(node),
-            TargetForm::Tags(_) | TargetForm::Address(_) | TargetForm::DnsName(_) => None,
+            TargetForm::Instances(_) | TargetForm::Containers(_) => None,
         }
     }
 }
@@ -108,7 +141,7 @@ impl AgentStatus {
 pub struct Candidate {
     /// Its id.
     pub node: ResolvedTarget,
-    /// Its name: the tag `Name`, or what a hybrid node was registered as.
+    /// Its name: the tag `Name`, what a hybrid node was registered as, or `SERVICE/CONTAINER` of a container.
     pub name: Option<String>,
     /// Its private address.
     pub address: Option<IpAddr>,
@@ -116,7 +149,7 @@ pub struct Candidate {
     pub agent: AgentStatus,
     /// Its operating system, as far as its agent told.
     pub platform: Option<String>,
-    /// When it was launched or registered.
+    /// When it was launched, started or registered.
     pub launched_at: Option<Timestamp>,
 }
 
@@ -127,7 +160,7 @@ fn check_target(text: &str) -> Result<(), &'static str> {
 fn check_node(text: &str) -> Result<(), &'static str> {
     match parse(text)? {
         TargetForm::Node(_) => Ok(()),
-        TargetForm::Tags(_) | TargetForm::Address(_) | TargetForm::DnsName(_) => Err(NODE_RULE),
+        TargetForm::Instances(_) | TargetForm::Containers(_) => Err(NODE_RULE),
     }
 }
 
@@ -143,18 +176,26 @@ fn parse(text: &str) -> Result<TargetForm<'_>, &'static str> {
     if text.starts_with("i-") || text.starts_with("mi-") {
         return parse_instance(text);
     }
-    match text.split_once(':') {
-        Some(("ecs", container)) => parse_container(text, container),
-        Some(("name", name)) => check_value(name).map(|()| TargetForm::Tags(vec![(NAME_TAG, name)])),
-        Some(("asg", group)) => check_value(group).map(|()| TargetForm::Tags(vec![(GROUP_TAG, group)])),
-        Some(("tag", tags)) => parse_tags(tags).map(TargetForm::Tags),
-        Some(("ip", address)) => parse_address(address),
-        Some(("dns", name)) => parse_dns_name(name),
-        Some(_) | None => Err(
-            "a target is an instance id (\"i-…\", \"mi-…\"), \"name:VALUE\", \"tag:KEY=VALUE[,KEY=VALUE]\", \
-             \"asg:NAME\", \"ip:10.0.1.2\", \"dns:NAME\" or \"ecs:<cluster>_<task id>_<runtime id>\"",
-        ),
+    let Some((kind, rest)) = text.split_once(':') else { return Err(TARGET_RULE) };
+    match kind {
+        "ecs" => parse_node_of_ecs(text, rest),
+        "name" => check_value(rest).map(|()| instances(InstanceForm::Tags(vec![(NAME_TAG, rest)]))),
+        "asg" => check_value(rest).map(|()| instances(InstanceForm::Tags(vec![(GROUP_TAG, rest)]))),
+        "tag" => parse_tags(rest).map(InstanceForm::Tags).map(instances),
+        "ip" => parse_address(rest).map(InstanceForm::Address).map(instances),
+        "dns" => parse_dns_name(rest).map(InstanceForm::DnsName).map(instances),
+        "ecs-service" => parse_service(rest).map(TargetForm::Containers),
+        "ecs-task" => parse_task(rest).map(TargetForm::Containers),
+        _ => Err(TARGET_RULE),
     }
+}
+
+const TARGET_RULE: &str = "a target is an instance id (\"i-…\", \"mi-…\"), \"name:VALUE\", \"tag:KEY=VALUE[,KEY=VALUE]\", \
+                           \"asg:NAME\", \"ip:10.0.1.2\", \"dns:NAME\", \"ecs-service:CLUSTER/SERVICE[/CONTAINER]\", \
+                           \"ecs-task:CLUSTER/TASK[/CONTAINER]\" or \"ecs:<cluster>_<task id>_<runtime id>\"";
+
+fn instances(form: InstanceForm<'_>) -> TargetForm<'_> {
+    TargetForm::Instances(form)
 }
 
 fn parse_instance(text: &str) -> Result<TargetForm<'_>, &'static str> {
@@ -167,7 +208,7 @@ fn parse_instance(text: &str) -> Result<TargetForm<'_>, &'static str> {
     }
 }
 
-fn parse_container<'a>(text: &'a str, container: &str) -> Result<TargetForm<'a>, &'static str> {
+fn parse_node_of_ecs<'a>(text: &'a str, container: &str) -> Result<TargetForm<'a>, &'static str> {
     let parts: Vec<&str> = container.split('_').collect();
     let valid = |part: &&str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -215,19 +256,62 @@ fn check_value(value: &str) -> Result<(), &'static str> {
     }
 }
 
-fn parse_address(text: &str) -> Result<TargetForm<'_>, &'static str> {
-    let address =
-        text.parse().map_err(|_| "a private address is \"ip:\" and IPv4, such as \"ip:10.0.1.2\"")?;
-    Ok(TargetForm::Address(address))
+fn parse_address(text: &str) -> Result<Ipv4Addr, &'static str> {
+    text.parse().map_err(|_| "a private address is \"ip:\" and IPv4, such as \"ip:10.0.1.2\"")
 }
 
-fn parse_dns_name(name: &str) -> Result<TargetForm<'_>, &'static str> {
+fn parse_dns_name(name: &str) -> Result<&str, &'static str> {
     let valid_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let valid = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(valid_byte);
     if name.len() <= 253 && name.split('.').all(valid) {
-        Ok(TargetForm::DnsName(name))
+        Ok(name)
     } else {
         Err("a private DNS name is \"dns:\" and a name such as \"ip-10-0-1-2.eu-west-1.compute.internal\"")
+    }
+}
+
+fn parse_service(path: &str) -> Result<ContainerForm<'_>, &'static str> {
+    let parts = parse_path(path).ok_or(
+        "an ECS service is \"ecs-service:CLUSTER/SERVICE\" or \"ecs-service:CLUSTER/SERVICE/CONTAINER\"; names are \
+         letters, digits, \"-\" and \"_\", at most 255",
+    );
+    parts.map(|(cluster, service, container)| ContainerForm {
+        cluster,
+        tasks: TaskForm::Service(service),
+        container,
+    })
+}
+
+fn parse_task(path: &str) -> Result<ContainerForm<'_>, &'static str> {
+    let parts = parse_path(path).filter(|(_, id, _)| Uuid::try_parse(id).is_ok());
+    let parts = parts.ok_or(
+        "an ECS task is \"ecs-task:CLUSTER/TASK\" or \"ecs-task:CLUSTER/TASK/CONTAINER\" with the cluster's name and the \
+         task's id: 32 characters of 0-9 and a-f, or a UUID",
+    );
+    parts.map(|(cluster, id, container)| ContainerForm { cluster, tasks: TaskForm::Id(id), container })
+}
+
+/// Cluster, service or task, and container. A slash cannot stand in any of them.
+fn parse_path(path: &str) -> Option<(&str, &str, Option<&str>)> {
+    let names: Vec<&str> = path.split('/').collect();
+    let valid_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let valid = |name: &&str| (1..=MAX_ECS_NAME).contains(&name.len()) && name.bytes().all(valid_byte);
+    match names[..] {
+        _ if !names.iter().all(valid) => None,
+        [cluster, tasks] => Some((cluster, tasks, None)),
+        [cluster, tasks, container] => Some((cluster, tasks, Some(container))),
+        _ => None,
+    }
+}
+
+impl fmt::Display for ContainerForm<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cluster, tasks, container } = self;
+        match tasks {
+            TaskForm::Service(service) => write!(f, "ecs-service:{cluster}/{service}")?,
+            TaskForm::Id(id) => write!(f, "ecs-task:{cluster}/{id}")?,
+        }
+        container.map_or(Ok(()), |container| write!(f, "/{container}"))
     }
 }
 
@@ -257,17 +341,24 @@ mod tests {
         assert!("name:web".parse::<ResolvedTarget>().is_err());
     }
 
+    fn tags(target: &Target) -> Vec<(&str, &str)> {
+        let TargetForm::Instances(InstanceForm::Tags(tags)) = target.form() else {
+            panic!("{target} has no tags")
+        };
+        tags
+    }
+
     #[test]
     fn names_and_groups_are_tags() {
-        assert_eq!(target("name:web 1").form(), TargetForm::Tags(vec![("Name", "web 1")]));
-        assert_eq!(target("name:a:b=c,d").form(), TargetForm::Tags(vec![("Name", "a:b=c,d")]));
-        assert_eq!(target("asg:web").form(), TargetForm::Tags(vec![("aws:autoscaling:groupName", "web")]));
+        assert_eq!(tags(&target("name:web 1")), [("Name", "web 1")]);
+        assert_eq!(tags(&target("name:a:b=c,d")), [("Name", "a:b=c,d")]);
+        assert_eq!(tags(&target("asg:web")), [("aws:autoscaling:groupName", "web")]);
     }
 
     #[test]
     fn all_tags_must_fit() {
         let two = target("tag:Env=prod,team/role=db=primary");
-        assert_eq!(two.form(), TargetForm::Tags(vec![("Env", "prod"), ("team/role", "db=primary")]));
+        assert_eq!(tags(&two), [("Env", "prod"), ("team/role", "db=primary")]);
         assert!(rule("tag:Env").contains("tag:KEY=VALUE"));
         assert!(rule("tag:=x").contains("empty"));
         assert!(rule("tag:Env=").contains("empty"));
@@ -278,9 +369,11 @@ mod tests {
 
     #[test]
     fn addresses_and_dns_names_are_private_ones() {
-        assert_eq!(target("ip:10.0.1.2").form(), TargetForm::Address(Ipv4Addr::new(10, 0, 1, 2)));
+        let address = InstanceForm::Address(Ipv4Addr::new(10, 0, 1, 2));
+        assert_eq!(target("ip:10.0.1.2").form(), TargetForm::Instances(address));
         let dns = target("dns:ip-10-0-1-2.eu-west-1.compute.internal");
-        assert_eq!(dns.form(), TargetForm::DnsName("ip-10-0-1-2.eu-west-1.compute.internal"));
+        let name = InstanceForm::DnsName("ip-10-0-1-2.eu-west-1.compute.internal");
+        assert_eq!(dns.form(), TargetForm::Instances(name));
         for bad in ["ip:", "ip:10.0.1", "ip:10.0.1.256", "ip:fd00::1", "ip:web"] {
             assert!(rule(bad).contains("ip:10.0.1.2"), "{bad}");
         }
@@ -290,11 +383,54 @@ mod tests {
     }
 
     #[test]
+    fn containers_are_found_by_service_or_by_task() {
+        const ID: &str = "0123456789abcdef0123456789abcdef";
+        const UUID: &str = "01234567-89ab-cdef-0123-456789abcdef";
+        let long = "a".repeat(MAX_ECS_NAME);
+        for (text, cluster, tasks, container) in [
+            ("ecs-service:main/web", "main", TaskForm::Service("web"), None),
+            ("ecs-service:My_1-x/web-2/_app", "My_1-x", TaskForm::Service("web-2"), Some("_app")),
+            (&format!("ecs-service:main/{long}"), "main", TaskForm::Service(&long), None),
+            (&format!("ecs-service:main/{ID}"), "main", TaskForm::Service(ID), None),
+            (&format!("ecs-task:main/{ID}"), "main", TaskForm::Id(ID), None),
+            (&format!("ecs-task:main/{UUID}/app"), "main", TaskForm::Id(UUID), Some("app")),
+        ] {
+            let target = target(text);
+            let form = ContainerForm { cluster, tasks, container };
+            assert_eq!(target.form(), TargetForm::Containers(form), "{text}");
+            assert_eq!((form.to_string().as_str(), target.as_node()), (text, None));
+            assert!(text.parse::<ResolvedTarget>().is_err());
+        }
+        for bad in
+            ["", "main", "/web", "main/", "main/web/", "main/web/app/x", "main/w b", "main/w:b", "a.b/web"]
+        {
+            assert!(
+                rule(&format!("ecs-service:{bad}")).contains("ecs-service:CLUSTER/SERVICE/CONTAINER"),
+                "{bad}"
+            );
+        }
+        assert!(rule(&format!("ecs-service:main/{long}a")).contains("at most 255"));
+        for bad in [
+            "",
+            "main",
+            ID,
+            "main/web",
+            "main/0123456789abcdef",
+            "main/{01234567-89ab-cdef-0123-456789abcdef}",
+        ] {
+            assert!(rule(&format!("ecs-task:{bad}")).contains("ecs-task:CLUSTER/TASK/CONTAINER"), "{bad}");
+        }
+        assert!(rule(&format!("ecs-task:main/{ID}g")).contains("0-9 and a-f"));
+    }
+
+    #[test]
     fn what_is_none_of_them_is_told_all_of_them() {
         for bad in ["", "web", "10.0.0.1", "Name:web", "vm:web", "i", "ecs"] {
             let rule = rule(bad);
             assert!(
-                ["i-", "name:", "tag:", "asg:", "ip:", "dns:", "ecs:"].iter().all(|form| rule.contains(form))
+                ["i-", "name:", "tag:", "asg:", "ip:", "dns:", "ecs:", "ecs-service:", "ecs-task:"]
+                    .iter()
+                    .all(|form| rule.contains(form))
             );
         }
         for bad in ["i-", "i-xyz", "i-0ABCDEF12", "mi-1", "mmi-12345678", "ecs:cluster_task", "ecs:c_t_"] {

@@ -18,6 +18,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("stormtunnel-engine", &["smux", "ssm-session", "stormtunnel-model"]),
     ("stormtunnel-aws", &["ssm-session", "stormtunnel-engine", "stormtunnel-model"]),
     ("stormtunnel-aws-ec2", &["stormtunnel-aws", "stormtunnel-engine", "stormtunnel-model"]),
+    ("stormtunnel-aws-ecs", &["stormtunnel-aws", "stormtunnel-engine", "stormtunnel-model"]),
     ("stormtunnel-aws-files", &["stormtunnel-model"]),
     ("stormtunnel-api", &["stormtunnel-engine", "stormtunnel-model", "stormtunnel-proto"]),
     (
@@ -28,6 +29,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
             "stormtunnel-api",
             "stormtunnel-aws",
             "stormtunnel-aws-ec2",
+            "stormtunnel-aws-ecs",
             "stormtunnel-engine",
             "stormtunnel-model",
             "stormtunnel-proto",
@@ -134,14 +136,19 @@ struct Confined {
 
 const CONFINED: &[Confined] = &[
     Confined {
-        packages: &["aws-*"],
-        members: &["stormtunnel-aws", "stormtunnel-aws-ec2"],
-        reason: "AWS types stop at daemon/crates/aws*: an SDK upgrade must not reach past them",
-    },
-    Confined {
         packages: &["aws-sdk-ec2"],
         members: &["stormtunnel-aws-ec2"],
         reason: "it takes minutes and gigabytes to compile: what does not look instances up does without",
+    },
+    Confined {
+        packages: &["aws-sdk-ecs"],
+        members: &["stormtunnel-aws-ecs"],
+        reason: "what does not look containers up does not wait for it to compile",
+    },
+    Confined {
+        packages: &["aws-*"],
+        members: &["stormtunnel-aws", "stormtunnel-aws-ec2", "stormtunnel-aws-ecs"],
+        reason: "AWS types stop at daemon/crates/aws*: an SDK upgrade must not reach past them",
     },
     Confined {
         packages: &["prost*", "tonic-prost*", "protox"],
@@ -381,6 +388,8 @@ mod tests {
     fn a_confined_package_elsewhere_is_rejected() {
         for (member, package) in [
             ("stormtunneld", "aws-sdk-ssm"),
+            ("stormtunnel-aws", "aws-sdk-ec2"),
+            ("stormtunnel-aws", "aws-sdk-ecs"),
             ("stormtunnel-api", "prost"),
             ("stormtunneld", "tonic-prost"),
             ("stctl", "tonic"),

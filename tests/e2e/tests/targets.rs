@@ -14,6 +14,9 @@ const OLD: &str = "i-0aaaaaaaaaaaaaaaa";
 const NEW: &str = "i-0bbbbbbbbbbbbbbbb";
 const OTHER: &str = "i-0cccccccccccccccc";
 
+const OLD_TASK: &str = "0000000000000000000000000000000a";
+const NEW_TASK: &str = "0000000000000000000000000000000b";
+
 /// How long a replaced instance may keep new connections waiting.
 const REPLACED: Duration = Duration::from_secs(15);
 
@@ -22,6 +25,11 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 
 fn bastion(id: &str) -> Instance {
     Instance::new(id).tagged("Role", "bastion").tagged("Name", "bastion").at([10, 0, 1, 2])
+}
+
+/// A container of a task of the service `web` in the cluster `main`.
+fn container(task: &str, name: &str) -> Instance {
+    Instance::new(format!("ecs:main_{task}_{name}-1")).container("web", name).at([10, 0, 9, 9])
 }
 
 fn config(instances: Vec<Instance>) -> Config {
@@ -72,6 +80,7 @@ async fn every_form_of_target_leads_through_its_instance() -> Result<()> {
 
 #[tokio::test]
 async fn an_instance_that_is_replaced_behind_a_tag_is_followed() -> Result<()> {
+    let replaced = |end| replaced("tag:Role=bastion", [bastion(OLD), bastion(NEW)], end);
     let (ended, silent) = tokio::try_join!(replaced(true), replaced(false))?;
     println!(
         "promise main.replaced: the new instance after {:.1} s when AWS ends the session, after {:.1} s when it only falls \
@@ -82,26 +91,34 @@ async fn an_instance_that_is_replaced_behind_a_tag_is_followed() -> Result<()> {
     Ok(())
 }
 
-/// The instance behind a tag goes, another one with the tag comes, and nobody types anything. Answers how long it took
-/// until a new connection reached the new one.
-async fn replaced(end_sessions: bool) -> Result<Duration> {
-    let (scene, _echo, port) = through("tag:Role=bastion", vec![bastion(OLD)]).await?;
+#[tokio::test]
+async fn a_task_that_is_replaced_in_its_service_is_followed() -> Result<()> {
+    let tasks = [OLD_TASK, NEW_TASK].map(|task| container(task, "app"));
+    let replaced = |end| replaced("ecs-service:main/web", tasks.clone(), end);
+    tokio::try_join!(replaced(true), replaced(false)).map(drop)
+}
+
+/// What a target stands for goes, the next one comes, and nobody types anything. Answers how long it took until a new
+/// connection reached the next one.
+async fn replaced(target: &str, [old, new]: [Instance; 2], end_sessions: bool) -> Result<Duration> {
+    let (old_id, new_id) = (old.id.clone(), new.id.clone());
+    let (scene, _echo, port) = through(target, vec![old]).await?;
     local::echo(&mut local::connect(port, DEADLINE).await?, "before\n", DEADLINE).await?;
-    assert_eq!(node(&scene.tunnel("db").await?), OLD);
+    assert_eq!(node(&scene.tunnel("db").await?), old_id);
 
     let begin = Instant::now();
-    scene.emulator().inject(Injection::TerminateInstance { instance: OLD.to_owned(), end_sessions });
-    scene.emulator().inject(Injection::AddInstance { instance: bastion(NEW) });
+    scene.emulator().inject(Injection::TerminateInstance { instance: old_id, end_sessions });
+    scene.emulator().inject(Injection::AddInstance { instance: new });
     // What connects before the daemon knows is lost with the old session; it tries again, as applications do.
     let reached = async {
         // The old agent may hear of its end a moment late, and echo once more.
-        while !echoes(port).await || node(&scene.tunnel("db").await?) != NEW {}
+        while !echoes(port).await || node(&scene.tunnel("db").await?) != new_id {}
         Ok::<_, anyhow::Error>(())
     };
     timeout(2 * DEADLINE, reached).await.context("nobody is reached any more")??;
     let took = begin.elapsed();
     let history = scene.ok(&["events", "db"]).await?;
-    ensure!(took < REPLACED, "{took:?} until the new instance was reached\n{history}");
+    ensure!(took < REPLACED, "{took:?} until the next one was reached\n{history}");
     Ok(took)
 }
 
@@ -171,7 +188,7 @@ async fn a_target_that_nothing_fits_says_what_was_looked_for_and_what_to_do() ->
     assert_eq!(up.code, 6, "{up:?}");
     let region = scene.emulator().region();
     for part in [
-        &format!("no running instance in {region} is tag:Role=nobody"),
+        &format!("nothing that runs in {region} is tag:Role=nobody"),
         "tag \"Role\" = \"nobody\"",
         "fix: ",
         "`stctl targets`",
@@ -192,4 +209,60 @@ async fn a_target_that_nothing_fits_says_what_was_looked_for_and_what_to_do() ->
     // It comes back, and nobody has to do anything.
     scene.emulator().inject(Injection::InstanceOffline { instance: OLD.to_owned(), offline: false });
     scene.ok(&["wait", "db"]).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_container_is_found_by_service_or_by_task_and_named_where_there_are_several() -> Result<()> {
+    let instances = vec![container(OLD_TASK, "app"), container(OLD_TASK, "proxy"), bastion(OLD)];
+    let (app, proxy) = (instances[0].id.clone(), instances[1].id.clone());
+    let (scene, _echo, port) = through("ecs-service:main/web/app", instances).await?;
+    let of_task = format!("ecs-task:main/{OLD_TASK}/proxy");
+    for (target, wanted) in [("ecs-service:main/web/app", &app), (&of_task, &proxy), (&app, &app)] {
+        scene.ok(&["tunnel", "edit", "db", "--target", target]).await?;
+        scene.ok(&["up", "db"]).await.with_context(|| target.to_owned())?;
+        assert_eq!(node(&scene.tunnel("db").await?), wanted, "{target}");
+        local::echo(&mut local::connect(port, DEADLINE).await?, "through a task\n", DEADLINE).await?;
+    }
+    for (target, code, says) in [
+        ("ecs-service:main/web", 2, "app, proxy; name one of them, as in ecs-service:main/web/app"),
+        ("ecs-service:main/api", 6, "ECS knows no service of that name"),
+        ("ecs-service:other/web", 6, "ECS knows no cluster of that name"),
+    ] {
+        let listed = scene.stctl(&["targets", target]).await?;
+        scene.ok(&["tunnel", "edit", "db", "--target", target]).await?;
+        let up = scene.stctl(&["up", "db"]).await?;
+        for ran in [listed, up] {
+            ensure!(ran.code == code && ran.stderr.contains(says), "{target}: {ran:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn containers_are_listed_beside_instances_as_far_as_ecs_lets_us() -> Result<()> {
+    let without_exec = Instance { registered: false, ..container(NEW_TASK, "app") };
+    let scene = Scene::start(config(vec![container(OLD_TASK, "app"), without_exec, bastion(OLD)])).await?;
+    let list = scene.json(&["targets"]).await?;
+    let shown: Vec<_> =
+        list.as_array().into_iter().flatten().map(|target| (&target["name"], &target["agent"])).collect();
+    let expected = [("bastion", "online"), ("web/app", "online"), ("web/app", "unregistered")];
+    assert_eq!(
+        shown,
+        expected.map(|(name, agent)| (name.into(), agent.into())).each_ref().map(|(n, a)| (n, a))
+    );
+    assert_eq!(list[1]["address"], "10.0.9.9");
+
+    let off = format!("ecs-task:main/{NEW_TASK}");
+    scene.ok(&["tunnel", "add", "db", "--target", &off, "--remote", "5432"]).await?;
+    let up = scene.stctl(&["up", "db"]).await?;
+    ensure!(up.code == 6 && up.stderr.contains("--enable-execute-command"), "{up:?}");
+
+    scene.emulator().inject(Injection::Deny { action: "ecs:ListClusters".to_owned(), denied: true });
+    let blind = scene.stctl(&["targets"]).await?;
+    ensure!(blind.code == 0 && blind.stderr.contains("no containers of ECS are listed"), "{blind:?}");
+    ensure!(blind.stderr.contains("ecs:ListClusters") && blind.stdout.contains(OLD), "{blind:?}");
+    scene.emulator().inject(Injection::Deny { action: "ecs:ListTasks".to_owned(), denied: true });
+    let refused = scene.stctl(&["targets", "ecs-service:main/web"]).await?;
+    ensure!(refused.code == 8 && refused.stderr.contains("ecs:ListTasks"), "{refused:?}");
+    Ok(())
 }

@@ -103,15 +103,28 @@ pub struct Instance {
     /// Its tags, for EC2.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
-    /// Its private address, for EC2.
+    /// Its private address, for EC2 and ECS.
     #[serde(default)]
     pub address: Option<Ipv4Addr>,
-    /// When it was launched (RFC 3339).
+    /// When it was launched or started (RFC 3339).
     #[serde(default = "launch_time")]
     pub launched_at: String,
-    /// Its agent is known to Session Manager.
+    /// Its agent is known to Session Manager; for a container: it has the agent of ECS Exec.
     #[serde(default = "registered")]
     pub registered: bool,
+    /// What it is to ECS; only for `ecs:CLUSTER_TASK_RUNTIME`, of which those with the same cluster and task are one task.
+    #[serde(default)]
+    pub container: Option<Container>,
+}
+
+/// What a node is to ECS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Container {
+    /// The service that its task is of.
+    pub service: String,
+    /// Its name in the task.
+    pub name: String,
 }
 
 fn launch_time() -> String {
@@ -133,7 +146,14 @@ impl Instance {
             address: None,
             launched_at: launch_time(),
             registered: registered(),
+            container: None,
         }
+    }
+
+    /// The same node as that container of a task of that service.
+    #[must_use]
+    pub fn container(self, service: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { container: Some(Container { service: service.into(), name: name.into() }), ..self }
     }
 
     /// The same node with a tag.

@@ -51,6 +51,8 @@ counters! {
     ApiAssumeRoleWithWebIdentity = "api.assume_role_with_web_identity",
     /// DescribeInstanceInformation calls.
     ApiDescribeAgents = "api.describe_instance_information",
+    /// ListTasks calls.
+    ApiListTasks = "api.list_tasks",
     /// Calls refused for their signature or an unknown key.
     ApiBadSignature = "api.bad_signature",
     /// Calls refused for expired credentials.

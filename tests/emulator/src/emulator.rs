@@ -175,6 +175,7 @@ impl Emulator {
         let config = &self.world.config;
         let mut variables = vec![
             ("AWS_ENDPOINT_URL_EC2", self.api_url.clone()),
+            ("AWS_ENDPOINT_URL_ECS", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_SSM", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_STS", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_SSMMESSAGES", self.gateway_url.clone()),

@@ -252,7 +252,7 @@ pub enum Injection {
         /// The node.
         instance: Instance,
     },
-    /// A node is terminated; its agent never comes back.
+    /// A node is terminated, a container with its task; its agent never comes back.
     TerminateInstance {
         /// Which.
         instance: String,
@@ -270,8 +270,9 @@ pub enum Injection {
     /// An action is denied, or allowed again.
     Deny {
         /// As in IAM: `ssm:StartSession`, `ssm:ResumeSession`, `ssm:TerminateSession`, `ssmmessages:OpenDataChannel`,
-        /// `ssm:GetConnectionStatus`, `ssm:DescribeInstanceInformation`, `ec2:DescribeInstances`, `sts:AssumeRole`,
-        /// `sts:AssumeRoleWithWebIdentity`, `sso:GetRoleCredentials`.
+        /// `ssm:GetConnectionStatus`, `ssm:DescribeInstanceInformation`, `ec2:DescribeInstances`, `ecs:ListClusters`,
+        /// `ecs:ListTasks`, `ecs:DescribeTasks`, `sts:AssumeRole`, `sts:AssumeRoleWithWebIdentity`,
+        /// `sso:GetRoleCredentials`.
         action: String,
         /// Whether it is denied.
         denied: bool,

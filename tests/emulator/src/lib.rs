@@ -40,7 +40,7 @@ mod tls;
 mod trouble;
 mod world;
 
-pub use config::{AgentHabits, Config, Instance, Role};
+pub use config::{AgentHabits, Config, Container, Instance, Role};
 pub use counters::{Counter, Counters, Snapshot, WaitError};
 pub use credentials::AccessKey;
 pub use emulator::{Emulator, StartError};

@@ -7,9 +7,9 @@ use std::net::IpAddr;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance};
-use stormtunnel_aws::{Ec2Access, EndpointGuard, InstanceFinder};
+use stormtunnel_aws::{EndpointGuard, InstanceFinder, ServiceAccess};
 use stormtunnel_engine::ports::PortFuture;
-use stormtunnel_model::{AgentStatus, Candidate, Fault, NAME_TAG, TargetForm, Timestamp};
+use stormtunnel_model::{AgentStatus, Candidate, Fault, InstanceForm, NAME_TAG, Timestamp};
 
 /// Instances of one answer. EC2 takes up to 1000; an answer that large takes seconds.
 const PAGE: i32 = 200;
@@ -19,7 +19,7 @@ const PAGE: i32 = 200;
 pub struct Ec2Instances;
 
 impl Ec2Instances {
-    async fn find(ec2: &Ec2Access, form: Option<&TargetForm<'_>>) -> Result<Vec<Candidate>, Fault> {
+    async fn find(ec2: &ServiceAccess, form: Option<&InstanceForm<'_>>) -> Result<Vec<Candidate>, Fault> {
         let describe = client(ec2).describe_instances().set_filters(Some(filters(form)));
         let mut pages = describe.into_paginator().page_size(PAGE).send();
         let mut found = Vec::new();
@@ -40,37 +40,36 @@ impl Ec2Instances {
 impl InstanceFinder for Ec2Instances {
     fn running<'a>(
         &'a self,
-        ec2: &'a Ec2Access,
-        form: Option<&'a TargetForm<'a>>,
+        ec2: &'a ServiceAccess,
+        form: Option<&'a InstanceForm<'a>>,
     ) -> PortFuture<'a, Result<Vec<Candidate>, Fault>> {
         Box::pin(Self::find(ec2, form))
     }
 }
 
 /// A client costs nothing to make: connections are those of the HTTP client in the configuration.
-fn client(ec2: &Ec2Access) -> Client {
+fn client(ec2: &ServiceAccess) -> Client {
     let mut config = aws_sdk_ec2::config::Builder::from(ec2.config()).interceptor(EndpointGuard);
     // Setting none would take away what the profile itself names.
-    if let Some(endpoint) = ec2.endpoint_url() {
+    if let Some(endpoint) = ec2.endpoint_ec2() {
         config = config.endpoint_url(endpoint);
     }
     Client::from_conf(config.build())
 }
 
 /// What to ask for. Only a running instance can be gone through.
-fn filters(form: Option<&TargetForm<'_>>) -> Vec<Filter> {
+fn filters(form: Option<&InstanceForm<'_>>) -> Vec<Filter> {
     let filter = |name: &str, value: &str| Filter::builder().name(name).values(literal(value)).build();
     let mut filters = vec![filter("instance-state-name", "running")];
     match form {
         None => {}
-        Some(TargetForm::Node(node)) => filters.push(filter("instance-id", node.as_str())),
-        Some(TargetForm::Tags(tags)) => {
+        Some(InstanceForm::Tags(tags)) => {
             filters.extend(tags.iter().map(|(key, value)| filter(&format!("tag:{key}"), value)));
         }
-        Some(TargetForm::Address(address)) => {
+        Some(InstanceForm::Address(address)) => {
             filters.push(filter("private-ip-address", &address.to_string()));
         }
-        Some(TargetForm::DnsName(name)) => filters.push(filter("private-dns-name", name)),
+        Some(InstanceForm::DnsName(name)) => filters.push(filter("private-dns-name", name)),
     }
     filters
 }
@@ -103,14 +102,14 @@ fn candidate(instance: &Instance) -> Option<Candidate> {
 
 #[cfg(test)]
 mod tests {
-    use stormtunnel_model::Target;
+    use stormtunnel_model::{Target, TargetForm};
 
     use super::*;
 
     fn asked(target: &str) -> Vec<String> {
         let target: Target = target.parse().unwrap();
-        let filters = filters(Some(&target.form()));
-        filters
+        let TargetForm::Instances(form) = target.form() else { panic!("{target} is no instance") };
+        filters(Some(&form))
             .iter()
             .map(|filter| format!("{}={}", filter.name().unwrap(), filter.values().join("|")))
             .collect()
@@ -127,7 +126,6 @@ mod tests {
             asked("dns:ip-10-0-1-2.ec2.internal"),
             [running, "private-dns-name=ip-10-0-1-2.ec2.internal"]
         );
-        assert_eq!(asked("i-0abcdef12"), [running, "instance-id=i-0abcdef12"]);
     }
 
     #[test]

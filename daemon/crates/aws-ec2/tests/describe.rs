@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use stormtunnel_aws::{AwsAccess, AwsEnvironment, AwsTargets};
+use stormtunnel_aws::{AwsAccess, AwsEnvironment, AwsTargets, Finders};
 use stormtunnel_aws_ec2::Ec2Instances;
 use stormtunnel_engine::ports::{AwsScope, Clock, TargetDirectory as _};
 use stormtunnel_model::settings::Settings;
@@ -62,7 +62,8 @@ impl Fixture {
             ..Settings::default()
         }));
         let access = AwsAccess::new(receiver, environment, Arc::new(StillClock));
-        let targets = AwsTargets::new(access, Some(Arc::new(Ec2Instances)));
+        let finders = Finders { instances: Some(Arc::new(Ec2Instances)), containers: None };
+        let targets = AwsTargets::new(access, finders);
         Self { targets, requests, task, _directory: directory, _settings: settings }
     }
 

@@ -72,10 +72,11 @@ struct Inputs {
 
 /// Endpoints in the place of AWS's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Endpoints {
+pub(crate) struct Endpoints {
     ssm: Option<Endpoint>,
-    ec2: Option<Endpoint>,
-    sts: Option<Endpoint>,
+    pub(crate) ec2: Option<Endpoint>,
+    pub(crate) ecs: Option<Endpoint>,
+    pub(crate) sts: Option<Endpoint>,
 }
 
 /// A client with the credentials that it uses.
@@ -83,8 +84,7 @@ pub(crate) struct ScopedClient {
     pub(crate) ssm: aws_sdk_ssm::Client,
     /// For the clients of other services: credentials, region, HTTP client.
     pub(crate) config: SdkConfig,
-    pub(crate) endpoint_ec2: Option<Endpoint>,
-    pub(crate) endpoint_sts: Option<Endpoint>,
+    pub(crate) endpoints: Endpoints,
     pub(crate) credentials: CachedCredentials,
     /// Whose these are.
     pub(crate) caller: Mutex<Option<Caller>>,
@@ -260,19 +260,18 @@ impl AwsAccess {
     }
 
     fn endpoints(&self, settings: &Settings) -> Result<Endpoints, Fault> {
-        let ssm = endpoint_source(
-            (settings.endpoint_ssm.as_deref(), "aws.endpoint_ssm"),
-            self.environment.endpoint_ssm(),
-        );
-        let ec2 = endpoint_source(
-            (settings.endpoint_ec2.as_deref(), "aws.endpoint_ec2"),
-            self.environment.endpoint_ec2(),
-        );
-        // The SDK reads the variables of STS by itself.
-        let sts = settings.endpoint_sts.as_deref().map(|url| (url, "aws.endpoint_sts"));
         let parsed =
             |source: Option<(&str, &str)>| source.map(|(url, name)| Endpoint::parse(url, name)).transpose();
-        Ok(Endpoints { ssm: parsed(ssm)?, ec2: parsed(ec2)?, sts: parsed(sts)? })
+        let Settings { endpoint_ssm: ssm, endpoint_ec2: ec2, endpoint_ecs: ecs, endpoint_sts: sts, .. } =
+            settings;
+        let environment = &self.environment;
+        Ok(Endpoints {
+            ssm: parsed(endpoint_source((ssm.as_deref(), "aws.endpoint_ssm"), environment.endpoint_ssm()))?,
+            ec2: parsed(endpoint_source((ec2.as_deref(), "aws.endpoint_ec2"), environment.endpoint_ec2()))?,
+            ecs: parsed(endpoint_source((ecs.as_deref(), "aws.endpoint_ecs"), environment.endpoint_ecs()))?,
+            // The SDK reads the variables of STS by itself.
+            sts: parsed(sts.as_deref().map(|url| (url, "aws.endpoint_sts")))?,
+        })
     }
 
     /// The tunnel's region, else the profile's, else the setting, else the environment's.
@@ -352,15 +351,7 @@ impl AwsAccess {
             sign_in: files.sign_in(files_profile).map(str::to_owned),
         };
         let ssm = aws_sdk_ssm::Client::from_conf(ssm.build());
-        Ok(ScopedClient {
-            ssm,
-            config,
-            endpoint_ec2: endpoints.ec2,
-            endpoint_sts: endpoints.sts,
-            credentials,
-            caller: Mutex::default(),
-            subject,
-        })
+        Ok(ScopedClient { ssm, config, endpoints, credentials, caller: Mutex::default(), subject })
     }
 }
 

@@ -144,7 +144,7 @@ fn local_fault(error: &(dyn Error + 'static), subject: &Subject, call: &Call<'_>
     if is_unresolved(&text) {
         let detail = format!(
             "the {service} endpoint of {region} cannot be found in DNS: is {region} a region?",
-            service = if call.action.starts_with("ec2:") { "EC2" } else { "Session Manager" },
+            service = service_of(call.action),
             region = subject.region
         );
         return Fault::new(FaultKind::Network, detail);
@@ -153,6 +153,15 @@ fn local_fault(error: &(dyn Error + 'static), subject: &Subject, call: &Call<'_>
         return Fault::new(FaultKind::Network, format!("no answer to {} in time", call.action));
     }
     Fault::new(FaultKind::Network, quote(&with_trust_hint(text), secrets))
+}
+
+/// The service that an action is of, as people call it.
+fn service_of(action: &str) -> &'static str {
+    match action.split_once(':') {
+        Some(("ec2", _)) => "EC2",
+        Some(("ecs", _)) => "ECS",
+        Some(_) | None => "Session Manager",
+    }
 }
 
 /// The fault behind credentials that could not be had.

@@ -141,8 +141,13 @@ mod tests {
 
     #[test]
     fn what_the_settings_take_can_be_used() {
-        let endpoints =
-            ["aws.endpoint_ec2", "aws.endpoint_ssm", "aws.endpoint_ssmmessages", "aws.endpoint_sts"];
+        let endpoints = [
+            "aws.endpoint_ec2",
+            "aws.endpoint_ecs",
+            "aws.endpoint_ssm",
+            "aws.endpoint_ssmmessages",
+            "aws.endpoint_sts",
+        ];
         for url in [
             "https://",
             "https:///",

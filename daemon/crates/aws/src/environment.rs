@@ -8,9 +8,10 @@ use crate::endpoint::check_safe;
 
 /// Variables with an endpoint in the place of AWS's own, of the services whose clients are in this process. Those of
 /// other services lead nowhere from here.
-const ENDPOINTS: [&str; 7] = [
+const ENDPOINTS: [&str; 8] = [
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_EC2",
+    "AWS_ENDPOINT_URL_ECS",
     "AWS_ENDPOINT_URL_SSM",
     "AWS_ENDPOINT_URL_SSMMESSAGES",
     "AWS_ENDPOINT_URL_SSO",
@@ -85,6 +86,11 @@ impl AwsEnvironment {
         self.endpoint("AWS_ENDPOINT_URL_EC2").or_else(|| self.endpoint("AWS_ENDPOINT_URL"))
     }
 
+    /// Endpoint of the ECS API, behind the name of its variable.
+    pub(crate) fn endpoint_ecs(&self) -> Option<(&'static str, &str)> {
+        self.endpoint("AWS_ENDPOINT_URL_ECS").or_else(|| self.endpoint("AWS_ENDPOINT_URL"))
+    }
+
     /// Endpoint of data channels, behind the name of its variable. `AWS_ENDPOINT_URL` does not count: it names an API, and the token goes here.
     pub(crate) fn endpoint_ssmmessages(&self) -> Option<(&'static str, &str)> {
         self.endpoint("AWS_ENDPOINT_URL_SSMMESSAGES")
@@ -138,6 +144,7 @@ mod tests {
         let general = environment(&[("AWS_ENDPOINT_URL", "https://a")]);
         assert_eq!(general.endpoint_ssm(), Some(("AWS_ENDPOINT_URL", "https://a")));
         assert_eq!(general.endpoint_ec2(), Some(("AWS_ENDPOINT_URL", "https://a")));
+        assert_eq!(general.endpoint_ecs(), Some(("AWS_ENDPOINT_URL", "https://a")));
         assert_eq!(general.endpoint_ssmmessages(), None);
     }
 }

@@ -62,7 +62,7 @@ impl AwsIdentity {
 async fn ask(client: &ScopedClient) -> Result<Principal, Fault> {
     let mut config = aws_sdk_sts::config::Builder::from(&client.config).interceptor(EndpointGuard);
     // Setting none would take away what the profile itself names.
-    if let Some(endpoint) = &client.endpoint_sts {
+    if let Some(endpoint) = &client.endpoints.sts {
         config = config.endpoint_url(endpoint.api_url());
     }
     let sts = aws_sdk_sts::Client::from_conf(config.build());

@@ -28,6 +28,6 @@ pub use endpoint::EndpointGuard;
 pub use environment::AwsEnvironment;
 pub use identity::AwsIdentity;
 pub use quote::{quote, with_trust_hint};
-pub use service::Ec2Access;
+pub use service::ServiceAccess;
 pub use ssm::AwsSsm;
-pub use targets::{AwsTargets, InstanceFinder};
+pub use targets::{AwsTargets, ContainerFinder, Finders, InstanceFinder};

@@ -11,14 +11,15 @@ use stormtunnel_model::{Fault, Region};
 
 use crate::access::{AwsAccess, ScopedClient};
 use crate::classify::Call;
+use crate::endpoint::Endpoint;
 
-/// The way to EC2 for one profile and region, with credentials that are there.
-pub struct Ec2Access {
+/// The way to another service for one profile and region, with credentials that are there.
+pub struct ServiceAccess {
     access: Arc<AwsAccess>,
     client: Arc<ScopedClient>,
 }
 
-impl Ec2Access {
+impl ServiceAccess {
     pub(crate) async fn of(access: &Arc<AwsAccess>, scope: &AwsScope) -> Result<Self, Fault> {
         let client = access.ready_client(scope).await?;
         Ok(Self { access: Arc::clone(access), client })
@@ -29,9 +30,14 @@ impl Ec2Access {
         &self.client.config
     }
 
-    /// The endpoint in the place of AWS's own, if one is configured.
-    pub fn endpoint_url(&self) -> Option<String> {
-        self.client.endpoint_ec2.as_ref().map(crate::endpoint::Endpoint::api_url)
+    /// The endpoint of EC2 in the place of AWS's own, if one is configured.
+    pub fn endpoint_ec2(&self) -> Option<String> {
+        self.client.endpoints.ec2.as_ref().map(Endpoint::api_url)
+    }
+
+    /// The endpoint of ECS in the place of AWS's own, if one is configured.
+    pub fn endpoint_ecs(&self) -> Option<String> {
+        self.client.endpoints.ecs.as_ref().map(Endpoint::api_url)
     }
 
     /// The fault behind a failed call of that action (as IAM calls it).
@@ -43,7 +49,8 @@ impl Ec2Access {
         self.access.call_fault(&self.client, &call, error).await
     }
 
-    pub(crate) fn region(&self) -> &Region {
+    /// The region of the calls.
+    pub fn region(&self) -> &Region {
         &self.client.subject.region
     }
 

@@ -1,94 +1,169 @@
-//! Finds the nodes behind a target: instances through EC2, their agents through Session Manager.
+//! Finds the nodes behind a target: instances through EC2 and their agents through Session Manager, containers with their
+//! agents through ECS.
 //!
-//! Neither permission is taken for granted. Without `ssm:DescribeInstanceInformation` nothing is known of the agents, and
-//! StartSession has to tell; without `ec2:DescribeInstances` a list is as good as Session Manager knows it, but a target
-//! that has to be looked up cannot be.
+//! No permission is taken for granted. Without `ssm:DescribeInstanceInformation` nothing is known of the agents of
+//! instances, and StartSession has to tell; without `ec2:DescribeInstances` or `ecs:ListClusters` a list is as good as the
+//! others make it, but a target that has to be looked up cannot be without the service that knows it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stormtunnel_engine::ports::{AwsScope, Candidates, PortFuture, TargetDirectory};
-use stormtunnel_model::{AgentStatus, Candidate, Fault, FaultKind, ResolvedTarget, Target, TargetForm};
+use stormtunnel_model::{
+    AgentStatus, Candidate, ContainerForm, Fault, FaultKind, InstanceForm, ResolvedTarget, Target, TargetForm,
+};
 
 use crate::access::AwsAccess;
 use crate::agents::agents;
-use crate::service::Ec2Access;
+use crate::service::ServiceAccess;
 
 /// Finds instances. It is a crate of its own, because the SDK for EC2 takes longer to compile than all the rest.
 pub trait InstanceFinder: Send + Sync {
     /// Running instances that `form` describes, or all of them. Of their agents nothing is known yet.
     fn running<'a>(
         &'a self,
-        ec2: &'a Ec2Access,
-        form: Option<&'a TargetForm<'a>>,
+        ec2: &'a ServiceAccess,
+        form: Option<&'a InstanceForm<'a>>,
     ) -> PortFuture<'a, Result<Vec<Candidate>, Fault>>;
+}
+
+/// Finds containers of ECS tasks. It is a crate of its own, because of the SDK for ECS.
+pub trait ContainerFinder: Send + Sync {
+    /// Running containers that `form` describes, with the state of their agents, and the way out when none can be gone
+    /// through. A cluster or service that ECS does not know has no containers. Or those of all clusters, as many as a list
+    /// can hold.
+    fn running<'a>(
+        &'a self,
+        ecs: &'a ServiceAccess,
+        form: Option<&'a ContainerForm<'a>>,
+    ) -> PortFuture<'a, Result<Candidates, Fault>>;
+}
+
+/// What looks nodes up. What the daemon was built without is absent.
+#[derive(Clone, Default)]
+pub struct Finders {
+    /// Through EC2. Without it a list holds what Session Manager knows.
+    pub instances: Option<Arc<dyn InstanceFinder>>,
+    /// Through ECS. Without it a list holds no containers.
+    pub containers: Option<Arc<dyn ContainerFinder>>,
 }
 
 /// The nodes of AWS.
 pub struct AwsTargets {
     access: Arc<AwsAccess>,
-    instances: Option<Arc<dyn InstanceFinder>>,
+    finders: Finders,
 }
 
 impl AwsTargets {
-    /// Looks with the credentials of `access`. Without `instances` only Session Manager is asked.
-    pub fn new(access: Arc<AwsAccess>, instances: Option<Arc<dyn InstanceFinder>>) -> Self {
-        Self { access, instances }
+    /// Looks with the credentials of `access`.
+    pub fn new(access: Arc<AwsAccess>, finders: Finders) -> Self {
+        Self { access, finders }
     }
 
     async fn find(&self, scope: &AwsScope, target: &Target) -> Result<Candidates, Fault> {
-        let form = target.form();
-        let ec2 = Ec2Access::of(&self.access, scope).await?;
-        let running = match &form {
-            // The agent's own list has it, whatever kind of node it is.
-            TargetForm::Node(node) => vec![unknown(node.clone())],
-            TargetForm::Tags(_) | TargetForm::Address(_) | TargetForm::DnsName(_) => {
-                self.running(&ec2, Some(&form)).await.map_err(with_way_out)?
+        let service = ServiceAccess::of(&self.access, scope).await?;
+        let running = match target.form() {
+            // The list of agents has no containers.
+            TargetForm::Node(node) if node.as_str().starts_with("ecs:") => {
+                return Ok(candidates(&service, vec![unknown(node)], Vec::new()));
+            }
+            // It has any other kind of node.
+            TargetForm::Node(node) => vec![unknown(node)],
+            TargetForm::Instances(form) => {
+                let found = self.instances(&service, Some(&form)).await;
+                found.map_err(|fault| {
+                    with_way_out(fault, "a target that is an instance id needs no ec2:DescribeInstances")
+                })?
+            }
+            TargetForm::Containers(form) => {
+                let found = self.containers(&service, &form).await;
+                return found.map_err(|fault| {
+                    with_way_out(fault, "a target that is a node's id, ecs:…, needs none of ECS")
+                });
             }
         };
         let ids: Vec<ResolvedTarget> = running.iter().map(|candidate| candidate.node.clone()).collect();
         let agents = if ids.is_empty() {
             Ok(Vec::new())
         } else {
-            agents(&self.access, ec2.client(), Some(&ids)).await
+            agents(&self.access, service.client(), Some(&ids)).await
         };
         let (agents, notes) = known(agents);
-        let candidates = with_agents(running, agents.as_deref());
-        Ok(Candidates { region: ec2.region().clone(), candidates, notes })
+        Ok(candidates(&service, with_agents(running, agents.as_deref()), notes))
     }
 
     async fn list(&self, scope: &AwsScope) -> Result<Candidates, Fault> {
-        let ec2 = Ec2Access::of(&self.access, scope).await?;
-        let region = ec2.region().clone();
-        let (running, agents) =
-            tokio::join!(self.running(&ec2, None), agents(&self.access, ec2.client(), None));
-        let (running, agents, mut notes) = match (running, agents) {
-            (Err(fault), Err(_)) => return Err(fault),
-            (Ok(running), agents) => {
-                let (agents, notes) = known(agents);
-                (running, agents, notes)
+        let service = ServiceAccess::of(&self.access, scope).await?;
+        let (running, agents, containers) = tokio::join!(
+            self.instances(&service, None),
+            agents(&self.access, service.client(), None),
+            self.all_containers(&service)
+        );
+        let mut list = match (running, agents) {
+            (Err(fault), Err(_)) if containers.candidates.is_empty() => return Err(fault),
+            (Err(fault), Err(_)) => {
+                candidates(&service, Vec::new(), vec![format!("no instances are listed: {fault}")])
             }
             (Err(fault), Ok(agents)) => {
-                let note = format!("only what Session Manager knows: {fault}");
-                return Ok(Candidates { region, candidates: agents, notes: vec![note] });
+                let note = format!("of instances only what Session Manager knows: {fault}");
+                candidates(&service, agents, vec![note])
+            }
+            (Ok(running), agents) => {
+                let (agents, notes) = known(agents);
+                let hybrid =
+                    agents.iter().flatten().filter(|agent| agent.node.as_str().starts_with("mi-")).cloned();
+                let nodes = hybrid.chain(with_agents(running, agents.as_deref())).collect();
+                candidates(&service, nodes, notes)
             }
         };
-        let hybrid = agents.iter().flatten().filter(|agent| agent.node.as_str().starts_with("mi-"));
-        let mut candidates: Vec<Candidate> = hybrid.cloned().collect();
-        candidates.extend(with_agents(running, agents.as_deref()));
-        notes.dedup();
-        Ok(Candidates { region, candidates, notes })
+        list.candidates.extend(containers.candidates);
+        list.notes.extend(containers.notes);
+        Ok(list)
     }
 
-    async fn running(&self, ec2: &Ec2Access, form: Option<&TargetForm<'_>>) -> Result<Vec<Candidate>, Fault> {
-        match &self.instances {
+    async fn instances(
+        &self,
+        ec2: &ServiceAccess,
+        form: Option<&InstanceForm<'_>>,
+    ) -> Result<Vec<Candidate>, Fault> {
+        match &self.finders.instances {
             Some(instances) => instances.running(ec2, form).await,
-            None => Err(Fault::new(
-                FaultKind::InvalidArgument { field: "target".to_owned() },
-                "this daemon was built without EC2 and cannot look instances up: name the node by its id",
-            )),
+            None => Err(built_without("EC2", "instances")),
         }
     }
+
+    async fn containers(&self, ecs: &ServiceAccess, form: &ContainerForm<'_>) -> Result<Candidates, Fault> {
+        match &self.finders.containers {
+            Some(containers) => containers.running(ecs, Some(form)).await,
+            None => Err(built_without("ECS", "containers")),
+        }
+    }
+
+    /// Those of the region. That they cannot be had is worth a note: most who list want instances.
+    async fn all_containers(&self, ecs: &ServiceAccess) -> Candidates {
+        let Some(containers) = &self.finders.containers else {
+            return candidates(ecs, Vec::new(), Vec::new());
+        };
+        match containers.running(ecs, None).await {
+            Ok(found) => found,
+            Err(fault) => {
+                candidates(ecs, Vec::new(), vec![format!("no containers of ECS are listed: {fault}")])
+            }
+        }
+    }
+}
+
+fn candidates(service: &ServiceAccess, candidates: Vec<Candidate>, notes: Vec<String>) -> Candidates {
+    Candidates { region: service.region().clone(), candidates, notes }
+}
+
+fn built_without(service: &str, nodes: &str) -> Fault {
+    Fault::new(
+        FaultKind::InvalidArgument { field: "target".to_owned() },
+        format!(
+            "this daemon was built without {service} and cannot look {nodes} up: name the node by its id"
+        ),
+    )
 }
 
 /// What is known of the agents, and what to say when that is nothing.
@@ -126,10 +201,10 @@ fn unknown(node: ResolvedTarget) -> Candidate {
     Candidate { node, name: None, address: None, agent, platform: None, launched_at: None }
 }
 
-/// Who may not look instances up may still go through one.
-fn with_way_out(mut fault: Fault) -> Fault {
+/// Who may not look nodes up may still go through one.
+fn with_way_out(mut fault: Fault, way_out: &str) -> Fault {
     if matches!(fault.kind, FaultKind::PermissionDenied { .. }) {
-        fault.detail.push_str(" (a target that is an instance id needs no ec2:DescribeInstances)");
+        fault.detail.push_str(&format!(" ({way_out})"));
     }
     fault
 }

@@ -59,6 +59,18 @@ impl ApiError {
         Self::bad_request("InvalidParameterValue", format!("The filter '{name}' is invalid"))
     }
 
+    pub(crate) fn no_such_cluster() -> Self {
+        Self::bad_request("ClusterNotFoundException", "Cluster not found.")
+    }
+
+    pub(crate) fn no_such_service() -> Self {
+        Self::bad_request("ServiceNotFoundException", "Service not found.")
+    }
+
+    pub(crate) fn invalid_parameter(message: impl Into<String>) -> Self {
+        Self::bad_request("InvalidParameterException", message)
+    }
+
     pub(crate) fn throttled() -> Self {
         Self::bad_request("ThrottlingException", "Rate exceeded")
     }

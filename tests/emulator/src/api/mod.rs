@@ -1,7 +1,8 @@
 //! The Session Manager API: JSON 1.1 over POST, the operation in a header, errors with AWS's names and wording. And parts of
-//! the APIs of EC2 and STS, and sign-in, at the same address.
+//! the APIs of EC2, ECS and STS, and sign-in, at the same address.
 
 mod ec2;
+mod ecs;
 mod error;
 mod operations;
 mod sts;
@@ -31,6 +32,7 @@ const JSON: &str = "application/x-amz-json-1.1";
 enum Service {
     Ssm,
     Ec2,
+    Ecs,
 }
 
 pub(crate) fn router(world: Arc<World>) -> Router {
@@ -53,7 +55,7 @@ async fn answer(State(world): State<Arc<World>>, request: Request) -> Response<B
     }
     let (status, body) = match (answer, service) {
         (Ok(body), _) => (StatusCode::OK, body),
-        (Err(error), Service::Ssm) => (error.status, error.body().to_string()),
+        (Err(error), Service::Ssm | Service::Ecs) => (error.status, error.body().to_string()),
         (Err(error), Service::Ec2) => ec2::error(&error),
     };
     let mut response = Response::new(Body::from(body));
@@ -67,21 +69,27 @@ async fn answer(State(world): State<Arc<World>>, request: Request) -> Response<B
 
 impl Service {
     fn of(parts: &http::request::Parts) -> Self {
-        let form = parts.headers.get("content-type").and_then(|value| value.to_str().ok());
-        let query = form.is_some_and(|form| form.starts_with("application/x-www-form-urlencoded"));
-        if query { Self::Ec2 } else { Self::Ssm }
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        if header("content-type").is_some_and(|form| form.starts_with("application/x-www-form-urlencoded")) {
+            Self::Ec2
+        } else if header("x-amz-target").is_some_and(|target| target.starts_with(ecs::PREFIX)) {
+            Self::Ecs
+        } else {
+            Self::Ssm
+        }
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Ssm => "ssm",
             Self::Ec2 => "ec2",
+            Self::Ecs => "ecs",
         }
     }
 
     fn content_type(self) -> &'static str {
         match self {
-            Self::Ssm => JSON,
+            Self::Ssm | Self::Ecs => JSON,
             Self::Ec2 => xml::CONTENT_TYPE,
         }
     }
@@ -104,6 +112,7 @@ fn call(
     let answer = match service {
         Service::Ssm => operations::dispatch(world, target, &region, body).map(|body| body.to_string()),
         Service::Ec2 => ec2::dispatch(world, &region, body),
+        Service::Ecs => ecs::dispatch(world, target, &region, body).map(|body| body.to_string()),
     };
     answer.map_err(|error| error.said_to(&world.identity(&key_id).arn))
 }

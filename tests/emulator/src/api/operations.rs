@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::ecs;
 use super::error::ApiError;
 use crate::agent;
 use crate::counters::Counter;
@@ -106,13 +107,12 @@ pub(super) fn dispatch(
     answer
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| ApiError::invalid(error.to_string()))
 }
 
 fn start_session(world: &Arc<World>, region: &str, input: StartSession) -> Result<Value, ApiError> {
-    let resource = arn(world, region, "ec2", &format!("instance/{}", input.target));
-    allow(world, "ssm:StartSession", &resource)?;
+    allow(world, "ssm:StartSession", &target_arn(world, region, &input.target))?;
     let length = input.reason.as_ref().map(|reason| reason.chars().count());
     if length.is_some_and(|length| !(1..=256).contains(&length)) {
         return Err(ApiError::invalid("Value at 'reason' must have length between 1 and 256"));
@@ -129,6 +129,14 @@ fn start_session(world: &Arc<World>, region: &str, input: StartSession) -> Resul
         world.tasks.spawn("agent", agent::run(Arc::clone(world), Arc::clone(&session)));
     }
     Ok(grant(world, &session, false))
+}
+
+/// A container is part of a resource, its task.
+fn target_arn(world: &World, region: &str, target: &str) -> String {
+    match ecs::place(target) {
+        Some((cluster, task)) => ecs::task_arn(world, region, cluster, task),
+        None => arn(world, region, "ec2", &format!("instance/{target}")),
+    }
 }
 
 fn session_request(region: &str, input: StartSession) -> Result<SessionRequest, ApiError> {
@@ -213,12 +221,12 @@ fn connection_status(world: &World, region: &str, input: &OfTarget) -> Result<Va
     Ok(json!({ "Target": input.target, "Status": status }))
 }
 
-/// Agents that ever registered, in pages. Nodes that are gone are told of for a while, as in AWS.
+/// Agents that ever registered, in pages. Nodes that are gone are told of for a while, as in AWS, containers never.
 fn describe_agents(world: &World, region: &str, input: &DescribeAgents) -> Result<Value, ApiError> {
     world.counters.increment(Counter::ApiDescribeAgents);
     allow(world, "ssm:DescribeInstanceInformation", "*")?;
     let mut nodes = world.nodes(region);
-    nodes.retain(|seen| seen.instance.registered);
+    nodes.retain(|seen| seen.instance.registered && !seen.instance.id.starts_with("ecs:"));
     for AgentFilter { key, values } in &input.filters {
         if key != "InstanceIds" || values.is_empty() || values.len() > MAX_AGENT_FILTER {
             return Err(ApiError::invalid(format!("Value at 'filters' is not valid: {key}")));
@@ -272,6 +280,6 @@ fn session_arn(world: &World, region: &str, id: &str) -> String {
     arn(world, region, "ssm", &format!("session/{id}"))
 }
 
-fn arn(world: &World, region: &str, service: &str, resource: &str) -> String {
+pub(super) fn arn(world: &World, region: &str, service: &str, resource: &str) -> String {
     format!("arn:aws:{service}:{region}:{}:{resource}", world.config.account)
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use stormtunnel_aws::{AwsTargets, Ec2Access, InstanceFinder};
-use stormtunnel_engine::ports::{PortFuture, SsmApi as _, TargetDirectory as _};
-use stormtunnel_model::{AgentStatus, Candidate, Fault, FaultKind, Target, TargetForm};
+use stormtunnel_aws::{AwsTargets, ContainerFinder, Finders, InstanceFinder, ServiceAccess};
+use stormtunnel_engine::ports::{Candidates, PortFuture, SsmApi as _, TargetDirectory as _};
+use stormtunnel_model::{AgentStatus, Candidate, ContainerForm, Fault, FaultKind, InstanceForm, Target};
 
 use super::{Fixture, scope};
 
@@ -14,10 +14,26 @@ struct Instances(Result<Vec<Candidate>, Fault>);
 impl InstanceFinder for Instances {
     fn running<'a>(
         &'a self,
-        _ec2: &'a Ec2Access,
-        _form: Option<&'a TargetForm<'a>>,
+        _ec2: &'a ServiceAccess,
+        _form: Option<&'a InstanceForm<'a>>,
     ) -> PortFuture<'a, Result<Vec<Candidate>, Fault>> {
         Box::pin(async { self.0.clone() })
+    }
+}
+
+/// Containers in memory.
+struct Containers(Result<Vec<Candidate>, Fault>);
+
+impl ContainerFinder for Containers {
+    fn running<'a>(
+        &'a self,
+        ecs: &'a ServiceAccess,
+        form: Option<&'a ContainerForm<'a>>,
+    ) -> PortFuture<'a, Result<Candidates, Fault>> {
+        Box::pin(async move {
+            let notes = form.map(|form| format!("looked for {form}")).into_iter().collect();
+            Ok(Candidates { region: ecs.region().clone(), candidates: self.0.clone()?, notes })
+        })
     }
 }
 
@@ -34,7 +50,24 @@ fn instance(number: usize) -> Candidate {
 
 fn targets(fixture: &Fixture, instances: Option<Result<Vec<Candidate>, Fault>>) -> AwsTargets {
     let instances = instances.map(|found| Arc::new(Instances(found)) as Arc<dyn InstanceFinder>);
-    AwsTargets::new(Arc::clone(&fixture.access), instances)
+    AwsTargets::new(Arc::clone(&fixture.access), Finders { instances, containers: None })
+}
+
+fn with_containers(
+    fixture: &Fixture,
+    instances: Result<Vec<Candidate>, Fault>,
+    containers: Result<Vec<Candidate>, Fault>,
+) -> AwsTargets {
+    let finders = Finders {
+        instances: Some(Arc::new(Instances(instances))),
+        containers: Some(Arc::new(Containers(containers))),
+    };
+    AwsTargets::new(Arc::clone(&fixture.access), finders)
+}
+
+fn container() -> Candidate {
+    let node = "ecs:main_0123456789abcdef0123456789abcdef_app-1".parse().unwrap();
+    Candidate { node, agent: AgentStatus::Online, ..instance(0) }
 }
 
 fn web() -> Target {
@@ -130,9 +163,60 @@ async fn a_list_joins_instances_agents_and_hybrid_nodes() {
 #[tokio::test]
 async fn a_daemon_without_ec2_says_what_to_do() {
     let fixture = Fixture::new().await;
-    let fault = targets(&fixture, None).candidates(&scope(None, None), &web()).await.unwrap_err();
-    assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "target".to_owned() });
-    assert!(fault.detail.contains("name the node by its id"), "{fault}");
+    for target in [web(), service()] {
+        let fault = targets(&fixture, None).candidates(&scope(None, None), &target).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "target".to_owned() });
+        assert!(fault.detail.contains("name the node by its id"), "{fault}");
+    }
+}
+
+fn service() -> Target {
+    "ecs-service:main/web/app".parse().unwrap()
+}
+
+#[tokio::test]
+async fn containers_come_with_their_agents_and_session_manager_is_not_asked() {
+    let fixture = Fixture::new().await;
+    let targets = with_containers(&fixture, Ok(vec![instance(1)]), Ok(vec![container()]));
+    let found = targets.candidates(&scope(None, None), &service()).await.unwrap();
+    assert_eq!(
+        (found.candidates, found.notes),
+        (vec![container()], vec!["looked for ecs-service:main/web/app".to_owned()])
+    );
+    let by_id = targets.candidates(&scope(None, None), &container().node.into()).await.unwrap();
+    assert_eq!(by_id.candidates[0].agent, AgentStatus::Unknown);
+    assert_eq!(fixture.server.requests(), Vec::<String>::new());
+    let refused = with_containers(&fixture, Ok(Vec::new()), Err(denied("ecs:ListTasks")));
+    let fault = refused.candidates(&scope(None, None), &service()).await.unwrap_err();
+    assert!(
+        fault.kind == denied("ecs:ListTasks").kind && fault.detail.contains("needs none of ECS"),
+        "{fault}"
+    );
+}
+
+#[tokio::test]
+async fn a_list_has_containers_and_does_without_them() {
+    let fixture = Fixture::new().await;
+    let listed = async |instances, containers| {
+        with_containers(&fixture, instances, containers).reachable(&scope(None, None)).await
+    };
+    fixture.server.answer(200, &page(&[agent("i-00000001", "Online")], None));
+    let list = listed(Ok(vec![instance(1)]), Ok(vec![container()])).await.unwrap();
+    assert_eq!((list.candidates.len(), list.candidates[1].clone(), list.notes.len()), (2, container(), 0));
+    fixture.server.answer(200, &page(&[], None));
+    let list = listed(Ok(vec![instance(1)]), Err(denied("ecs:ListClusters"))).await.unwrap();
+    assert_eq!(list.candidates.len(), 1);
+    assert!(list.notes[0].contains("no containers of ECS are listed"), "{:?}", list.notes);
+    // Who may see nothing but containers sees those.
+    let refusal = r#"{"__type":"AccessDeniedException","Message":"User: me is not authorized"}"#;
+    let no_instances = || Err(denied("ec2:DescribeInstances"));
+    fixture.server.answer(400, refusal);
+    let list = listed(no_instances(), Ok(vec![container()])).await.unwrap();
+    assert_eq!(list.candidates, [container()]);
+    assert!(list.notes[0].contains("no instances are listed"), "{:?}", list.notes);
+    fixture.server.answer(400, refusal);
+    let fault = listed(no_instances(), Ok(Vec::new())).await.unwrap_err();
+    assert_eq!(fault.kind, denied("ec2:DescribeInstances").kind);
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use stormtunnel_model::{Candidate, Fault, FaultKind, ResolvedTarget, Target, TargetForm};
+use stormtunnel_model::{
+    Candidate, ContainerForm, Fault, FaultKind, InstanceForm, ResolvedTarget, Target, TargetForm, TaskForm,
+};
 
 use crate::ports::Candidates;
 
@@ -91,7 +93,7 @@ pub(crate) fn lost(target: &Target, node: &ResolvedTarget, found: &Candidates) -
         Some(Fault::new(kind, format!("{what} {target}")))
     };
     match found.candidates.iter().find(|candidate| candidate.node == *node) {
-        None => gone("it is no running instance any more that is"),
+        None => gone("it runs no more as"),
         // With nobody to take its place it may as well come back.
         Some(present) if !present.agent.may_answer() => {
             let replaced = found.candidates.iter().any(|other| other.agent.may_answer());
@@ -103,8 +105,10 @@ pub(crate) fn lost(target: &Target, node: &ResolvedTarget, found: &Candidates) -
 
 fn nobody(target: &Target, found: &Candidates) -> Fault {
     let (written, region) = (target.to_string(), found.region.to_string());
+    let notes: String = found.notes.iter().map(|note| format!("; {note}")).collect();
     if found.candidates.is_empty() {
-        let detail = format!("looked for {}; instances that start or stop do not count", filter(target));
+        let detail =
+            format!("looked for {}; what is starting or stopping does not count{notes}", filter(target));
         return Fault::new(FaultKind::TargetNotFound { target: written, region }, detail);
     }
     let named = found.candidates.iter().take(NAMED).map(|candidate| {
@@ -116,7 +120,7 @@ fn nobody(target: &Target, found: &Candidates) -> Fault {
         more => format!(" and {more} more"),
     };
     let detail = format!(
-        "{} found, none with an SSM agent online: {}{more}",
+        "{} found, none with an SSM agent online: {}{more}{notes}",
         found.candidates.len(),
         named.collect::<Vec<_>>().join(", ")
     );
@@ -127,13 +131,21 @@ fn nobody(target: &Target, found: &Candidates) -> Fault {
 fn filter(target: &Target) -> String {
     match target.form() {
         TargetForm::Node(node) => format!("instance id {node}"),
-        TargetForm::Tags(tags) => {
+        TargetForm::Instances(InstanceForm::Tags(tags)) => {
             let tags: Vec<String> =
                 tags.iter().map(|(key, value)| format!("tag \"{key}\" = \"{value}\"")).collect();
             tags.join(" and ")
         }
-        TargetForm::Address(address) => format!("private address {address}"),
-        TargetForm::DnsName(name) => format!("private DNS name {name}"),
+        TargetForm::Instances(InstanceForm::Address(address)) => format!("private address {address}"),
+        TargetForm::Instances(InstanceForm::DnsName(name)) => format!("private DNS name {name}"),
+        TargetForm::Containers(ContainerForm { cluster, tasks, container }) => {
+            let container = container.map(|name| format!("container {name} of ")).unwrap_or_default();
+            let tasks = match tasks {
+                TaskForm::Service(name) => format!("tasks of ECS service {name}"),
+                TaskForm::Id(id) => format!("ECS task {id}"),
+            };
+            format!("{container}{tasks} in cluster {cluster}")
+        }
     }
 }
 
@@ -228,6 +240,25 @@ mod tests {
             (0..9).map(|number| candidate(&format!("i-0000000{number}"), AgentStatus::Lost, 1)).collect();
         let fault = choose(&target(), &found(&many), &none, now()).unwrap_err();
         assert!(fault.detail.ends_with("and 4 more"), "{fault}");
+    }
+
+    #[test]
+    fn a_fault_says_what_was_looked_for_and_what_the_search_noted() {
+        let target: Target = "ecs-service:main/web/app".parse().unwrap();
+        let noted = |candidates: &[Candidate]| {
+            let notes = vec!["its tasks run without an agent".to_owned()];
+            let found = Candidates { notes, ..found(candidates) };
+            choose(&target, &found, &RecentFailures::default(), now()).unwrap_err()
+        };
+        let nobody = noted(&[]);
+        assert!(
+            nobody.detail.contains("container app of tasks of ECS service web in cluster main"),
+            "{nobody}"
+        );
+        let offline = noted(&[candidate("ecs:main_0af_0af-1", AgentStatus::Unregistered, 1)]);
+        for fault in [nobody, offline] {
+            assert!(fault.detail.ends_with("; its tasks run without an agent"), "{fault}");
+        }
     }
 
     #[test]
