@@ -235,7 +235,7 @@ impl World {
         let old = self.generation.fetch_add(1, Ordering::Relaxed);
         let emulator = self.scene.emulator();
         emulator.inject(Injection::AddInstance { instance: replaceable(old + 1) });
-        let (instance, end_sessions) = (replaceable(old).id, old % 2 == 0);
+        let (instance, end_sessions) = (replaceable(old).id, old.is_multiple_of(2));
         emulator.inject(Injection::TerminateInstance { instance, end_sessions });
     }
 
