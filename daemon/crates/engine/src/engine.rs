@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{Epoch, EventKind, Fault};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::EngineHandle;
@@ -34,6 +34,9 @@ const UNREAD_BYTES: usize = 128 << 20;
 
 /// Disturbances that may wait for the supervisor. More are merged where they are reported.
 const DISTURBANCE_CAPACITY: usize = 1;
+
+/// Calls to TerminateSession at a time: a daemon that stops a thousand tunnels is through in seconds.
+const ENDINGS: usize = 64;
 
 /// How long storing the last events may take.
 const FLUSH_BOUND: Duration = Duration::from_secs(1);
@@ -117,6 +120,7 @@ impl Engine {
             tasks: tasks.clone(),
             politeness: Arc::new(Politeness::default()),
             presence: Presence::default(),
+            endings: Semaphore::new(ENDINGS),
             payload_limits: PayloadLimits::default(),
             unread: UnreadBudget::new(unread_bytes),
         });

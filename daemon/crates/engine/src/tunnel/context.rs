@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ssm_session::{Config, MessageRate};
 use stormtunnel_model::TunnelSpec;
 use stormtunnel_model::settings::Settings;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Now;
 use crate::engine::Ports;
@@ -27,6 +27,8 @@ pub(crate) struct Context {
     pub(crate) tasks: Tasks,
     pub(crate) politeness: Arc<Politeness>,
     pub(crate) presence: Presence,
+    /// Places for calls to TerminateSession.
+    pub(crate) endings: Semaphore,
     pub(crate) payload_limits: PayloadLimits,
     pub(crate) unread: UnreadBudget,
 }

@@ -100,8 +100,12 @@ impl Effects {
 }
 
 /// Undoes what an answer brought that nobody takes any more: a session would stay open at AWS.
-pub(crate) async fn abandon(context: &Context, message: Message) {
-    if let Message::Started(_, Ok(started)) = message {
+pub(crate) async fn abandon(context: &Arc<Context>, message: Message) {
+    let Message::Started(_, Ok(started)) = message else { return };
+    // A task, since that may take as long as the network is away, and a deletion waits for the actor.
+    let (ending, record) = (Arc::clone(context), started.record.clone());
+    let ending = context.tasks.spawn("end session", async move { see_out(&ending, &record, false).await });
+    if ending.is_err() {
         see_out(context, &started.record, false).await;
     }
 }

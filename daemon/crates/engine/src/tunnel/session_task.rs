@@ -217,8 +217,12 @@ async fn terminate(context: &Context, record: &OpenSession) -> bool {
     let mut backoff = Backoff::new(context.ports.entropy.seed());
     let cancelled = context.tasks.cancelled();
     loop {
-        let call = context.ports.ssm.terminate_session(&record.scope, &record.id);
-        match tokio::time::timeout(TERMINATE_TIMEOUT, call).await {
+        let call = async {
+            let _place = context.endings.acquire().await;
+            let call = context.ports.ssm.terminate_session(&record.scope, &record.id);
+            tokio::time::timeout(TERMINATE_TIMEOUT, call).await
+        };
+        match call.await {
             Ok(Ok(())) => return true,
             Ok(Err(fault)) => {
                 tracing::warn!(session = %record.id, %fault, "session could not be terminated");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _};
 use stormtunnel_model::{
     Etag, EventKind, Fault, FaultKind, Intent, RequestId, RunTerms, StartOptions, Tunnel, TunnelId,
     TunnelSpec,
@@ -38,8 +38,6 @@ use crate::tunnel::session_task::see_out;
 const PORTS_CHOSEN_CAPACITY: usize = 64;
 /// How long a call waits for a tunnel to stop. The machine gives up a little earlier.
 const STOP_BOUND: Duration = STOP_WAIT.saturating_add(Duration::from_secs(2));
-/// Sessions of a crashed daemon that are ended at a time.
-const CLEANUP_PARALLEL: usize = 4;
 
 /// The supervisor's state.
 pub(crate) struct Supervisor {
@@ -120,14 +118,11 @@ impl Supervisor {
             return;
         }
         tracing::info!(sessions = left.len(), "ending sessions that the last daemon left open");
-        let context = Arc::clone(&self.context);
-        let cleanup = async move {
-            let context = &context;
-            let endings =
-                stream::iter(left).map(|record| async move { see_out(context, &record, false).await });
-            endings.buffer_unordered(CLEANUP_PARALLEL).collect::<()>().await;
-        };
-        let _stopping = self.context.tasks.spawn("end left sessions", cleanup);
+        for record in left {
+            let context = Arc::clone(&self.context);
+            let ending = async move { see_out(&context, &record, false).await };
+            let _stopping = self.context.tasks.spawn("end left session", ending);
+        }
     }
 
     /// Serves until told to stop, then stops all tunnels.
