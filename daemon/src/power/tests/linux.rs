@@ -106,7 +106,8 @@ async fn logind_keeps_the_contract() {
     let logind = FakeLogind::on(directory.path()).await;
     let (clocks, sleeps) = fake_clocks();
     let watch = Logind::on_bus(address_in(directory.path()), AGAIN, sleeps);
-    keeps_the_contract("logind", Box::new(watch), sleeper(logind, clocks), woke).await;
+    keeps_the_contract(Box::new(watch), sleeper(logind, clocks), woke).await;
+    println!("promise power.logind: {KEPT}");
 }
 
 #[tokio::test]
@@ -142,10 +143,9 @@ fn netlink_keeps_the_contract() {
                 set_address(exists);
                 Box::pin(std::future::ready(()))
             });
-            keeps_the_contract("network", Box::new(Netlink), provoke, |incident| {
-                *incident == Incident::NetworkChanged
-            })
-            .await;
+            let changed = |incident: &Incident| *incident == Incident::NetworkChanged;
+            keeps_the_contract(Box::new(Netlink), provoke, changed).await;
+            println!("promise power.network: {KEPT}");
         });
     });
     outcome.join().unwrap();
