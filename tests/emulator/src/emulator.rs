@@ -177,7 +177,6 @@ impl Emulator {
             ("AWS_ENDPOINT_URL_EC2", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_ECS", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_SSM", self.api_url.clone()),
-            ("AWS_ENDPOINT_URL_STS", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_SSMMESSAGES", self.gateway_url.clone()),
             ("AWS_ENDPOINT_URL_SSO", self.api_url.clone()),
             ("AWS_ENDPOINT_URL_SSO_OIDC", self.api_url.clone()),
