@@ -11,6 +11,15 @@ pub(super) async fn find(at: SocketAddr) -> Option<String> {
     tokio::task::spawn_blocking(move || proc::find(at)).await.ok().flatten()
 }
 
+/// The process that listens on the Unix socket at that path.
+pub(super) async fn find_at(path: &str) -> Option<String> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || proc::find_at(&path)).await.ok().flatten()
+}
+
 /// A process, such as `pid 123 (nginx)`.
 pub(super) fn process(pid: i32) -> String {
     // Empty where there is no `/proc`.
@@ -24,6 +33,8 @@ mod proc {
 
     /// The kernel's number for a listening socket.
     const LISTEN: &str = "0A";
+    /// The kernel's flag of a Unix socket that listens.
+    const ACCEPTS: &str = "00010000";
 
     pub(super) struct Listener {
         pub(super) at: SocketAddr,
@@ -38,6 +49,21 @@ mod proc {
             tables.iter().flat_map(|table| table.lines()).filter_map(parse).find(|l| blocks(l.at, wanted))?;
         // Descriptors of other users' processes cannot be seen.
         Some(process_with(listener.inode).unwrap_or_else(|| format!("a process of uid {}", listener.uid)))
+    }
+
+    pub(super) fn find_at(path: &str) -> Option<String> {
+        let table = fs::read_to_string("/proc/net/unix").ok()?;
+        let inode = table.lines().find_map(|line| listens_at(line, path))?;
+        Some(process_with(inode).unwrap_or_else(|| "another process".to_owned()))
+    }
+
+    /// The inode in a line of `/proc/net/unix`, when it is of a listener at that path: `num refs protocol flags type state
+    /// inode path`.
+    pub(super) fn listens_at(line: &str, path: &str) -> Option<u64> {
+        let mut fields = line.split_ascii_whitespace();
+        let (flags, inode) = (fields.nth(3)?, fields.nth(2)?.parse().ok()?);
+        let (_, at) = line.split_once(&format!(" {inode} "))?;
+        (flags == ACCEPTS && at == path).then_some(inode)
     }
 
     /// A line of `/proc/net/tcp{,6}`, when it is of a listener: `sl local remote st tx:rx tr:when retrnsmt uid timeout
@@ -91,7 +117,7 @@ mod proc {
 
 #[cfg(test)]
 mod tests {
-    use super::proc::{blocks, parse};
+    use super::proc::{blocks, listens_at, parse};
 
     #[test]
     #[cfg(target_endian = "little")]
@@ -121,5 +147,15 @@ mod tests {
         assert!(!blocks(at("127.0.0.1:80"), at("127.0.0.1:81")));
         assert!(!blocks(at("127.0.0.1:80"), at("[::1]:80")));
         assert!(!blocks(at("0.0.0.0:80"), at("[::1]:80")));
+    }
+
+    #[test]
+    fn a_socket_that_listens_is_found_by_its_whole_path() {
+        let line = "0000000012345678: 00000002 00000000 00010000 0001 01 25161 /run/user/1000/my db.sock";
+        assert_eq!(listens_at(line, "/run/user/1000/my db.sock"), Some(25161));
+        assert_eq!(listens_at(line, "db.sock"), None);
+        assert_eq!(listens_at(&line.replace("00010000", "00000000"), "/run/user/1000/my db.sock"), None);
+        assert_eq!(listens_at("Num       RefCount Protocol Flags    Type St Inode Path", "Path"), None);
+        assert_eq!(listens_at("0000000012345678: 00000002 00000000 00010000 0001 01 25161", ""), None);
     }
 }

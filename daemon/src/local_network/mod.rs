@@ -9,13 +9,14 @@ mod unix;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use stormtunnel_engine::ports::{BindError, BoxLocalStream, LocalListener, LocalNetwork, PortFuture};
-use stormtunnel_model::{BoundAddress, Fault, FaultKind, LocalAddress, LocalEndpoint};
+use stormtunnel_model::{BoundAddress, Fault, FaultKind, LocalAddress, LocalEndpoint, LocalPort};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::time::Sleep;
 
@@ -25,8 +26,12 @@ use unix::Place;
 /// Connections that may wait to be accepted; a browser opens dozens at once.
 const BACKLOG: u32 = 1024;
 
-/// How often another automatic port is tried when the one that was free on the first address is taken on the second.
-const PORT_TRIES: usize = 32;
+/// Where automatic ports are: below those that systems give to outgoing connections (from 32768 on Linux, from 49152 on
+/// macOS). One of those, to a proxy on this machine for instance, would take a port while its tunnel does not run.
+const AUTOMATIC_PORTS: RangeInclusive<u16> = 20_000..=32_767;
+
+/// How many of them are tried before the system may choose. Each is free on all addresses or not taken.
+const PORT_TRIES: usize = 64;
 
 /// How long to wait after an accept that failed; connections wait in the backlog meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -39,7 +44,7 @@ impl LocalNetwork for SocketNetwork {
     fn bind(&self, local: LocalEndpoint) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>> {
         Box::pin(async move {
             let bound = match local {
-                LocalEndpoint::Tcp { address, port } => match bind_all(address, port.into()) {
+                LocalEndpoint::Tcp { address, port } => match bind_all(address, port) {
                     Ok(listeners) => Ok(listeners.into_iter().map(Socket::Tcp).collect()),
                     Err((at, error)) => Err(fault(at, &error).await),
                 },
@@ -54,18 +59,23 @@ impl LocalNetwork for SocketNetwork {
 }
 
 /// Binds every address on one port; tells which address failed.
-fn bind_all(address: LocalAddress, port: u16) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+fn bind_all(address: LocalAddress, port: LocalPort) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
     let ips = address.ips();
-    let mut last = bind_once(&ips, port);
-    for _ in 1..PORT_TRIES {
-        match &last {
-            Err((_, error)) if port == 0 && error.kind() == io::ErrorKind::AddrInUse => {
-                last = bind_once(&ips, port);
-            }
-            Ok(_) | Err(_) => break,
-        }
-    }
-    last
+    let LocalPort::Automatic = port else { return bind_once(&ips, port.into()) };
+    let is_taken = |tried: &Result<_, (_, io::Error)>| {
+        tried.as_ref().is_err_and(|(_, error)| error.kind() == io::ErrorKind::AddrInUse)
+    };
+    let chosen = (0..PORT_TRIES).filter_map(|_| automatic_port());
+    let mut tries = chosen.chain([0; 2]).map(|port| bind_once(&ips, port)).skip_while(is_taken);
+    tries.next().unwrap_or_else(|| bind_once(&ips, 0))
+}
+
+/// Any of [`AUTOMATIC_PORTS`]; none on a system without randomness, which then chooses itself.
+fn automatic_port() -> Option<u16> {
+    let mut random = [0; 2];
+    getrandom::fill(&mut random).ok()?;
+    let (first, last) = AUTOMATIC_PORTS.into_inner();
+    Some(first + u16::from_be_bytes(random) % (last - first + 1))
 }
 
 fn bind_once(ips: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {

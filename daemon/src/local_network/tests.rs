@@ -29,6 +29,15 @@ async fn localhost_is_both_families_on_one_port() {
 }
 
 #[tokio::test]
+async fn an_automatic_port_is_none_of_an_outgoing_connection() {
+    for _ in 0..200 {
+        let listener = bind(LocalAddress::Localhost, 0).await;
+        let ports: Vec<u16> = tcp(listener.as_ref()).iter().map(SocketAddr::port).collect();
+        assert!(ports.iter().all(|port| AUTOMATIC_PORTS.contains(port) && *port == ports[0]), "{ports:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_automatic_port_skips_those_taken_on_one_family() {
     if !has_ipv6() {
         return;
@@ -104,7 +113,7 @@ async fn a_dropped_accept_loses_no_connection() {
 
 #[tokio::test]
 async fn local_connections_have_no_delay_keepalive_and_a_small_buffer() {
-    let listener = bind_all(LocalAddress::Localhost, 0).unwrap().remove(0);
+    let listener = bind_all(LocalAddress::Localhost, LocalPort::Automatic).unwrap().remove(0);
     let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = within(listener.accept()).await.unwrap();
     assert!(LocalSocket::tcp(stream).has_options());

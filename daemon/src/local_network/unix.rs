@@ -10,6 +10,13 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 use super::{BACKLOG, holder, refused};
 
+/// The system's owner, and what the owner of a container's outside looks like from within.
+const SYSTEM: [u32; 2] = [0, 65_534];
+/// In a directory with that bit only the owner of a file may remove it.
+const STICKY: u32 = 0o1000;
+const GROUP_WRITES: u32 = 0o020;
+const OTHERS_WRITE: u32 = 0o002;
+
 /// The path of a socket that is bound. Dropped, it is free again, unless something else has taken it meanwhile.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -71,21 +78,48 @@ fn listen(path: &SocketPath) -> io::Result<(UnixListener, Place)> {
     Ok((socket.listen(BACKLOG)?, place))
 }
 
-/// In a directory of somebody else, such as `/tmp`, another program could wait in our place.
+/// Where others may put files, another program could wait in our place: the directory has to be the user's alone, and
+/// nobody else may be able to put another one there.
 fn check_directory(path: &SocketPath) -> Result<(), Fault> {
     let directory = Path::new(path.as_str()).parent().unwrap_or(Path::new("/"));
     let shown = directory.display();
-    match fs::metadata(directory) {
-        Ok(found) if !found.is_dir() => Err(refused(format!("{shown} is no directory"))),
-        Ok(found) if found.uid() != own_uid() => {
-            Err(refused(format!("the directory {shown} is not yours; choose one that is")))
+    let real = fs::canonicalize(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            refused(format!("there is no directory {shown}; make it, then `stctl up NAME`"))
         }
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(refused(format!("there is no directory {shown}; make it, then `stctl up NAME`")))
-        }
-        Err(error) => Err(refused(format!("the directory {shown} cannot be used: {error}"))),
+        _ => refused(format!("the directory {shown} cannot be used: {error}")),
+    })?;
+    let look = |at: &Path| {
+        fs::symlink_metadata(at)
+            .map_err(|error| refused(format!("{} cannot be looked at: {error}", at.display())))
+    };
+    let found = look(&real)?;
+    if !found.is_dir() {
+        return Err(refused(format!("{shown} is no directory")));
     }
+    if found.uid() != own_uid() {
+        return Err(refused(format!("the directory {shown} is not yours; choose one that is")));
+    }
+    if others_may_write(&found) {
+        let remedy = format!("`chmod go-w {shown}`, or choose another one");
+        return Err(refused(format!("others can put files into the directory {shown}; {remedy}")));
+    }
+    for at in directory.ancestors().chain(real.ancestors().skip(1)) {
+        let found = look(at)?;
+        let foreign = found.uid() != own_uid() && !SYSTEM.contains(&found.uid());
+        let open = found.is_dir() && others_may_write(&found) && found.mode() & STICKY == 0;
+        if foreign || open {
+            let why = format!("{} is not yours alone", at.display());
+            return Err(refused(format!("somebody else could replace the directory {shown}: {why}")));
+        }
+    }
+    Ok(())
+}
+
+/// A group of the user's own, as many systems give to everybody, is nobody else.
+fn others_may_write(found: &Metadata) -> bool {
+    let by_group = found.mode() & GROUP_WRITES != 0 && found.gid() != rustix::process::getegid().as_raw();
+    by_group || found.mode() & OTHERS_WRITE != 0
 }
 
 /// Removes a socket of ours that nobody listens on. Whatever else is there stays.
@@ -100,6 +134,10 @@ async fn make_way(path: &SocketPath) -> Result<(), Fault> {
     }
     if found.uid() != own_uid() {
         return Err(in_use(path, Some(format!("a process of uid {}", found.uid()))));
+    }
+    // Where the system tells, whoever listens is not bothered with a connection every few seconds.
+    if let holder @ Some(_) = holder::find_at(path.as_str()).await {
+        return Err(in_use(path, holder));
     }
     match UnixStream::connect(path.as_str()).await {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}

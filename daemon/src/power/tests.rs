@@ -73,9 +73,6 @@ async fn keeps_the_contract(
     provoke().await;
     let late = tokio::time::timeout(4 * AGAIN, running.bulletin.next()).await;
     assert!(late.is_err(), "reported after its end: {late:?}");
-    println!(
-        "promise power.{name}: 3 of 3 incidents reported, nothing out of nothing, nothing after the end"
-    );
 }
 
 fn woke(incident: &Incident) -> bool {

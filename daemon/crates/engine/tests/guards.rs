@@ -74,6 +74,22 @@ async fn a_tunnel_whose_time_is_over_stops_by_itself() {
     assert_eq!(world.ssm.open_sessions(), []);
 }
 
+/// The machine slept, and nobody has looked at the clock yet.
+#[tokio::test(start_paused = true)]
+async fn a_start_after_the_time_was_over_begins_anew() {
+    let world = World::default();
+    let (engine, handle) = start(&world).await;
+    handle.create(None, spec("db"), false).await.unwrap();
+    up(&handle, "db", for_at_most(HOUR)).await.unwrap();
+    world.skip_wall_clock(9 * HOUR);
+    let tunnel = up(&handle, "db", StartOptions::default()).await.unwrap();
+    assert_eq!((tunnel.intent, tunnel.terms), (Intent::Run, RunTerms::default()));
+    world.incidents.report(Incident::Woke { slept: 9 * HOUR, dark: false });
+    tokio::time::advance(2 * MINUTE).await;
+    assert_eq!(handle.get("db").unwrap().intent, Intent::Run, "yesterday's end does not count");
+    engine.shutdown(BOUND).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_start_renews_the_time_and_a_restart_does_not() {
     let world = World::default();

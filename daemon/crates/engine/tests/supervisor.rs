@@ -367,6 +367,22 @@ async fn who_is_waited_for_starts_before_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_stopped_leaves_the_queue() {
+    let world = World::default();
+    let (engine, handle) = start(&world).await;
+    let all: Vec<String> = (0..200).map(|number| format!("t-{number}")).collect();
+    for name in &all {
+        handle.create(None, spec(name), true).await.unwrap();
+    }
+    handle.stop(all).await;
+    let before = tokio::time::Instant::now();
+    handle.start(names(&["t-199"]), StartOptions::default()).await;
+    wait_until(&handle, "t-199", |tunnel| tunnel.status.session.is_some()).await;
+    assert!(before.elapsed() < Duration::from_secs(3), "it waits for nobody: {:?}", before.elapsed());
+    engine.shutdown(BOUND).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn watchers_end_with_the_engine() {
     let world = World::default();
     let (engine, handle) = start(&world).await;

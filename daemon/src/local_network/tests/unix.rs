@@ -120,6 +120,25 @@ async fn the_directory_must_be_there_and_the_users_own() {
     }
 }
 
+#[tokio::test]
+async fn nobody_else_may_be_able_to_put_a_socket_there() {
+    let directory = TempDir::new().unwrap();
+    let (open, inside) = (directory.path().join("open"), directory.path().join("open/inside"));
+    fs::create_dir_all(&inside).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    let fault = refused(&open.join("db.sock")).await;
+    assert!(fault.detail.contains("others can put files into"), "{fault}");
+    let fault = refused(&inside.join("db.sock")).await;
+    assert!(fault.detail.contains("could replace the directory"), "{fault}");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
+    bind(&inside.join("db.sock")).await;
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o770)).unwrap();
+    bind(&open.join("db.sock")).await;
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&inside, &link).unwrap();
+    bind(&link.join("db.sock")).await;
+}
+
 /// There is no reset on a Unix socket, but unread bytes make the system tell of one.
 #[tokio::test]
 #[cfg(target_os = "linux")]

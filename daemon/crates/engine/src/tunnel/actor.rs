@@ -238,8 +238,7 @@ impl Actor {
                 self.add_session(attempt, (record, choice), principal);
                 match self.lanes.of(attempt) {
                     Some(lane) => lane.grant = Some(grant),
-                    // Dropping its handle ends it.
-                    None => drop(self.sessions.remove(&attempt)),
+                    None => self.end_session(attempt, false, None),
                 }
                 Answer::SessionStarted
             }
@@ -331,6 +330,7 @@ impl Actor {
         for number in 1..machine::LANES {
             self.drain(number);
         }
+        self.lanes.leave_queue();
         let now = self.parts.context.now();
         self.due = self.next_due(now);
         self.due.into_iter().for_each(|due| self.timer.as_mut().reset(now.timer_at(due)));
@@ -385,16 +385,7 @@ impl Actor {
                     session.shared.verify(self.parts.context.now());
                 }
             }
-            Effect::EndSession { session, over, fault } => {
-                self.nodes.acquit(session, Hint::Silent);
-                if let Some(session) = self.sessions.remove(&session) {
-                    let (node, now) = (&session.choice.node, self.parts.context.now());
-                    fault.iter().for_each(|fault| self.nodes.failed(Some(node), fault, now.mono));
-                    let subject = self.subject_of(&session);
-                    self.chronicle.session_ended(subject, fault, &session.status(), now.wall);
-                    session.end(over);
-                }
-            }
+            Effect::EndSession { session, over, fault } => self.end_session(session, over, fault),
             Effect::ResetHeld => self.front.reset_held(),
             Effect::Note(fault) => {
                 self.chronicle.note(fault.clone());
@@ -402,6 +393,17 @@ impl Actor {
             }
             Effect::Publish(state) => self.show(state),
             Effect::Finished => self.finished = true,
+        }
+    }
+
+    fn end_session(&mut self, session: Attempt, over: bool, fault: Option<Fault>) {
+        self.nodes.acquit(session, Hint::Silent);
+        if let Some(session) = self.sessions.remove(&session) {
+            let (node, now) = (&session.choice.node, self.parts.context.now());
+            fault.iter().for_each(|fault| self.nodes.failed(Some(node), fault, now.mono));
+            let subject = self.subject_of(&session);
+            self.chronicle.session_ended(subject, fault, &session.status(), now.wall);
+            session.end(over);
         }
     }
 

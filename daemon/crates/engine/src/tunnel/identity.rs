@@ -59,13 +59,15 @@ pub(crate) async fn find_out(
 }
 
 async fn ask(context: &Context, scope: &AwsScope) -> Option<Principal> {
-    for _ in 0..TRIES {
+    for attempt in 1..=TRIES {
         match tokio::time::timeout(PATIENCE, context.ports.identity.caller(scope)).await {
             Ok(Ok(principal)) => return Some(principal),
             Ok(Err(fault)) => tracing::debug!(%fault, "who opened a session is not known"),
             Err(_elapsed) => tracing::debug!("who opened a session is not known: no answer"),
         }
-        tokio::time::sleep(PAUSE).await;
+        if attempt < TRIES {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
     None
 }

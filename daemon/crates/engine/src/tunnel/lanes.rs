@@ -125,6 +125,13 @@ impl Lanes {
         Poll::Pending
     }
 
+    /// Gives up the turns of sessions that are not wanted any more.
+    pub(crate) fn leave_queue(&mut self) {
+        for (_, Lane { machine, admission, .. }) in self.all() {
+            admission.take_if(|admission| !machine.wants_session(admission.attempt));
+        }
+    }
+
     /// A local connection waits: the tunnel's StartSession goes before those that nobody waits for.
     pub(crate) fn hurry(&mut self) {
         if let Some(admission) = &mut self.main.admission {

@@ -29,6 +29,8 @@ const DENIED_FOR: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
     answers: Mutex<HashMap<(AwsScope, ResolvedTarget), Answer>>,
+    /// Where it may not be asked, and until when it is not asked again.
+    denied: Mutex<HashMap<AwsScope, Instant>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,13 +42,23 @@ struct Answer {
 
 impl Presence {
     fn known(&self, key: &(AwsScope, ResolvedTarget), now: Instant) -> Option<Answer> {
+        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        denied.retain(|_, until| now < *until);
+        if let Some(until) = denied.get(&key.0) {
+            return Some(Answer { connected: None, until: *until });
+        }
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers.retain(|_, answer| now < answer.until);
         answers.get(key).copied()
     }
 
-    fn learn(&self, key: (AwsScope, ResolvedTarget), answer: Answer) {
+    fn learn(&self, key: (AwsScope, ResolvedTarget), connected: Option<bool>, now: Instant) {
+        let answer = Answer { connected, until: now + EVERY };
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).insert(key, answer);
+    }
+
+    fn rest(&self, scope: AwsScope, now: Instant) {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner).insert(scope, now + DENIED_FOR);
     }
 }
 
@@ -76,11 +88,16 @@ async fn is_connected(context: &Context, key: &(AwsScope, ResolvedTarget)) -> Op
         return answer.connected;
     }
     let call = context.ports.ssm.is_connected(&key.0, &key.1);
-    let (connected, holds) = match tokio::time::timeout(TIMEOUT, call).await {
-        Ok(Ok(connected)) => (Some(connected), JITTER),
-        Ok(Err(fault)) if matches!(fault.kind, FaultKind::PermissionDenied { .. }) => (None, DENIED_FOR),
-        Ok(Err(_)) | Err(_) => (None, JITTER),
+    let connected = match tokio::time::timeout(TIMEOUT, call).await {
+        Ok(Ok(connected)) => Some(connected),
+        Ok(Err(fault)) => {
+            if matches!(fault.kind, FaultKind::PermissionDenied { .. }) {
+                context.presence.rest(key.0.clone(), now);
+            }
+            None
+        }
+        Err(_elapsed) => None,
     };
-    context.presence.learn(key.clone(), Answer { connected, until: now + holds });
+    context.presence.learn(key.clone(), connected, now);
     connected
 }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use stormtunnel_model::{
-    Fault, FaultKind, LocalAddress, LocalEndpoint, LocalPort, RunTerms, StartOptions, Timestamp, TunnelId,
-    TunnelSpec,
+    Fault, FaultKind, Intent, LocalAddress, LocalEndpoint, LocalPort, RunTerms, StartOptions, Timestamp,
+    TunnelId, TunnelSpec,
 };
 
 use crate::ports::StoredTunnel;
@@ -27,6 +27,11 @@ pub(crate) fn check_confirmed(spec: &TunnelSpec, options: &StartOptions) -> Resu
     }
 }
 
+/// Whether a tunnel is to run at that time: it was asked to, and its time is not over.
+pub(crate) fn runs(tunnel: &StoredTunnel, now: Timestamp) -> bool {
+    tunnel.intent == Intent::Run && !tunnel.terms.is_over(now)
+}
+
 /// The terms of a tunnel that is asked to run. What is not asked for is as it was, or as the spec has it; `renews`: the time
 /// of the spec begins anew. So a start that is repeated takes no end away.
 pub(crate) fn terms_after(
@@ -35,7 +40,8 @@ pub(crate) fn terms_after(
     renews: bool,
     now: Timestamp,
 ) -> RunTerms {
-    let StoredTunnel { spec, terms, .. } = tunnel;
+    let none = RunTerms::default();
+    let (spec, terms) = (&tunnel.spec, if tunnel.terms.is_over(now) { &none } else { &tunnel.terms });
     let reason = [&options.reason, &terms.reason, &spec.reason].into_iter().find_map(Clone::clone);
     let ttl = options.ttl.or(spec.ttl.filter(|_| renews));
     RunTerms { reason, stops_at: ttl.map(|ttl| now.plus(ttl.into())).or(terms.stops_at) }

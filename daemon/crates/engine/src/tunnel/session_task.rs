@@ -38,6 +38,10 @@ const TERMINATE_TIMEOUT: Duration = Duration::from_secs(10);
 const TERMINATE_CAP: Duration = Duration::from_secs(5);
 const TERMINATE_LATER_CAP: Duration = Duration::from_secs(60);
 const FIRST_FEW: u32 = 5;
+/// How long a call may take that is under way when the daemon ends.
+const TERMINATE_AT_END: Duration = Duration::from_secs(3);
+/// The service ends every session after this time at the latest, and one without a channel long before it.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// A session gets one WebSocket at a time; the second place is for one that replaces an unread one.
 const CONNECT_CAPACITY: usize = 2;
 
@@ -144,8 +148,9 @@ impl SessionTask {
 
     /// Drives the session, then ends it.
     pub(crate) async fn run(mut self) {
-        let _looking = self.look_after();
+        let looking = self.look_after();
         let driven = AssertUnwindSafe(self.drive()).catch_unwind().await;
+        drop(looking);
         let Ending { fault, over } = driven.unwrap_or_else(|panic| {
             let message = panic_message(panic.as_ref());
             tracing::error!(session = %self.record.id, %message, "session driver panicked");
@@ -158,8 +163,10 @@ impl SessionTask {
             self.tell(News::Machine(SessionNews::Ended { fault, over, unused })).await;
         }
         self.driver.close().await;
-        see_out(&self.context, &self.record, over || self.gone.is_cancelled()).await;
-        self.tell(News::Machine(SessionNews::Closed)).await;
+        // Nothing is held for as long as AWS may take to confirm.
+        let Self { context, record, started, gone, mailbox, .. } = self;
+        see_out(&context, &record, over || gone.is_cancelled()).await;
+        let _gone = mailbox.send(Message::Session(started, News::Machine(SessionNews::Closed))).await;
     }
 
     /// Has the agent looked after until the answer is dropped: a task of its own, not a burden on every message.
@@ -212,25 +219,20 @@ pub(crate) async fn see_out(context: &Context, record: &OpenSession, over: bool)
     }
 }
 
-/// Answers whether AWS confirmed. It is asked for as long as the daemon lives and there is hope.
+/// Answers whether the session is over: AWS confirmed, or nothing can be left of it. Without the right to end sessions, or
+/// when the daemon ends, it may not be.
 async fn terminate(context: &Context, record: &OpenSession) -> bool {
     let mut backoff = Backoff::new(context.ports.entropy.seed());
     let cancelled = context.tasks.cancelled();
-    loop {
-        let call = async {
-            let _place = context.endings.acquire().await;
-            let call = context.ports.ssm.terminate_session(&record.scope, &record.id);
-            tokio::time::timeout(TERMINATE_TIMEOUT, call).await
-        };
-        match call.await {
-            Ok(Ok(())) => return true,
-            Ok(Err(fault)) => {
-                tracing::warn!(session = %record.id, %fault, "session could not be terminated");
-                if matches!(fault.kind, FaultKind::PermissionDenied { .. }) {
-                    return false;
-                }
-            }
-            Err(_elapsed) => tracing::warn!(session = %record.id, "terminating the session took too long"),
+    let start = context.now().mono;
+    let mut told = None;
+    while context.now().mono.saturating_duration_since(start) < LONGEST_LIFE {
+        let Err(fault) = terminate_once(context, record).await else { return true };
+        if told.replace(fault.kind.clone()).as_ref() != Some(&fault.kind) {
+            tracing::warn!(session = %record.id, %fault, "session could not be terminated");
+        }
+        if matches!(fault.kind, FaultKind::PermissionDenied { .. }) {
+            return false;
         }
         let cap = if backoff.failures() < FIRST_FEW { TERMINATE_CAP } else { TERMINATE_LATER_CAP };
         let stopping = tokio::time::timeout(backoff.next_wait(cap), cancelled.cancelled()).await.is_ok();
@@ -238,4 +240,25 @@ async fn terminate(context: &Context, record: &OpenSession) -> bool {
             return false;
         }
     }
+    tracing::warn!(session = %record.id, "AWS never confirmed the end of a session, which must have ended by itself");
+    true
+}
+
+/// One call, in its turn. A daemon that ends has little time for it, and waits for no turn.
+async fn terminate_once(context: &Context, record: &OpenSession) -> Result<(), Fault> {
+    let ending = context.tasks.cancelled();
+    let _place = ending.run_until_cancelled(context.endings.acquire()).await;
+    let little_time = async {
+        ending.cancelled().await;
+        tokio::time::sleep(TERMINATE_AT_END).await;
+    };
+    let call = context.ports.ssm.terminate_session(&record.scope, &record.id);
+    tokio::select! {
+        answer = tokio::time::timeout(TERMINATE_TIMEOUT, call) => answer.unwrap_or_else(|_elapsed| Err(no_answer())),
+        () = little_time => Err(no_answer()),
+    }
+}
+
+fn no_answer() -> Fault {
+    Fault::new(FaultKind::Network, "TerminateSession got no answer in time")
 }

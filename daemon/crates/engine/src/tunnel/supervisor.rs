@@ -31,7 +31,7 @@ use crate::tunnel::chronicle::subject;
 use crate::tunnel::context::Context;
 use crate::tunnel::machine::{self, PROVED_AFTER, STOP_WAIT, TunnelMachine};
 use crate::tunnel::mailbox::{MAILBOX_CAPACITY, Message, Order, PortChosen, Wanted};
-use crate::tunnel::rules::{check_confirmed, check_port, check_spec, kept_port_after, terms_after};
+use crate::tunnel::rules::{check_confirmed, check_port, check_spec, kept_port_after, runs, terms_after};
 use crate::tunnel::session_task::see_out;
 
 /// Ports that wait to be stored: one per tunnel at the very first start, so a moment's worth is enough.
@@ -105,8 +105,8 @@ impl Supervisor {
         // Nobody is asked to confirm: the intent is stored. But a time may have been over while no daemon ran.
         self.end_overdue().await;
         let now = self.context.now().wall;
-        let runs = |stored: &&StoredTunnel| stored.intent == Intent::Run && !stored.terms.is_over(now);
-        let running: Vec<TunnelId> = self.stored().filter(runs).map(|stored| stored.id).collect();
+        let running = self.stored().filter(|stored| runs(stored, now));
+        let running: Vec<TunnelId> = running.map(|stored| stored.id).collect();
         for id in running {
             self.order(id, machine::Command::Run).await;
         }
@@ -417,9 +417,10 @@ impl Supervisor {
         let (crashes, wanted) = (entry.crashes, entry.wanted());
         let figures = (Arc::clone(&entry.meter), Arc::clone(&entry.ledger));
         let seed = self.context.ports.entropy.seed();
-        let machine = match entry.stored.intent {
-            Intent::Run => TunnelMachine::crashed(now, seed, crashes, Fault::internal(failed.message)),
-            Intent::Stop => TunnelMachine::new(seed),
+        let machine = if runs(&entry.stored, now.wall) {
+            TunnelMachine::crashed(now, seed, crashes, Fault::internal(failed.message))
+        } else {
+            TunnelMachine::new(seed)
         };
         let mailbox = self.spawn_actor(id, wanted, machine, figures);
         if let Some(entry) = self.tunnels.get_mut(&id) {

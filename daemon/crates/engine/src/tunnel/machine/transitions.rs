@@ -345,7 +345,11 @@ impl TunnelMachine {
                 self.bind();
             }
             State::Retrying { .. } | State::Blocked { .. } => self.connect(),
-            State::Stopping { .. } => self.rest(),
+            State::Stopping { .. } => {
+                // What AWS does not confirm is not waited for a second time.
+                self.closing.clear();
+                self.rest();
+            }
             State::Stopped | State::Binding | State::Idle => {}
         }
     }

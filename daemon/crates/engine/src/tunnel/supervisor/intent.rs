@@ -13,7 +13,7 @@ use super::Supervisor;
 use crate::ports::StoredTunnel;
 use crate::tunnel::machine::Command;
 use crate::tunnel::mailbox::{Message, PortChosen};
-use crate::tunnel::rules::{check_confirmed, check_port, claim, terms_after};
+use crate::tunnel::rules::{check_confirmed, check_port, claim, runs, terms_after};
 
 /// How long not to look at the clock, at most, while some tunnel's time will be over: so late is noticed what no timer and
 /// no disturbance told of.
@@ -29,8 +29,9 @@ impl Supervisor {
     ) -> Result<Option<oneshot::Receiver<()>>, Fault> {
         let stored = &self.tunnels[&id].stored;
         check_confirmed(&stored.spec, options)?;
-        let (begins, restarts) = (stored.intent == Intent::Stop, command == Command::Restart);
-        let terms = terms_after(stored, options, begins || !restarts, self.context.now().wall);
+        let now = self.context.now().wall;
+        let (begins, restarts) = (!runs(stored, now), command == Command::Restart);
+        let terms = terms_after(stored, options, begins || !restarts, now);
         if begins || terms != stored.terms {
             let etag = Etag(stored.etag.0 + 1);
             self.put(StoredTunnel { intent: Intent::Run, terms, etag, ..stored.clone() }).await?;
