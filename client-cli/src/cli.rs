@@ -301,16 +301,16 @@ pub struct EditArgs {
     /// Over how many SSM sessions to spread connections, 1 to 8
     #[arg(long, value_name = "N")]
     pub sessions: Option<SessionCount>,
-    /// New reason, from the next start on
+    /// New reason; counts when it is started after a stop
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<Reason>,
     /// Take the reason away
     #[arg(long, conflicts_with = "reason")]
     pub no_reason: bool,
-    /// New time to run, from the next start on
+    /// New time to run; counts from the next `up` on
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub ttl: Option<Ttl>,
-    /// Let it run until it is stopped, from the next start on
+    /// No time from now on; an end that is set already stays until it is stopped
     #[arg(long, conflicts_with = "ttl")]
     pub no_ttl: bool,
     /// Take all labels away
@@ -357,7 +357,7 @@ pub struct UpArgs {
     /// Why, for AWS's audit trail: for the sessions from now on until the tunnel is stopped
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<Reason>,
-    /// Stop it by itself after this time, 1 minute to 30 days, such as 90m, 2h or 7d; another `up` renews it
+    /// Stop it by itself after this time, 1 minute to 30 days, such as 90m, 2h or 7d; another `up --ttl` renews it
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub ttl: Option<Ttl>,
     /// Confirm the start of tunnels whose label "confirm" asks for that

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::context::{CALL_DEADLINE, FIRST_ANSWER};
 use crate::exit::{Failure, Problem, Subject};
+use crate::render::times;
 
 /// Where a tunnel is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -376,7 +377,17 @@ fn timed_out(tunnel: &Tunnel) -> Problem {
         Some(fault) => Problem { detail: fault.to_string(), ..Problem::of_tunnel(fault, tunnel) },
         None => {
             let remedy = format!("`stctl status {}` shows how it goes on", tunnel.spec.name);
-            Problem { tunnel: Some(tunnel.spec.name.to_string()), remedy, ..Problem::failure("timeout", "") }
+            let queued = tunnel
+                .status
+                .turn_at
+                .map(|at| format!("its turn to start a session is at {}", times::stamp(at)));
+            let detail = queued.unwrap_or_default();
+            Problem {
+                tunnel: Some(tunnel.spec.name.to_string()),
+                detail,
+                remedy,
+                ..Problem::failure("timeout", "")
+            }
         }
     };
     Problem { exit: ExitCode::Timeout, kind: "timeout".to_owned(), headline, ..problem }

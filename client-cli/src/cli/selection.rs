@@ -4,7 +4,7 @@ use clap::Args;
 use stormtunnel_model::Selector;
 
 /// The tunnels that a command is about; some have to be named.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[group(required = true, multiple = false)]
 pub struct Selection {
     /// Names or ids of the tunnels
@@ -16,6 +16,13 @@ pub struct Selection {
     /// Tunnels with these labels: KEY=VALUE, KEY!=VALUE, KEY or !KEY, with commas between
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
+}
+
+impl Selection {
+    /// Tunnels with these names or ids.
+    pub fn of(tunnels: Vec<String>) -> Self {
+        Self { tunnels, all: false, selector: None }
+    }
 }
 
 /// The tunnels that a command is about; without any, all.

@@ -5,23 +5,24 @@ use stormtunnel_model::TunnelSpec;
 use crate::context::Context;
 use crate::exit::{Failure, Problem};
 
-/// Asks for each tunnel that is labelled so; answers whether all were confirmed. Where nobody can be asked the daemon
-/// decides, which refuses those tunnels and says what to do.
+/// Asks for each tunnel that is labelled so; answers whether any was, and all were confirmed. Where nobody can be asked the
+/// daemon decides, which refuses those tunnels and says what to do.
 pub(super) async fn starts(
     context: &mut Context<'_>,
     specs: &[&TunnelSpec],
     verb: &str,
 ) -> Result<bool, Failure> {
+    let mut asked = false;
     for spec in specs {
         let Some(label) = spec.confirm_label() else { continue };
         let question = format!("tunnel \"{}\" is labelled {label}; {verb}?", spec.name);
         match context.ask(&question).await? {
-            Some(true) => {}
+            Some(true) => asked = true,
             Some(false) => return Err(not_confirmed("started")),
             None => return Ok(false),
         }
     }
-    Ok(true)
+    Ok(asked)
 }
 
 /// Asks before tunnels that nobody named one by one are removed.

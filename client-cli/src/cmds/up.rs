@@ -5,7 +5,7 @@ use stormtunnel_proto::calls::{StartTunnels, TunnelOutcome};
 use stormtunnel_proto::{CallError, Client};
 
 use super::{Ending, Reporter, chosen, conclude, confirm, selected};
-use crate::cli::{DownArgs, UpArgs};
+use crate::cli::{DownArgs, Selection, UpArgs};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::follow::{Follower, Goal, Limit, Progress, Settled, Verdict};
@@ -46,16 +46,16 @@ pub(super) async fn restart(context: &mut Context<'_>, args: &UpArgs) -> Ending 
 
 async fn start(context: &mut Context<'_>, args: &UpArgs, command: Command) -> Ending {
     let client = context.client().await?;
-    let confirmed = args.yes || confirmed(context, &client, args, command).await?;
+    let (selection, confirmed) = confirmed(context, &client, args, command).await?;
     let options = StartOptions { confirmed, reason: args.reason.clone(), ttl: args.ttl };
     if args.no_wait {
-        let tunnels = selected(&client, &args.selection).await?;
+        let tunnels = selected(&client, &selection).await?;
         tell_if_none(&mut context.out, &tunnels);
         let outcomes = command.send(&client, StartTunnels { tunnels, options }).await?;
         return taken(&mut context.out, outcomes, sentences::is_starting);
     }
     let (follower, tunnels) = Follower::subscribe(&client, Limit::Wait(args.timeout)).await?;
-    let tunnels = names(&chosen(&args.selection, tunnels)?);
+    let tunnels = names(&chosen(&selection, tunnels)?);
     tell_if_none(&mut context.out, &tunnels);
     let outcomes = follower.answer(command.send(&client, StartTunnels { tunnels, options })).await?;
     let goal = if args.wait { Goal::UpPatiently } else { Goal::Up };
@@ -64,20 +64,22 @@ async fn start(context: &mut Context<'_>, args: &UpArgs, command: Command) -> En
     conclude(&mut context.out, &settled)
 }
 
-/// Asks, before the time that the command may take begins.
+/// Asks, before the time that the command may take begins. What was asked about is what is started, whatever is labelled
+/// meanwhile.
 async fn confirmed(
     context: &mut Context<'_>,
     client: &Client,
     args: &UpArgs,
     command: Command,
-) -> Result<bool, Failure> {
-    if !context.has_person() {
-        return Ok(false);
+) -> Result<(Selection, bool), Failure> {
+    if args.yes || !context.has_person() {
+        return Ok((args.selection.clone(), args.yes));
     }
     let chosen = chosen(&args.selection, client.list_tunnels().await?)?;
     let specs: Vec<&TunnelSpec> =
         chosen.iter().filter_map(|one| one.outcome.as_ref().ok()).map(|tunnel| &tunnel.spec).collect();
-    confirm::starts(context, &specs, command.verb()).await
+    let confirmed = confirm::starts(context, &specs, command.verb()).await?;
+    Ok((Selection::of(names(&chosen)), confirmed))
 }
 
 pub(super) async fn down(context: &mut Context<'_>, args: &DownArgs) -> Ending {

@@ -219,13 +219,21 @@ fn next(tunnel: &Tunnel, remedy: &str, now: Timestamp) -> String {
     match &tunnel.status.state {
         TunnelState::Up | TunnelState::Idle if remedy.is_empty() => "There is nothing to do.".to_owned(),
         TunnelState::Up | TunnelState::Idle => to_do(remedy),
-        TunnelState::Connecting { .. } => "It goes on by itself.".to_owned(),
+        TunnelState::Connecting { .. } => match tunnel.status.turn_at {
+            Some(at) => {
+                let wait = times::span(at.since(now));
+                format!("Its turn to start a session is in {wait}, by itself; a connection to it goes first.")
+            }
+            None => "It goes on by itself.".to_owned(),
+        },
         TunnelState::Retrying { at, .. } => {
             let wait = times::span(at.since(now));
             format!("The next try is in {wait}, by itself. {}", to_do(remedy))
         }
         TunnelState::Blocked { fault } => match fault.recovery() {
             Recovery::SignIn => to_do(remedy),
+            // Looked at again and again, as the remedy says.
+            Recovery::FixByUser if matches!(fault.kind, FaultKind::PortInUse { .. }) => to_do(remedy),
             Recovery::FixByUser | Recovery::Retry => {
                 format!("It is not tried again until somebody acts. {}", to_do(remedy))
             }
