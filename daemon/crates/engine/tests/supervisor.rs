@@ -366,6 +366,21 @@ async fn who_is_waited_for_starts_before_the_others() {
     engine.shutdown(BOUND).await;
 }
 
+/// A daemon that is killed in that moment comes back with the port that somebody has seen.
+#[tokio::test(start_paused = true)]
+async fn a_port_is_stored_before_it_is_shown() {
+    let world = World::default();
+    let (engine, handle) = start(&world).await;
+    for number in 0..20 {
+        let name = format!("t-{number}");
+        handle.create(None, spec(&name), true).await.unwrap();
+        let shown = wait_until(&handle, &name, |tunnel| !tunnel.status.listening.is_empty()).await;
+        let stored = world.store.state().tunnels.into_iter().find(|stored| stored.id == shown.id).unwrap();
+        assert_eq!(stored.kept_port, shown.status.listening[0].port());
+    }
+    engine.shutdown(BOUND).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_is_stopped_leaves_the_queue() {
     let world = World::default();

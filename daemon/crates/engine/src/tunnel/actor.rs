@@ -24,13 +24,14 @@ use crate::clock::Now;
 use crate::history::ledger::Ledger;
 use crate::ports::{BindError, BoxChannel, BoxLocalStream, LocalListener, OpenSession, Resumption};
 use crate::publish::Meter;
+use crate::tunnel::binding::Binding;
 use crate::tunnel::chronicle::Chronicle;
 use crate::tunnel::context::Context;
 use crate::tunnel::effects::{Effects, abandon};
 use crate::tunnel::front::Front;
 use crate::tunnel::lanes::{Admission, Lanes};
 use crate::tunnel::machine::{self, Answer, Effect, Input, Output, TunnelMachine};
-use crate::tunnel::mailbox::{Message, Order, PortChosen, Wanted};
+use crate::tunnel::mailbox::{Message, Order, Wanted};
 use crate::tunnel::node::{Choice, Hint, Nodes, NotStarted, StartOrder, Started};
 use crate::tunnel::session_driver::Connect;
 use crate::tunnel::session_task::{SessionHandle, SessionTask, is_unused};
@@ -44,7 +45,7 @@ pub(crate) struct ActorParts {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) sender: mpsc::Sender<Message>,
     pub(crate) mailbox: mpsc::Receiver<Message>,
-    pub(crate) ports_chosen: mpsc::Sender<PortChosen>,
+    pub(crate) binding: Binding,
 }
 
 /// The actor of one tunnel.
@@ -143,7 +144,6 @@ impl Actor {
         match message {
             Message::Order(order) => self.on_order(*order),
             Message::Disturbed => self.on_disturbed(),
-            Message::PortClaimed => self.on_port_claimed(),
             Message::Bound(attempt, bound) => self.on_bound(attempt, bound),
             Message::Started(attempt, started) => self.on_started(attempt, started),
             Message::Resumed(attempt, resumed) => self.on_resumed(attempt, resumed),
@@ -181,7 +181,10 @@ impl Actor {
         let answer = match bound {
             Ok(listener) if self.lanes.main.machine.wants_listener(attempt) => {
                 self.front.listen(listener);
-                self.keep_port();
+                let wanted = &mut self.parts.wanted;
+                if wanted.spec.local.is_automatic() {
+                    wanted.kept_port = self.front.port();
+                }
                 Answer::ListenerBound
             }
             // Dropping the listener closes it.
@@ -189,29 +192,6 @@ impl Actor {
             Err(BindError(fault)) => Answer::ListenerFailed(fault),
         };
         self.answer(attempt, answer);
-    }
-
-    /// Has the port that the system chose stored.
-    fn keep_port(&mut self) {
-        let wanted = &mut self.parts.wanted;
-        if !wanted.spec.local.is_automatic() || wanted.kept_port.is_some() {
-            return;
-        }
-        let Some(port) = self.front.port() else { return };
-        wanted.kept_port = Some(port);
-        let chosen = PortChosen { id: self.parts.id, port };
-        let ports_chosen = self.parts.ports_chosen.clone();
-        // A task, because the supervisor may be waiting for this very actor.
-        let _stopping = self.parts.context.tasks.spawn("keep port", async move {
-            let _supervisor_gone = ports_chosen.send(chosen).await;
-        });
-    }
-
-    /// Lets the system choose another port.
-    fn on_port_claimed(&mut self) {
-        self.parts.wanted.kept_port = None;
-        let rebind = machine::Command::SpecChanged { session: false, listener: true };
-        self.lanes.main.machine.handle_input(Input::Command(rebind), self.parts.context.now());
     }
 
     fn on_admitted(&mut self, attempt: Attempt) {
@@ -369,7 +349,10 @@ impl Actor {
 
     fn carry_out_one(&mut self, effect: Effect) {
         match effect {
-            Effect::BindListener(attempt) => self.effects.bind(attempt, self.parts.wanted.local()),
+            Effect::BindListener(attempt) => {
+                let binding = self.parts.binding.clone();
+                self.effects.bind(attempt, binding, self.parts.wanted.local());
+            }
             Effect::CloseListener => self.front.close(),
             Effect::StartSession(attempt) => self.queue_start(attempt),
             Effect::Dial(attempt) => self.dial(attempt),

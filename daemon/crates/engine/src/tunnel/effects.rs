@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::ports::{AwsScope, BindError, SessionGrant};
 use crate::tasks::panic_message;
+use crate::tunnel::binding::Binding;
 use crate::tunnel::context::Context;
 use crate::tunnel::identity;
 use crate::tunnel::mailbox::Message;
@@ -27,14 +28,9 @@ impl Effects {
         Self { context, mailbox }
     }
 
-    pub(crate) fn bind(&self, attempt: Attempt, local: LocalEndpoint) {
-        let context = Arc::clone(&self.context);
+    pub(crate) fn bind(&self, attempt: Attempt, binding: Binding, local: LocalEndpoint) {
         let failed = move |fault| Message::Bound(attempt, Err(BindError(fault)));
-        self.run(
-            "bind",
-            failed,
-            async move { Message::Bound(attempt, context.ports.network.bind(local).await) },
-        );
+        self.run("bind", failed, async move { Message::Bound(attempt, binding.bind(local).await) });
     }
 
     /// Finds a node and starts a session through it.

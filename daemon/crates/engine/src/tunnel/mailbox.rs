@@ -20,8 +20,6 @@ pub(crate) enum Message {
     Order(Box<Order>),
     /// By the supervisor: something happened to the machine (see `incidents`).
     Disturbed,
-    /// By the supervisor: the port that the system chose is another tunnel's, which only does not listen now.
-    PortClaimed,
     /// The answer of a bind.
     Bound(Attempt, Result<Box<dyn LocalListener>, BindError>),
     /// The answer of a StartSession; the session is noted as open.
@@ -74,8 +72,9 @@ impl Wanted {
 }
 
 /// A port that the system chose, to be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PortChosen {
-    pub(crate) id: TunnelId,
+    pub(crate) tunnel: TunnelId,
     pub(crate) port: u16,
+    /// Whether it is kept: not when another tunnel claims it, which only does not listen now.
+    pub(crate) kept: oneshot::Sender<bool>,
 }

@@ -11,6 +11,7 @@
 //! ```
 
 pub(crate) mod actor;
+pub(crate) mod binding;
 pub(crate) mod byte_queue;
 pub(crate) mod candidates;
 pub(crate) mod chronicle;

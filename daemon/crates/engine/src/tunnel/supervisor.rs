@@ -27,6 +27,7 @@ use crate::ports::{OpenSession, StoredTunnel};
 use crate::publish::{Meter, stopped_tunnel};
 use crate::tasks::TaskFailed;
 use crate::tunnel::actor::{Actor, ActorParts};
+use crate::tunnel::binding::Binding;
 use crate::tunnel::chronicle::subject;
 use crate::tunnel::context::Context;
 use crate::tunnel::machine::{self, PROVED_AFTER, STOP_WAIT, TunnelMachine};
@@ -382,6 +383,8 @@ impl Supervisor {
         (meter, ledger): (Arc<Meter>, Arc<Ledger>),
     ) -> mpsc::Sender<Message> {
         let (sender, mailbox) = mpsc::channel(MAILBOX_CAPACITY);
+        let (context, chosen) = (Arc::clone(&self.context), self.ports_chosen.0.clone());
+        let binding = Binding { context, tunnel: id, chosen };
         let parts = ActorParts {
             context: Arc::clone(&self.context),
             id,
@@ -390,7 +393,7 @@ impl Supervisor {
             ledger,
             sender: sender.clone(),
             mailbox,
-            ports_chosen: self.ports_chosen.0.clone(),
+            binding,
         };
         if let Ok(task) = self.context.tasks.spawn("tunnel", Actor::new(machine, parts).run()) {
             self.actors.push(Box::pin(task.map(move |ended| (id, ended))));

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Supervisor;
 use crate::ports::StoredTunnel;
 use crate::tunnel::machine::Command;
-use crate::tunnel::mailbox::{Message, PortChosen};
+use crate::tunnel::mailbox::PortChosen;
 use crate::tunnel::rules::{check_confirmed, check_port, claim, runs, terms_after};
 
 /// How long not to look at the clock, at most, while some tunnel's time will be over: so late is noticed what no timer and
@@ -92,22 +92,25 @@ impl Supervisor {
     }
 
     /// Keeps the port that the system chose, unless another tunnel waits for it, which the system cannot know.
-    pub(super) async fn keep_port(&mut self, PortChosen { id, port }: PortChosen) {
+    pub(super) async fn keep_port(&mut self, PortChosen { tunnel: id, port, kept }: PortChosen) {
         let Some(entry) = self.tunnels.get(&id).filter(|entry| entry.deleting.is_none()) else { return };
-        if let Err(fault) = check_port(&claim(&entry.stored.spec.local, Some(port)), Some(id), self.stored())
-        {
-            tracing::info!(tunnel = %entry.stored.spec.name, %fault, "the system chose a port that is claimed; another one is taken");
-            // An actor that just failed gets a successor, to which the system gives another port.
-            let _failed = entry.mailbox.send(Message::PortClaimed).await;
+        let spec = &entry.stored.spec;
+        if let Err(fault) = check_port(&claim(&spec.local, Some(port)), Some(id), self.stored()) {
+            tracing::info!(tunnel = %spec.name, %fault, "the system chose a port that is claimed; another one is taken");
+            let _actor_gone = kept.send(false);
             return;
         }
-        let stored = StoredTunnel { kept_port: Some(port), ..entry.stored.clone() };
-        if let Some(entry) = self.tunnels.get_mut(&id) {
-            entry.stored = stored.clone();
+        // The spec may be another one since the port was bound.
+        if spec.local.is_automatic() {
+            let stored = StoredTunnel { kept_port: Some(port), ..entry.stored.clone() };
+            if let Some(entry) = self.tunnels.get_mut(&id) {
+                entry.stored = stored.clone();
+            }
+            if let Err(fault) = self.context.ports.store.put_tunnel(stored).await {
+                tracing::warn!(tunnel = %id, %fault, "the port could not be stored; the next start may choose another");
+            }
         }
-        if let Err(fault) = self.context.ports.store.put_tunnel(stored).await {
-            tracing::warn!(tunnel = %id, %fault, "the port could not be stored; the next start may choose another");
-        }
+        let _actor_gone = kept.send(true);
     }
 }
 
