@@ -23,8 +23,8 @@ use crate::scene::{self, Scene, unpaced};
 /// Tunnels, and how often their daemon is killed.
 const TUNNELS: usize = 1000;
 const ROUNDS: usize = 5;
-/// How often is looked whether all listen.
-const LOOK: Duration = Duration::from_millis(2);
+/// How often is looked whether all listen. The kernel takes milliseconds to write its table.
+const LOOK: Duration = Duration::from_millis(20);
 /// Longest wait for anything here.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// How long sessions are counted, once the first burst of them has left.
