@@ -35,7 +35,7 @@ pub(crate) struct Metadata {
 
 impl Metadata {
     pub(crate) fn new() -> Self {
-        Self { container_token: random_text(40), tokens: Mutex::default() }
+        Self { container_token: random_text(200), tokens: Mutex::default() }
     }
 
     pub(crate) fn age(&self, by: Duration) {
