@@ -83,11 +83,12 @@ fn listen(path: &SocketPath) -> io::Result<(UnixListener, Place)> {
 fn check_directory(path: &SocketPath) -> Result<(), Fault> {
     let directory = Path::new(path.as_str()).parent().unwrap_or(Path::new("/"));
     let shown = directory.display();
-    let real = fs::canonicalize(directory).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            refused(format!("there is no directory {shown}; make it, then `stctl up NAME`"))
-        }
-        _ => refused(format!("the directory {shown} cannot be used: {error}")),
+    let real = fs::canonicalize(directory).map_err(|error| {
+        refused(if error.kind() == io::ErrorKind::NotFound {
+            format!("there is no directory {shown}; make it, then `stctl up NAME`")
+        } else {
+            format!("the directory {shown} cannot be used: {error}")
+        })
     })?;
     let look = |at: &Path| {
         fs::symlink_metadata(at)

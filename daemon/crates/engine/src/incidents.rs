@@ -9,7 +9,7 @@
 //!
 //! Disturbances come in bursts: one change of network is dozens of messages of the kernel. They wait for each other in two
 //! places of fixed size, and what happens while the supervisor is busy is merged. What is acted on is an event in the
-//! history, unless it happens all the time ([`told`]).
+//! history, unless it happens all the time (`told`).
 
 pub(crate) mod told;
 
