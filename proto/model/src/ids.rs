@@ -65,6 +65,14 @@ checked_name! {
     Principal, "principal", check_principal
 }
 
+impl Principal {
+    /// The number of the account that it belongs to, where the ARN has one.
+    #[must_use]
+    pub fn account(&self) -> Option<&str> {
+        self.as_str().split(':').nth(4).filter(|account| !account.is_empty())
+    }
+}
+
 fn check_principal(text: &str) -> Result<(), &'static str> {
     if !text.starts_with("arn:") {
         Err("an ARN begins with \"arn:\"")
@@ -152,6 +160,9 @@ mod tests {
         {
             assert_eq!(arn.parse::<Principal>().map(|principal| principal.to_string()), Ok(arn.to_owned()));
         }
+        let ada: Principal = "arn:aws:sts::123456789012:assumed-role/Dev/ada".parse().unwrap();
+        assert_eq!(ada.account(), Some("123456789012"));
+        assert_eq!("arn:aws".parse::<Principal>().unwrap().account(), None);
         let long = format!("arn:{}", "a".repeat(2045));
         for bad in ["", "ada", "arn:aws:iam::1:user/a b", "arn:aws:iam::1:user/\u{1b}[31m", &long] {
             assert!(bad.parse::<Principal>().is_err(), "{bad:?} should be refused");

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ssm_session::{Config, MessageRate};
-use stormtunnel_model::TunnelSpec;
 use stormtunnel_model::settings::Settings;
+use stormtunnel_model::{Principal, Region, TunnelSpec};
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Now;
@@ -58,6 +58,13 @@ impl Context {
             half_close_grace: settings.half_close_grace,
             stalled_reader_grace: settings.stalled_reader_grace,
             ..Config::default()
+        }
+    }
+
+    /// Calls of that scope count for the account of that principal.
+    pub(crate) fn learn_account(&self, scope: &AwsScope, principal: &Principal, region: &Region) {
+        if let Some(account) = principal.account() {
+            self.politeness.learn(scope, account, region, self.now().mono);
         }
     }
 

@@ -86,6 +86,9 @@ pub(crate) async fn start(context: &Context, order: StartOrder) -> Result<Starte
     match granted {
         Ok(grant) => {
             context.politeness.accepted(&request.scope, context.now().mono);
+            principal
+                .iter()
+                .for_each(|principal| context.learn_account(&request.scope, principal, &grant.region));
             let record = record_of(request, &grant);
             if let Err(fault) = context.ports.store.put_session(record.clone()).await {
                 tracing::warn!(session = %record.id, %fault, "an open session could not be noted");

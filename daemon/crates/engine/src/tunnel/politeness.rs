@@ -1,22 +1,23 @@
 //! StartSession calls are spread: an account has a request quota that all its users share.
 //!
-//! Each profile and region has a queue, which moves at a rate. The rate is halved when AWS finds it too high, and grows again
+//! Each account and region has a queue, which moves at a rate. Which account a profile is of is learnt with its first session: until
+//! then it has a queue of its own. The rate is halved when AWS finds it too high, and grows again
 //! with what AWS accepts. Whoever has a local connection waiting goes first.
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use stormtunnel_model::Timestamp;
+use stormtunnel_model::{Region, Timestamp};
 use tokio::time::Sleep;
 
 use crate::clock::Now;
 use crate::ports::{AwsScope, Clock};
 
-/// Sustained: five calls a second per profile and region.
+/// Sustained: five calls a second per account and region.
 const INTERVAL: Duration = Duration::from_millis(200);
 /// Calls that may leave at once after a quiet time.
 const BURST: u32 = 10;
@@ -32,10 +33,21 @@ const WORTH_TELLING: Duration = Duration::from_secs(1);
 /// All queues.
 #[derive(Debug, Default)]
 pub(crate) struct Politeness {
-    queues: Mutex<HashMap<AwsScope, Queue>>,
+    queues: Mutex<Queues>,
 }
 
-/// The calls of one profile and region.
+#[derive(Debug, Default)]
+struct Queues {
+    /// What is known of scopes.
+    accounts: HashMap<AwsScope, (String, Region)>,
+    of_accounts: HashMap<(String, Region), Queue>,
+    /// Of scopes whose account is not known.
+    of_scopes: HashMap<AwsScope, Queue>,
+    /// The next place's number, in whatever queue.
+    next: u64,
+}
+
+/// The calls that share a quota.
 #[derive(Debug)]
 struct Queue {
     /// Time between two calls at present.
@@ -45,7 +57,6 @@ struct Queue {
     /// When a whole burst may leave again.
     full_at: Instant,
     waiting: BTreeSet<Place>,
-    next: u64,
 }
 
 /// A place in a queue; lesser ones come first.
@@ -57,14 +68,15 @@ struct Place {
 
 impl Queue {
     fn new(now: Instant) -> Self {
-        Self { interval: INTERVAL, throttled_at: None, full_at: now, waiting: BTreeSet::new(), next: 0 }
+        Self { interval: INTERVAL, throttled_at: None, full_at: now, waiting: BTreeSet::new() }
     }
 
-    fn enter(&mut self, patient: bool) -> Place {
-        let place = Place { patient, number: self.next };
-        self.next += 1;
-        self.waiting.insert(place);
-        place
+    /// Takes over whoever waits in another queue, which turned out to be of the same account.
+    fn merge(&mut self, other: Self) {
+        self.waiting.extend(other.waiting);
+        self.full_at = self.full_at.max(other.full_at);
+        self.interval = self.interval.max(other.interval);
+        self.throttled_at = self.throttled_at.max(other.throttled_at);
     }
 
     /// Takes the turn if it has come, else answers when it will.
@@ -118,7 +130,8 @@ impl Politeness {
     /// Queues up for a call.
     pub(crate) fn queue(self: &Arc<Self>, scope: AwsScope, clock: Arc<dyn Clock>, hurried: bool) -> Turn {
         let now = Now::read(clock.as_ref());
-        let place = self.with(&scope, now.mono, |queue| queue.enter(!hurried));
+        let place = Place { patient: !hurried, number: self.number() };
+        self.with(&scope, now.mono, |queue| queue.waiting.insert(place));
         let sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
         Turn { politeness: Arc::clone(self), scope, clock, place, sleep, expected: None }
     }
@@ -136,13 +149,38 @@ impl Politeness {
         self.with(scope, now, |queue| queue.accepted(now));
     }
 
+    /// The calls of that scope are of that account.
+    pub(crate) fn learn(&self, scope: &AwsScope, account: &str, region: &Region, now: Instant) {
+        let mut queues = self.queues();
+        let Queues { accounts, of_accounts, of_scopes, .. } = &mut *queues;
+        let key = (account.to_owned(), region.clone());
+        accounts.insert(scope.clone(), key.clone());
+        if let Some(own) = of_scopes.remove(scope) {
+            of_accounts.entry(key).or_insert_with(|| Queue::new(now)).merge(own);
+        }
+    }
+
+    fn number(&self) -> u64 {
+        let mut queues = self.queues();
+        queues.next += 1;
+        queues.next
+    }
+
     fn with<T>(&self, scope: &AwsScope, now: Instant, work: impl FnOnce(&mut Queue) -> T) -> T {
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        work(queues.entry(scope.clone()).or_insert_with(|| Queue::new(now)))
+        let mut queues = self.queues();
+        let Queues { accounts, of_accounts, of_scopes, .. } = &mut *queues;
+        work(match accounts.get(scope) {
+            Some(key) => of_accounts.entry(key.clone()).or_insert_with(|| Queue::new(now)),
+            None => of_scopes.entry(scope.clone()).or_insert_with(|| Queue::new(now)),
+        })
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place in the queue of a profile and region. Dropped, it is given up.
+/// A place in a queue. Dropped, it is given up.
 #[derive(Debug)]
 pub(crate) struct Turn {
     politeness: Arc<Politeness>,
@@ -225,9 +263,16 @@ mod tests {
         tokio::time::Instant::now().into_std()
     }
 
+    fn enter(queue: &mut Queue) -> Place {
+        let last = queue.waiting.last().map_or(0, |last| last.number);
+        let place = Place { patient: true, number: last + 1 };
+        queue.waiting.insert(place);
+        place
+    }
+
     /// How long each of so many waits that come at once.
     fn waits(queue: &mut Queue, count: usize, now: Instant) -> Vec<Duration> {
-        let places: Vec<_> = (0..count).map(|_| queue.enter(true)).collect();
+        let places: Vec<_> = (0..count).map(|_| enter(queue)).collect();
         places
             .into_iter()
             .map(|place| queue.take(place, now).map_or_else(|at| at - now, |()| Duration::ZERO))
@@ -286,7 +331,7 @@ mod tests {
             queue.throttled(now + INTERVAL * step, now + INTERVAL * step);
         }
         assert_eq!(queue.interval, SLOWEST);
-        let places: Vec<_> = (0..100).map(|_| queue.enter(true)).collect();
+        let places: Vec<_> = (0..100).map(|_| enter(&mut queue)).collect();
         let (mut moment, mut left) = (now, 0);
         for place in &places {
             while let Err(at) = queue.take(*place, moment) {
@@ -300,7 +345,7 @@ mod tests {
 
         let later = moment + FORGOTTEN_AFTER;
         queue.throttled(later, later);
-        let place = queue.enter(true);
+        let place = enter(&mut queue);
         assert!(queue.take(place, later).is_err());
         assert!(queue.take(place, later + FORGOTTEN_AFTER).is_ok());
         assert_eq!((queue.interval, queue.throttled_at), (INTERVAL, None));
@@ -332,5 +377,29 @@ mod tests {
             politeness.with(&other, now, |queue| queue.take(elsewhere.place, now)).is_ok(),
             "its own quota"
         );
+    }
+
+    #[test]
+    fn profiles_of_one_account_share_its_quota_once_that_is_known() {
+        let (now, politeness) = (start(), Politeness::default());
+        let region: Region = "eu-west-1".parse().unwrap();
+        let scope = |profile: &str| AwsScope { profile: Some(profile.parse().unwrap()), region: None };
+        let (dev, admin, other) = (scope("dev"), scope("admin"), scope("other"));
+        for (scope, first) in [(&dev, 0), (&admin, 100), (&other, 200)] {
+            politeness.with(scope, now, |queue| {
+                (0..10).for_each(|_| drop(waits(queue, 1, now)));
+                queue.waiting.extend((first..first + 5).map(|number| Place { patient: true, number }));
+            });
+        }
+        let last = |scope: &AwsScope, number| {
+            politeness
+                .with(scope, now, |queue| queue.take(Place { patient: true, number }, now).unwrap_err() - now)
+        };
+        assert_eq!([last(&dev, 4), last(&admin, 104)], [INTERVAL * 5; 2], "each for itself");
+        politeness.learn(&dev, "111111111111", &region, now);
+        politeness.learn(&admin, "111111111111", &region, now);
+        politeness.learn(&other, "222222222222", &region, now);
+        assert_eq!([last(&dev, 4), last(&admin, 104)], [INTERVAL * 5, INTERVAL * 10], "one after the other");
+        assert_eq!(last(&other, 204), INTERVAL * 5, "another account");
     }
 }

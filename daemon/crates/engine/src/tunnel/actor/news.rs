@@ -43,7 +43,11 @@ impl Actor {
             }
             News::Limit(limit) if current => self.status.limit = limit,
             News::Opener(principal) => {
+                let context = &self.parts.context;
                 if let Some(session) = self.sessions.get_mut(&session) {
+                    if let Some(region) = &session.scope.region {
+                        context.learn_account(&context.scope(&self.parts.wanted.spec), &principal, region);
+                    }
                     session.principal = Some(principal);
                 }
             }
