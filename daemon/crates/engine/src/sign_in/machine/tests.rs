@@ -19,6 +19,9 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// The answer of key store or shared file.
+type Kept = fn(Result<(), Fault>) -> Answer;
+
 /// A machine under clocks of its own, with the effects that nobody has looked at yet.
 struct Bench {
     machine: SignInMachine,
@@ -76,8 +79,7 @@ impl Bench {
     }
 
     /// What was asked of them first, of what is not answered.
-    fn asked_to_keep(&self) -> Option<(Attempt, fn(Result<(), Fault>) -> Answer)> {
-        type Kept = fn(Result<(), Fault>) -> Answer;
+    fn asked_to_keep(&self) -> Option<(Attempt, Kept)> {
         let pending = [self.machine.storing, self.machine.writing];
         let kept = |effect: &Effect| {
             let (attempt, answer): (Attempt, Kept) = if let Effect::Store(attempt, _) = effect {
