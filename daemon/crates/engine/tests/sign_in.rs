@@ -341,19 +341,6 @@ async fn an_address_is_shown_while_its_page_opens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_has_succeeded_when_it_is_kept() {
-    let world = World::new();
-    let handle = world.start();
-    world.browser.finish(Some(Ok(())));
-    handle.login(person()).await.unwrap();
-    assert_eq!(world.keys.access(&world.name).as_deref(), Some("token 1"));
-    assert_eq!(world.cache.access(&world.name).as_deref(), Some("token 1"));
-    handle.refresh().await.unwrap();
-    assert_eq!(world.keys.access(&world.name).as_deref(), Some("token 2"));
-    assert_eq!(world.cache.access(&world.name).as_deref(), Some("token 2"));
-}
-
-#[tokio::test(start_paused = true)]
 async fn whoever_changes_the_way_takes_all_along() {
     let world = World::new();
     let handle = world.start();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stormtunnel_model::{Fault, LoginReason};
 
 use super::shown::Troubles;
-use super::{Effect, LoginFailure, Sharing, SignInMachine, SsoToken, StoredToken, Work};
+use super::{Effect, LoginFailure, SharedFile, Sharing, SignInMachine, SsoToken, StoredToken, Work};
 
 /// A sign-out that is not through. The shared file goes first: as long as the key store knows that it was there, its absence is a
 /// logout for the next daemon as well.
@@ -95,18 +95,40 @@ impl SignInMachine {
         self.effects.push_back(Effect::DeleteShared(attempt));
     }
 
-    /// Tries again what could not be done. While the shared file is read, what it holds decides whether it is to be deleted.
-    pub(super) fn delete_again(&mut self) {
-        let unread = self.policy.sharing == Sharing::Off;
-        match &self.leaving {
-            Some(leaving) if leaving.file && unread && self.writing.is_none() => self.leave(),
-            Some(leaving) if !leaving.file && self.storing.is_none() => self.leave(),
-            None if unread && self.shared && self.writing.is_none() => self.delete_shared(),
-            Some(_) | None => {}
+    /// Tries again to wipe the key store. Whether the shared file is to be deleted says what it holds.
+    pub(super) fn wipe_again(&mut self) {
+        if self.storing.is_none() && self.leaving.as_ref().is_some_and(|leaving| !leaving.file) {
+            self.leave();
         }
     }
 
-    /// The shared file was read and holds nothing that is to stay.
+    /// Whether the shared file may hold a token that is to go.
+    pub(super) fn is_file_left(&self) -> bool {
+        let of_leaving = self.leaving.as_ref().is_some_and(|leaving| leaving.file);
+        self.writing.is_none() && (self.shared || of_leaving)
+    }
+
+    /// Nothing is shared, and this is what the file holds. What somebody else put there stays.
+    pub(super) fn on_file_left(&mut self, file: &SharedFile) {
+        let is_ours = match file {
+            SharedFile::Token(token) => {
+                let is_held = self.held.as_ref().is_some_and(|held| held.token.is_same(token));
+                is_held || self.past.contains(token)
+            }
+            SharedFile::Missing => false,
+            // The next check knows more.
+            SharedFile::Torn | SharedFile::Failed(_) => return,
+        };
+        if self.leaving.is_some() {
+            self.leave_file(is_ours);
+        } else if is_ours {
+            self.delete_shared();
+        } else {
+            self.set_shared(false);
+        }
+    }
+
+    /// The shared file was read: it is there and holds nothing that is to stay, or it is not there.
     pub(super) fn leave_file(&mut self, is_there: bool) {
         if let Some(leaving) = self.leaving.as_mut().filter(|leaving| leaving.file && self.writing.is_none())
         {

@@ -83,7 +83,6 @@ impl SignInMachine {
         if !self.stored {
             self.store();
         }
-        self.delete_again();
         self.read(Look::at(Purpose::Check), now);
     }
 
@@ -125,7 +124,7 @@ impl SignInMachine {
         if !self.stored {
             self.store();
         }
-        self.delete_again();
+        self.wipe_again();
         if self.loaded {
             self.read(Look::at(Purpose::Check), now);
         } else {
@@ -142,8 +141,9 @@ impl SignInMachine {
     }
 
     pub(super) fn read_now(&mut self, look: Look, now: Now) {
-        if self.policy.sharing == Sharing::Off {
-            self.looked = true;
+        let unread = self.policy.sharing == Sharing::Off;
+        self.looked |= unread;
+        if unread && !(look.purpose == Purpose::Check && self.is_file_left()) {
             self.work = Work::Nothing;
             self.after_look(look, false, now);
         } else {
@@ -184,6 +184,11 @@ impl SignInMachine {
     pub(super) fn on_shared(&mut self, file: SharedFile, mut look: Look, now: Now) {
         self.troubles.reading =
             if let SharedFile::Failed(fault) = &file { Some(fault.clone()) } else { None };
+        if self.policy.sharing == Sharing::Off {
+            self.work = Work::Nothing;
+            self.on_file_left(&file);
+            return;
+        }
         let missing = matches!(file, SharedFile::Missing);
         let was_missing = std::mem::replace(&mut look.missing, missing);
         let before = self.generation;
@@ -224,8 +229,10 @@ impl SignInMachine {
             Found::Same => {
                 self.troubles.writing = None;
                 self.set_shared(true);
+                let (renews, is_to_renew) = (token.refresh.is_some(), self.shares_refresh());
                 // What renews the token is taken from the file only when the key store has it.
-                if self.loaded && token.refresh.is_some() != self.shares_refresh() {
+                let kept = self.loaded && self.stored && self.storing.is_none();
+                if renews != is_to_renew && (is_to_renew || kept) {
                     self.share(now);
                 }
             }
@@ -306,10 +313,6 @@ impl SignInMachine {
                 self.end_login(Ok(()));
             }
         }
-        let strip = self.held.as_ref().is_some_and(|held| held.token.refresh.is_some());
-        if strip && self.loaded && !self.shares_refresh() {
-            self.share(now);
-        }
     }
 
     /// Uses that token from now on; what was wrong with the one before is forgotten.
@@ -344,6 +347,8 @@ impl SignInMachine {
         self.storing = None;
         self.on_marked(&outcome);
         self.stored = outcome.is_ok();
+        // What renews the token may be taken from the file now.
+        self.look_again |= self.stored && self.policy.sharing == Sharing::AccessOnly;
         self.troubles.keys = outcome.err();
     }
 

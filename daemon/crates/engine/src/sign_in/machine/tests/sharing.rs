@@ -188,7 +188,11 @@ fn a_stripped_file_is_ours_and_a_full_one_is_adopted_and_stripped() {
     let ours = bench.token("ours", 60);
     bench.holding(&plain(&ours)).forget_effects();
     let full = bench.token("full", 61);
-    bench.input(Input::SharedChanged).file(&SharedFile::Token(full));
+    let file = SharedFile::Token(full);
+    bench.input(Input::SharedChanged).file(&file);
+    bench.not_kept(Fault::internal("the key store is locked")).pass(MINUTE).file(&file);
+    assert_eq!(bench.writes(), 0, "it is nowhere else");
+    bench.kept().file(&file);
     assert_eq!((bench.access().as_deref(), bench.writes()), (Some("full"), 1));
     assert!(matches!(bench.renewal(), Renewal::At { .. }), "the daemon renews it");
 }
@@ -259,6 +263,8 @@ fn a_full_file_keeps_what_renews_it_until_the_key_store_has_it() {
     bench.input(Input::SharedChanged);
     assert_eq!(bench.writes(), 0);
     bench.answer(Answer::Loaded(None)).file(&file);
+    assert_eq!((bench.stores(), bench.writes()), (1, 0));
+    bench.kept().file(&file);
     assert_eq!((bench.stores(), bench.writes()), (1, 1));
 }
 
@@ -276,15 +282,23 @@ fn what_stays_of_a_time_when_it_was_shared_is_deleted() {
     let off = SignInPolicy { sharing: Sharing::Off, ..SignInPolicy::default() };
     let mut bench = Bench::with(off);
     let ours = bench.token("ours", 480);
+    let file = SharedFile::Token(Arc::clone(&ours));
     bench.answer(loaded(&ours, true));
+    assert!(matches!(bench.machine.usable(bench.now), Usable::Token(..)), "the file does not matter");
+    bench.file(&file);
     assert_eq!((bench.label(), bench.deletions()), ("Authenticated", 1));
-    bench.not_kept(Fault::internal("the disk is read-only")).forget_effects().pass(MINUTE);
+    bench.not_kept(Fault::internal("the disk is read-only")).forget_effects().pass(MINUTE).file(&file);
     assert_eq!(bench.deletions(), 1, "tried again");
     bench.kept();
     let unshared = |effect: &Effect| matches!(effect, Effect::Store(_, stored) if !stored.shared);
     assert_eq!((bench.count(unshared), bench.machine.status(bench.now).trouble), (1, None));
     bench.forget_effects().pass(HOUR);
     assert_eq!(bench.deletions(), 0);
+    let mut bench = Bench::with(off);
+    let theirs = bench.token("theirs", 480);
+    bench.answer(loaded(&ours, true)).file(&SharedFile::Token(theirs)).kept();
+    assert_eq!((bench.access().as_deref(), bench.deletions()), (Some("ours"), 0), "what is not ours stays");
+    assert!(!bench.machine.shared);
 }
 
 #[test]
