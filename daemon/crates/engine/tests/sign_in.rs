@@ -77,12 +77,8 @@ impl World {
         }
     }
 
-    fn start(&self) -> SignInHandle {
-        self.start_at(self.site())
-    }
-
-    fn start_at(&self, site: SignInSite) -> SignInHandle {
-        let ports = SignInPorts {
+    fn ports(&self) -> SignInPorts {
+        SignInPorts {
             oidc: Arc::clone(&self.oidc) as _,
             cache: Arc::clone(&self.cache) as _,
             keys: Arc::clone(&self.keys) as _,
@@ -90,8 +86,15 @@ impl World {
             observer: Arc::clone(&self.observer) as _,
             clock: Arc::clone(&self.clock) as _,
             entropy: Arc::new(TestEntropy::default()),
-        };
-        SignInHandle::start(site, ports, self.policy.subscribe(), &self.tasks).unwrap()
+        }
+    }
+
+    fn start(&self) -> SignInHandle {
+        self.start_at(self.site())
+    }
+
+    fn start_at(&self, site: SignInSite) -> SignInHandle {
+        SignInHandle::start(site, self.ports(), self.policy.subscribe(), &self.tasks).unwrap()
     }
 }
 

@@ -79,6 +79,24 @@ impl SignInMachine {
         }
     }
 
+    /// Tells of success once key store and shared file have answered.
+    pub(super) fn tell_success(&mut self) {
+        let to_be_shared = match self.work {
+            Work::Reading(_, look) | Work::Waiting(_, look) => look.purpose == Purpose::Share,
+            Work::Nothing | Work::Loading(_) | Work::Renewing(_) => false,
+        };
+        if to_be_shared || self.storing.is_some() || self.writing.is_some() {
+            return;
+        }
+        let Success { login, renewal } = std::mem::take(&mut self.success);
+        if login {
+            self.effects.push_back(Effect::LoginEnded(Ok(())));
+        }
+        if renewal {
+            self.effects.push_back(Effect::RenewalEnded(Ok(())));
+        }
+    }
+
     /// What to show.
     pub fn status(&self, now: Now) -> SignInStatus {
         let activity = match (&self.login, self.work) {
@@ -118,24 +136,6 @@ impl SignInMachine {
             SignInState::ExpiringSoon { expires_at, renewal }
         } else {
             SignInState::Authenticated { expires_at, renewal }
-        }
-    }
-
-    /// Tells of success once key store and shared file have answered.
-    pub(super) fn tell_success(&mut self) {
-        let to_be_shared = match self.work {
-            Work::Reading(_, look) | Work::Waiting(_, look) => look.purpose == Purpose::Share,
-            Work::Nothing | Work::Loading(_) | Work::Renewing(_) => false,
-        };
-        if to_be_shared || self.storing.is_some() || self.writing.is_some() {
-            return;
-        }
-        let Success { login, renewal } = std::mem::take(&mut self.success);
-        if login {
-            self.effects.push_back(Effect::LoginEnded(Ok(())));
-        }
-        if renewal {
-            self.effects.push_back(Effect::RenewalEnded(Ok(())));
         }
     }
 
