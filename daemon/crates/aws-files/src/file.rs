@@ -1,12 +1,16 @@
 //! The little that touches the disk.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, DirEntry, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use secrecy::SecretBox;
+use secrecy::{ExposeSecret as _, SecretBox};
+use stormtunnel_model::Timestamp;
+use thiserror::Error;
 
 /// Only the owner may read it.
 const PRIVATE_FILE: u32 = 0o600;
@@ -38,50 +42,138 @@ impl ProfileFile {
     }
 }
 
+/// Why a profile file was not replaced. It is as it was.
+#[derive(Debug, Error)]
+pub enum ReplaceError {
+    /// Somebody changed it after it was read: read it again.
+    #[error("the file was changed meanwhile")]
+    Changed,
+    /// The system does not let us.
+    #[error("the file cannot be written")]
+    Write(#[from] io::Error),
+}
+
 /// Replaces a profile file as a whole: readers see the old content or the new one. A symbolic link stays one, the mode
 /// stays as it is, and a new file is for its owner only.
 ///
 /// # Errors
 /// The file cannot be written; it is as it was.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let (path, mode) = match std::fs::canonicalize(path) {
+    let (path, mode) = real(path)?;
+    write_unfinished(&path, content, mode)?.publish(&path)
+}
+
+impl ProfileFile {
+    /// Replaces the file as [`replace`] does, if it still is what was read.
+    ///
+    /// # Errors
+    /// [`ReplaceError`].
+    pub fn replace(&self, content: &[u8]) -> Result<(), ReplaceError> {
+        let (path, mode) = real(&self.path)?;
+        let unfinished = write_unfinished(&path, content, mode)?;
+        // Looked at last: what comes in between is a matter of microseconds.
+        let present = Self::read(&path)?;
+        if present.content.expose_secret() != self.content.expose_secret() {
+            return Err(ReplaceError::Changed);
+        }
+        Ok(unfinished.publish(&path)?)
+    }
+}
+
+/// Where the file lies behind all links, and its mode.
+fn real(path: &Path) -> io::Result<(PathBuf, u32)> {
+    match std::fs::canonicalize(path) {
         Ok(real) => {
             let mode = std::fs::metadata(&real)?.permissions().mode() & 0o7777;
-            (real, mode)
+            Ok((real, mode))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (path.to_owned(), PRIVATE_FILE),
-        Err(error) => return Err(error),
-    };
-    publish(&path, content, mode)
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((path.to_owned(), PRIVATE_FILE)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Puts a file in its place that only its owner may read, whatever was there.
 pub(crate) fn publish_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    publish(path, content, PRIVATE_FILE)
+    write_unfinished(path, content, PRIVATE_FILE)?.publish(path)
 }
 
 /// What stands behind the name of a file that is not finished: nobody takes such a name for one of a token.
-pub(crate) const UNFINISHED: &str = ".stormtunnel.tmp";
+const UNFINISHED: &str = ".stormtunnel.tmp";
 
-fn publish(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    DirBuilder::new().recursive(true).mode(PRIVATE_DIRECTORY).create(directory)?;
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(UNFINISHED);
-    let unfinished = PathBuf::from(unfinished);
-    // Left by a process that was killed, maybe with another mode.
-    remove(&unfinished)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(&unfinished)?;
-    let written = file
-        .write_all(content)
-        .and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(mode)))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| std::fs::rename(&unfinished, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&unfinished);
-        return written;
+/// A file that is not finished for so long never will be: whoever wrote it was killed.
+const ABANDONED: Duration = Duration::from_secs(60);
+
+/// Numbers the unfinished files of this process.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+
+/// A file that is written under another name. Dropped, it is removed.
+struct Unfinished(PathBuf);
+
+/// Writes the file beside its place. Its name is its own: two who replace one file at a time do not write into each other's.
+fn write_unfinished(path: &Path, content: &[u8], mode: u32) -> io::Result<Unfinished> {
+    DirBuilder::new().recursive(true).mode(PRIVATE_DIRECTORY).create(directory(path))?;
+    let (mut file, unfinished) = loop {
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}-{number}{UNFINISHED}", std::process::id()));
+        match OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(&name) {
+            Ok(file) => break (file, Unfinished(name.into())),
+            // Left by a process with our id that was killed.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    };
+    file.write_all(content)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()?;
+    Ok(unfinished)
+}
+
+impl Unfinished {
+    fn publish(self, path: &Path) -> io::Result<()> {
+        std::fs::rename(&self.0, path)?;
+        // The file is in its place. Where a directory cannot be synced, a crash of the system may bring the old one back,
+        // and nothing else.
+        let _ = File::open(directory(path)).and_then(|directory| directory.sync_all());
+        Ok(())
     }
-    File::open(directory)?.sync_all()
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // Once it is published there is nothing of that name.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+/// Deletes from a directory what processes that were killed left unfinished: there may be a secret in it. What somebody may
+/// still be writing at `now` stays. That the directory is not there is no error.
+///
+/// # Errors
+/// The directory cannot be read, or a file cannot be deleted.
+pub fn sweep(directory: &Path, now: Timestamp) -> io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().ends_with(UNFINISHED) && is_abandoned(&entry, now) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// One whose age nobody knows may be anybody's.
+fn is_abandoned(entry: &DirEntry, now: Timestamp) -> bool {
+    let modified = entry.metadata().and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|modified| Timestamp::from(modified).plus(ABANDONED) <= now)
 }
 
 /// Removes a file; that it is not there is as good. Answers whether it was.
@@ -96,6 +188,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{MetadataExt as _, symlink};
+    use std::time::SystemTime;
 
     use super::*;
 
@@ -107,7 +200,7 @@ mod tests {
     fn a_file_that_is_not_there_is_empty_and_one_that_cannot_be_read_is_an_error() {
         let home = tempfile::tempdir().unwrap();
         let file = ProfileFile::read(home.path().join("config")).unwrap();
-        assert!(secrecy::ExposeSecret::expose_secret(&file.content).is_empty());
+        assert!(file.content.expose_secret().is_empty());
         assert!(ProfileFile::read(home.path()).is_err(), "a directory");
     }
 
@@ -125,25 +218,97 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (real, link) = (home.path().join("dotfiles"), home.path().join("config"));
         std::fs::write(&real, "old").unwrap();
-        std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::fs::set_permissions(&real, Permissions::from_mode(0o640)).unwrap();
         symlink(&real, &link).unwrap();
         replace(&link, b"new").unwrap();
         assert_eq!((std::fs::read(&real).unwrap(), mode(&real)), (b"new".to_vec(), 0o640));
         assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
     #[test]
-    fn what_a_killed_process_left_is_no_hindrance_and_a_failure_leaves_nothing() {
+    fn a_failure_leaves_nothing() {
         let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("config");
-        std::fs::write(home.path().join("config.stormtunnel.tmp"), "half").unwrap();
-        replace(&path, b"new").unwrap();
         let directory = home.path().join("directory");
         std::fs::create_dir_all(directory.join("full")).unwrap();
         assert!(replace(&directory, b"new").is_err());
-        let mut names: Vec<_> =
-            std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, ["config", "directory"]);
+        assert_eq!(names(home.path()), ["directory"]);
+    }
+
+    #[test]
+    fn many_who_replace_it_at_a_time_never_publish_half_a_file() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("config");
+        std::thread::scope(|scope| {
+            for writer in 0..4_u8 {
+                let path = &path;
+                scope.spawn(move || {
+                    let content = vec![b'a' + writer; 20_000 * usize::from(writer + 1)];
+                    for _ in 0..25 {
+                        replace(path, &content).unwrap();
+                        let found = std::fs::read(path).unwrap();
+                        let first = found.first().copied().unwrap();
+                        let whole = 20_000 * (usize::from(first - b'a') + 1);
+                        assert!(found.len() == whole && found.iter().all(|byte| *byte == first));
+                    }
+                });
+            }
+        });
+        assert_eq!(names(home.path()), ["config"]);
+    }
+
+    #[test]
+    fn what_somebody_changed_meanwhile_is_not_overwritten() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("config");
+        let missing = ProfileFile::read(&path).unwrap();
+        missing.replace(b"ours").unwrap();
+        let read = ProfileFile::read(&path).unwrap();
+        std::fs::write(&path, "theirs").unwrap();
+        assert!(matches!(read.replace(b"ours, changed"), Err(ReplaceError::Changed)));
+        assert!(matches!(missing.replace(b"ours, changed"), Err(ReplaceError::Changed)));
+        assert_eq!(
+            (std::fs::read(&path).unwrap(), names(home.path())),
+            (b"theirs".to_vec(), vec!["config".into()])
+        );
+        ProfileFile::read(&path).unwrap().replace(b"ours, changed").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"ours, changed");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_synced_is_no_failure_of_a_file_that_is_in_its_place() {
+        // The directory of a bare name has no name, and cannot be opened.
+        let bare = PathBuf::from(format!("replaced-by-{}", std::process::id()));
+        let replaced = replace(&bare, b"new");
+        let found = std::fs::read(&bare);
+        std::fs::remove_file(&bare).unwrap();
+        replaced.unwrap();
+        assert_eq!(found.unwrap(), b"new");
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_swept_and_what_is_being_written_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_millis(1_893_553_445_000);
+        sweep(&home.path().join("missing"), now).unwrap();
+        let long_ago = now.as_millis() - 60_000;
+        for (name, modified) in [
+            ("config.1-0.stormtunnel.tmp", long_ago),
+            ("config.2-0.stormtunnel.tmp", long_ago + 1),
+            ("config", long_ago),
+            ("other.tmp", long_ago),
+        ] {
+            let file = File::create(home.path().join(name)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_millis(modified)).unwrap();
+        }
+        sweep(home.path(), now).unwrap();
+        assert_eq!(names(home.path()), ["config", "config.2-0.stormtunnel.tmp", "other.tmp"]);
     }
 }

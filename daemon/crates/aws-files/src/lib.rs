@@ -3,7 +3,7 @@
 //!
 //! Bytes in, values out: [`ProfileSet::parse`] reads profiles by the rules of the AWS CLI v2, except that one bad line
 //! hides nothing else; [`edit`] changes sections and keeps all else byte for byte; [`tokens`] reads what any tool wrote and
-//! writes what every tool can read. What touches the disk is [`ProfileFile::read`], [`replace`] and
+//! writes what every tool can read. What touches the disk is [`ProfileFile`], [`replace`], [`sweep`] and
 //! [`tokens::CacheDirectory`], and blocks: callers choose the thread.
 //!
 //! Read next: `ini` (the dialect), `profiles/resolve.rs` (which credentials win).
@@ -16,7 +16,7 @@ mod problem;
 mod profiles;
 pub mod tokens;
 
-pub use file::{ProfileFile, replace};
+pub use file::{ProfileFile, ReplaceError, replace, sweep};
 pub use problem::{Place, Problem, ProblemKind};
 pub use profiles::{
     Changes, CredentialProcess, Credentials, Diff, Endpoints, Invalid, InvalidKind, Profile, ProfileSet,

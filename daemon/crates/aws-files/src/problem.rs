@@ -97,6 +97,12 @@ pub enum ProblemKind {
         /// What the name breaks.
         rule: &'static str,
     },
+    /// A session that cannot be asked for.
+    #[error("the session's name cannot be used: {rule}")]
+    SessionName {
+        /// What the name breaks.
+        rule: &'static str,
+    },
     /// The profile then has no region.
     #[error("region is not the name of an AWS region")]
     Region,
@@ -130,6 +136,7 @@ impl ProblemKind {
             Self::NotAProfile { .. } => "write [profile NAME], with no space behind the first bracket",
             Self::BelongsInConfig { .. } => "move it there; sections of the credentials file are [NAME]",
             Self::ProfileName { .. } => "rename the section",
+            Self::SessionName { .. } => "rename the section, and the sso_session that names it",
             Self::Region => "write a name such as eu-west-1, and nothing behind it",
             Self::CommentInValue { .. } => {
                 "put the comment on a line of its own; to the AWS CLI it is a part of the value"

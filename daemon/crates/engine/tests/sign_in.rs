@@ -60,7 +60,7 @@ impl World {
         let world = Self::new();
         let token = world.oidc.token("first", world.clock.wall().plus(left));
         world.share(&token);
-        world.keys.put(&world.name, StoredToken { token, shared: true });
+        world.keys.put(&world.name, StoredToken::new(token, Arc::new(world.site()), true));
         world
     }
 
@@ -77,8 +77,8 @@ impl World {
         }
     }
 
-    fn start(&self) -> SignInHandle {
-        let ports = SignInPorts {
+    fn ports(&self) -> SignInPorts {
+        SignInPorts {
             oidc: Arc::clone(&self.oidc) as _,
             cache: Arc::clone(&self.cache) as _,
             keys: Arc::clone(&self.keys) as _,
@@ -86,8 +86,15 @@ impl World {
             observer: Arc::clone(&self.observer) as _,
             clock: Arc::clone(&self.clock) as _,
             entropy: Arc::new(TestEntropy::default()),
-        };
-        SignInHandle::start(self.site(), ports, self.policy.subscribe(), &self.tasks).unwrap()
+        }
+    }
+
+    fn start(&self) -> SignInHandle {
+        self.start_at(self.site())
+    }
+
+    fn start_at(&self, site: SignInSite) -> SignInHandle {
+        SignInHandle::start(site, self.ports(), self.policy.subscribe(), &self.tasks).unwrap()
     }
 }
 
@@ -211,7 +218,7 @@ async fn what_another_tool_does_counts_here() {
     handle.shared_changed().await;
     let status = wait_for_label(&handle, "Needs login").await;
     assert_eq!(status.state, SignInState::NeedsLogin { reason: LoginReason::SignedOutElsewhere });
-    handle.logout().await;
+    handle.logout().await.unwrap();
     assert!(world.keys.stored(&world.name).is_none());
     assert!(world.observer.forgotten() >= 1);
     assert!(matches!(world.cache.file(&world.name), SharedFile::Missing), "it is not put back");
@@ -222,7 +229,7 @@ async fn nothing_is_left_when_a_logout_returns() {
     let world = World::signed_in(MINUTE * 60);
     let handle = world.start();
     handle.token().await.unwrap();
-    handle.logout().await;
+    handle.logout().await.unwrap();
     assert!(world.keys.stored(&world.name).is_none());
     assert!(matches!(world.cache.file(&world.name), SharedFile::Missing));
     assert!(matches!(handle.token().await.unwrap_err().kind, FaultKind::SignInNeeded { .. }));
@@ -241,7 +248,10 @@ async fn a_device_login_polls_as_slowly_as_it_is_told() {
     let handle = world.start();
     let begun = tokio::time::Instant::now();
     let watch = wait_until(&handle, |status| {
-        matches!(&status.activity, Some(SignInActivity::LoggingIn(LoginProgress::Waiting { .. })))
+        matches!(
+            &status.activity,
+            Some(SignInActivity::LoggingIn(LoginProgress::Waiting { opened: true, .. }))
+        )
     });
     let order = order(LoginBy::Person, LoginFlow::DeviceCode);
     let (outcome, shown) = tokio::join!(handle.login(order), watch);
@@ -269,7 +279,7 @@ async fn a_login_ends_for_everybody_who_waits() {
     assert_eq!(begun.elapsed(), MINUTE * 10);
     world.browser.finish(Some(Err(LoginFailure::Declined)));
     assert_eq!(handle.login(person()).await, Err(LoginFailure::Declined));
-    assert_eq!(world.oidc.registered(), 1, "a client is registered once");
+    assert_eq!(world.oidc.registered(), 2, "once, and once more after a page that led nowhere");
 }
 
 #[tokio::test(start_paused = true)]
@@ -281,6 +291,84 @@ async fn a_client_that_aws_forgot_is_registered_again() {
     world.oidc.refuse_next("InvalidClientException", 401);
     handle.login(person()).await.unwrap();
     assert_eq!((world.oidc.registered(), world.browser.opened().len()), (2, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_of_the_site_costs_token_and_client() {
+    let world = World::new();
+    let handle = world.start();
+    world.browser.finish(Some(Ok(())));
+    handle.login(person()).await.unwrap();
+    handle.end().await;
+    let again = world.start();
+    again.token().await.unwrap();
+    again.login(person()).await.unwrap();
+    assert_eq!(world.oidc.registered(), 1, "nothing was edited");
+    again.end().await;
+    let edits: [fn(&mut SignInSite); 3] = [
+        |site| site.region = "eu-west-2".parse().unwrap(),
+        |site| site.start_url = "https://other.awsapps.com/start".to_owned(),
+        |site| site.scopes = vec!["sso:account:access".to_owned()],
+    ];
+    let mut site = world.site();
+    for (edit, registered) in edits.into_iter().zip(2..) {
+        edit(&mut site);
+        let edited = world.start_at(site.clone());
+        let fault = edited.token().await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::SignInNeeded { sign_in: "corp".to_owned() }, "{site:?}");
+        edited.login(person()).await.unwrap();
+        assert_eq!(world.oidc.registered(), registered, "{site:?}");
+        edited.token().await.unwrap();
+        edited.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_is_shown_while_its_page_opens() {
+    let world = World::new();
+    let handle = world.start();
+    world.browser.get_stuck(true);
+    let shown = wait_until(&handle, |status| {
+        matches!(
+            &status.activity,
+            Some(SignInActivity::LoggingIn(LoginProgress::Waiting { opened: false, .. }))
+        )
+    });
+    let person = async {
+        shown.await;
+        world.browser.finish(Some(Ok(())));
+    };
+    let (outcome, ()) = tokio::join!(handle.login(self::person()), person);
+    outcome.unwrap();
+    world.browser.get_stuck(false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_changes_the_way_takes_all_along() {
+    let world = World::new();
+    let handle = world.start();
+    let other = async {
+        world.browser.wait_for_opened(1).await;
+        handle.login(order(LoginBy::Person, LoginFlow::DeviceCode)).await
+    };
+    let (first, second) = tokio::join!(handle.login(person()), other);
+    assert_eq!((first, second), (Ok(()), Ok(())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_that_is_not_through_is_told_and_mends_itself() {
+    let world = World::signed_in(MINUTE * 60);
+    let handle = world.start();
+    handle.token().await.unwrap();
+    let locked = Fault::internal("the key store is locked");
+    world.keys.lock(Some(locked.clone()));
+    assert_eq!(handle.logout().await, Err(locked));
+    assert!(matches!(handle.token().await.unwrap_err().kind, FaultKind::SignInNeeded { .. }));
+    assert!(world.keys.stored(&world.name).is_some());
+    world.keys.lock(None);
+    wait_until(&handle, |status| status.trouble.is_none()).await;
+    assert!(world.keys.stored(&world.name).is_none());
+    handle.logout().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -338,4 +426,41 @@ async fn a_daemon_that_stops_keeps_what_aws_answers() {
     assert_eq!(world.keys.access(&world.name).as_deref(), Some("token 1"));
     assert_eq!(world.cache.access(&world.name).as_deref(), Some("token 1"));
     assert_eq!(handle.login(person()).await, Err(LoginFailure::Cancelled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_is_kept_when_nobody_waits_for_it() {
+    for ends in [false, true] {
+        let world = World::signed_in(Duration::ZERO);
+        world.oidc.hold(true);
+        let handle = world.start();
+        wait_until(&handle, |status| status.activity == Some(SignInActivity::Renewing)).await;
+        let mut status = handle.watch();
+        if ends {
+            let answer = async { world.oidc.hold(false) };
+            tokio::join!(handle.end(), answer);
+            assert!(status.has_changed().is_err(), "it is over when that returns");
+        } else {
+            drop(handle);
+            world.oidc.hold(false);
+            while status.changed().await.is_ok() {}
+        }
+        assert_eq!(world.keys.access(&world.name).as_deref(), Some("token 1"), "{ends}");
+        assert_eq!(world.cache.access(&world.name).as_deref(), Some("token 1"), "{ends}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_stops_without_a_handle_keeps_what_aws_answers() {
+    let world = World::signed_in(Duration::ZERO);
+    world.oidc.hold(true);
+    let handle = world.start();
+    wait_until(&handle, |status| status.activity == Some(SignInActivity::Renewing)).await;
+    let stop = async {
+        drop(handle);
+        world.tasks.shutdown(BOUND).await
+    };
+    let (stopped, ()) = tokio::join!(stop, async { world.oidc.hold(false) });
+    assert_eq!(stopped, Ok(()));
+    assert_eq!(world.keys.access(&world.name).as_deref(), Some("token 1"));
 }

@@ -96,9 +96,15 @@ impl<'a> Sso<'a> {
     ) -> BTreeMap<SignInName, Result<SignIn, Invalid>> {
         let mut sign_ins: BTreeMap<SignInName, Result<SignIn, Invalid>> = BTreeMap::new();
         for (name, session) in &self.raw.sessions {
-            if let Ok(name) = name.parse() {
-                let sign_in = self.session(SignInName::as_str(&name), session);
-                sign_ins.insert(name, sign_in);
+            match name.parse::<SignInName>() {
+                Ok(name) => {
+                    let sign_in = self.session(name.as_str(), session);
+                    sign_ins.insert(name, sign_in);
+                }
+                Err(error) => {
+                    let kind = ProblemKind::SessionName { rule: error.rule };
+                    problems.push(Problem { place: session.place(), kind });
+                }
             }
         }
         for profile in self.raw.profiles.values().filter(|profile| !profile.has("sso_session")) {

@@ -320,6 +320,17 @@ sso_region = us-east-2
 }
 
 #[test]
+fn a_session_whose_name_cannot_be_used_is_reported() {
+    let keys = "sso_start_url = https://x.awsapps.com/start\nsso_region = us-east-1\n";
+    let set = parse(&format!("[sso-session {}]\n{keys}[sso-session s]\n{keys}", "x".repeat(1025)), "");
+    assert_eq!(set.sign_ins().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["s"]);
+    let told: Vec<_> = set.problems().iter().map(ToString::to_string).collect();
+    let expected = "config:1: the session's name cannot be used: it has more than 1024 characters: rename the section, \
+                    and the sso_session that names it";
+    assert_eq!(told, [expected]);
+}
+
+#[test]
 fn a_bad_line_costs_no_other_profile_anything() {
     let whole = parse(CONFIG, "");
     for (at, _) in CONFIG.match_indices('\n') {

@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
-use stormtunnel_model::SignInName;
+use stormtunnel_model::{SignInName, Timestamp};
 use thiserror::Error;
 
 use super::{CachedToken, Registration, RegistrationKey, TokenError, content, names};
-use crate::file::{UNFINISHED, publish_private, remove};
+use crate::file::{self, publish_private, remove};
 
 /// `~/.aws/sso/cache`, wherever it lies. Everything here blocks for as long as a disk does.
 #[derive(Clone, Debug)]
@@ -118,15 +118,13 @@ impl CacheDirectory {
         Ok(files)
     }
 
-    /// Deletes what a process of ours left unfinished when it was killed: there may be a token in it.
+    /// Deletes what a process of ours left unfinished when it was killed, as [`sweep`](crate::sweep) does: there may be a token
+    /// in it.
     ///
     /// # Errors
     /// The directory cannot be read, or a file cannot be deleted.
-    pub fn sweep(&self) -> io::Result<()> {
-        for name in self.names()?.into_iter().filter(|name| name.ends_with(UNFINISHED)) {
-            remove(&self.path.join(name))?;
-        }
-        Ok(())
+    pub fn sweep(&self, now: Timestamp) -> io::Result<()> {
+        file::sweep(&self.path, now)
     }
 
     fn names(&self) -> io::Result<Vec<String>> {

@@ -107,7 +107,8 @@ impl CachedToken {
         let mut fields = Fields::parse(content)?;
         let access_token = fields.secret("accessToken").ok_or(TokenError::NotAToken)?;
         let expires_at = fields.time("expiresAt")?.ok_or(TokenError::NotAToken)?;
-        let client_expires_at = fields.time("registrationExpiresAt")?;
+        // Tools that do not look at it have no reason to write it well. The token is good without.
+        let client_expires_at = fields.time("registrationExpiresAt").unwrap_or_default();
         Ok(Self {
             start_url: fields.text("startUrl"),
             region: fields.text("region").and_then(|region| region.parse().ok()),

@@ -79,6 +79,20 @@ fn what_may_become_whole_is_told_from_what_is_something_else() {
 }
 
 #[test]
+fn a_registration_whose_end_cannot_be_read_is_one_without_an_end() {
+    for end in ["\"soon\"", "1893553445", "null"] {
+        let text = format!(
+            r#"{{"accessToken": "t", "expiresAt": "2030-01-02T03:04:05Z", "clientId": "i", "clientSecret": "s",
+            "refreshToken": "r", "registrationExpiresAt": {end}}}"#
+        );
+        let token = parsed(&text).token;
+        assert_eq!(token.client.as_ref().unwrap().expires_at, None, "{end}");
+        assert!(token.refresh_token.is_some());
+        assert!(json(&token.shared(&sign_in("corp"))).get("registrationExpiresAt").is_none(), "{end}");
+    }
+}
+
+#[test]
 fn a_shared_token_is_strict_and_keeps_what_others_wrote() {
     let text = FULL.replace("\"region\"", "\"provider\": {\"a\": [1]}, \"none\": null, \"region\"");
     let token = parsed(&text).token;
@@ -194,10 +208,13 @@ fn a_registration_is_kept_beside_the_tokens() {
 fn what_a_killed_process_left_is_swept() {
     let home = tempfile::tempdir().unwrap();
     let cache = CacheDirectory::new(home.path());
-    for name in ["a.json.stormtunnel.tmp", "a.json", "b.tmp"] {
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    for name in ["a.json.1-0.stormtunnel.tmp", "a.json", "b.tmp"] {
         std::fs::write(home.path().join(name), FULL).unwrap();
+        let file = std::fs::File::options().write(true).open(home.path().join(name)).unwrap();
+        file.set_modified(long_ago).unwrap();
     }
-    cache.sweep().unwrap();
+    cache.sweep(Timestamp::from_millis(MOMENT)).unwrap();
     let mut left: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["a.json", "b.tmp"]);

@@ -1,7 +1,8 @@
 //! One sign-in's actor: feeds its machine and carries out what the machine decides.
 //!
 //! It never waits for the world. Key store and shared file have one task at a time, renewals and logins have tasks of their own,
-//! and all of them report to its mailbox.
+//! and all of them report to it. Whoever has a handle writes to its mailbox: when nobody has one any more it ends, once what
+//! is under way is kept.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -29,16 +30,25 @@ use crate::tasks::{Tasks, TasksClosed, panic_message};
 /// wait.
 const MAILBOX_CAPACITY: usize = 64;
 
-/// What an actor is told.
-pub(super) enum Message {
+/// Reports that may wait for the actor: one operation, one renewal and one login are under way at a time.
+const REPORTS_CAPACITY: usize = 16;
+
+/// What an actor is told by those who have a handle.
+enum Message {
     Token(oneshot::Sender<Result<UsableToken, Fault>>),
     Rejected(Generation),
     Login(LoginOrder, oneshot::Sender<Result<(), LoginFailure>>),
     CancelLogin,
     Refresh(oneshot::Sender<Result<(), Fault>>),
-    Logout(oneshot::Sender<()>),
+    Logout(oneshot::Sender<Result<(), Fault>>),
     SharedChanged,
     Incident(Incident),
+    /// The sign-in is not there any more.
+    End,
+}
+
+/// What an actor is told by its own tasks.
+pub(super) enum Report {
     Answer(Attempt, Answer),
     /// The operation on key store or shared file is done, and this is its answer, if it has one.
     Stored(Option<(Attempt, Answer)>),
@@ -59,6 +69,7 @@ pub struct SignInHandle {
     site: Arc<SignInSite>,
     mailbox: mpsc::Sender<Message>,
     status: watch::Receiver<SignInStatus>,
+    tasks: Tasks,
 }
 
 impl SignInHandle {
@@ -73,18 +84,20 @@ impl SignInHandle {
         tasks: &Tasks,
     ) -> Result<Self, TasksClosed> {
         let (mailbox, inbox) = mpsc::channel(MAILBOX_CAPACITY);
+        let (report, reports) = mpsc::channel(REPORTS_CAPACITY);
         let (published, status) = watch::channel(SignInStatus::unknown());
         let site = Arc::new(site);
-        let handle = Self { site: Arc::clone(&site), mailbox: mailbox.clone(), status };
+        let handle = Self { site: Arc::clone(&site), mailbox, status, tasks: tasks.clone() };
         let now = Now::read(ports.clock.as_ref());
         let settings = *policy.borrow();
-        let machine = SignInMachine::new(site.name.clone(), settings, now, ports.entropy.seed());
-        let outside = Outside { site, ports, tasks: tasks.clone(), mailbox: mailbox.downgrade() };
+        let machine = SignInMachine::new(Arc::clone(&site), settings, now, ports.entropy.seed());
+        let outside = Outside { site, ports, tasks: tasks.clone(), report };
         let actor = Actor {
             outside,
             machine,
             policy,
             inbox,
+            reports,
             published,
             queue: Queue::default(),
             login: None,
@@ -104,6 +117,11 @@ impl SignInHandle {
     /// Where it signs in.
     pub fn site(&self) -> &SignInSite {
         &self.site
+    }
+
+    /// Where what is done for it runs.
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// What is true of it, from now on.
@@ -146,9 +164,13 @@ impl SignInHandle {
         self.ask(Message::Refresh).await.unwrap_or_else(|Stopped| Err(stopping()))
     }
 
-    /// Signs out. Nothing of the token is left here when this returns; AWS may still be about to revoke it.
-    pub async fn logout(&self) {
-        let _stopping = self.ask(Message::Logout).await;
+    /// Signs out. Nothing of the token is left here when this succeeds; AWS may still be about to revoke it.
+    ///
+    /// # Errors
+    /// Something is left, in the key store or in the shared file. It is not used any more, and its end is tried at each
+    /// check.
+    pub async fn logout(&self) -> Result<(), Fault> {
+        self.ask(Message::Logout).await.unwrap_or_else(|Stopped| Err(stopping()))
     }
 
     /// The shared file changed, or may have.
@@ -159,6 +181,12 @@ impl SignInHandle {
     /// Something happened to the machine.
     pub async fn disturbed(&self, incident: Incident) {
         self.tell(Message::Incident(incident)).await;
+    }
+
+    /// Ends the actor; a renewal that is under way is kept first. Who still has a handle is told that the daemon stops.
+    pub async fn end(&self) {
+        self.tell(Message::End).await;
+        self.mailbox.closed().await;
     }
 
     async fn tell(&self, message: Message) {
@@ -185,33 +213,32 @@ fn stopping() -> Fault {
 pub(super) struct Outside {
     pub(super) site: Arc<SignInSite>,
     pub(super) ports: SignInPorts,
-    tasks: Tasks,
-    /// Weak, so that an actor whose handles are gone ends.
-    mailbox: mpsc::WeakSender<Message>,
+    pub(super) tasks: Tasks,
+    /// Not the mailbox: what a task reports counts even when nobody has a handle any more.
+    report: mpsc::Sender<Report>,
 }
 
 impl Outside {
-    pub(super) async fn report(&self, message: Message) {
-        if let Some(mailbox) = self.mailbox.upgrade() {
-            let _stopping = mailbox.send(message).await;
-        }
+    pub(super) async fn report(&self, report: Report) {
+        // The actor is gone only when it waits for nothing any more.
+        let _not_waited_for = self.report.send(report).await;
     }
 
-    /// Runs `work` and reports its message; a panic becomes the failure that the machine waits for.
+    /// Runs `work` and reports what it answers; a panic becomes the failure that the machine waits for.
     pub(super) fn run(
         &self,
         name: &'static str,
-        failed: impl FnOnce(Fault) -> Message + Send + 'static,
-        work: impl Future<Output = Message> + Send + 'static,
+        failed: impl FnOnce(Fault) -> Report + Send + 'static,
+        work: impl Future<Output = Report> + Send + 'static,
     ) {
         let outside = self.clone();
         let task = async move {
-            let message = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+            let report = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
                 let message = panic_message(panic.as_ref());
                 tracing::error!(task = name, %message, "task panicked");
                 failed(Fault::internal(message))
             });
-            outside.report(message).await;
+            outside.report(report).await;
         };
         // Refused only while the daemon stops, when nobody waits for the answer.
         let _stopping = self.tasks.spawn(name, task);
@@ -224,7 +251,7 @@ struct Waiting {
     token: Vec<oneshot::Sender<Result<UsableToken, Fault>>>,
     login: Vec<oneshot::Sender<Result<(), LoginFailure>>>,
     renewal: Vec<oneshot::Sender<Result<(), Fault>>>,
-    logout: Vec<oneshot::Sender<()>>,
+    logout: Vec<oneshot::Sender<Result<(), Fault>>>,
 }
 
 fn answer_all<T: Clone>(waiting: &mut Vec<oneshot::Sender<T>>, answer: &T) {
@@ -238,6 +265,7 @@ struct Actor {
     machine: SignInMachine,
     policy: watch::Receiver<SignInPolicy>,
     inbox: mpsc::Receiver<Message>,
+    reports: mpsc::Receiver<Report>,
     published: watch::Sender<SignInStatus>,
     queue: Queue,
     /// The login that runs, and how to stop it.
@@ -248,7 +276,7 @@ struct Actor {
 }
 
 impl Actor {
-    /// Runs until nobody has a handle any more, or the daemon ends.
+    /// Runs until nobody has a handle any more, or the sign-in or the daemon ends.
     async fn run(mut self) {
         let cancelled = self.outside.tasks.cancelled().clone();
         self.carry_out();
@@ -256,9 +284,10 @@ impl Actor {
             tokio::select! {
                 biased;
                 () = cancelled.cancelled() => return self.finish().await,
+                Some(report) = self.reports.recv() => self.on_report(report),
                 message = self.inbox.recv() => match message {
+                    Some(Message::End) | None => return self.finish().await,
                     Some(message) => self.on_message(message),
-                    None => break,
                 },
                 Ok(()) = self.policy.changed() => {
                     let policy = *self.policy.borrow_and_update();
@@ -268,7 +297,6 @@ impl Actor {
             }
             self.carry_out();
         }
-        self.stop_login();
     }
 
     /// A renewal that is under way is waited for, and kept: AWS has taken the refresh token, its answer holds the only other
@@ -276,21 +304,21 @@ impl Actor {
     async fn finish(mut self) {
         self.stop_login();
         self.waiting = Waiting::default();
-        while self.machine.is_renewing() || !self.queue.is_idle() {
-            let message = match self.queue.next() {
-                Some(operation) => Message::Stored(operation.perform(&self.outside).await),
-                None => match self.inbox.recv().await {
-                    Some(message @ (Message::Answer(..) | Message::Stored(_))) => message,
-                    Some(_too_late) => continue,
+        let mut renewing = self.machine.is_renewing();
+        while renewing || !self.queue.is_idle() {
+            let report = match self.queue.next() {
+                Some(operation) => Report::Stored(operation.perform(&self.outside).await),
+                None => match self.reports.recv().await {
+                    Some(report) => report,
                     None => return,
                 },
             };
-            self.on_message(message);
+            renewing &= !matches!(report, Report::Answer(_, Answer::Refreshed(_) | Answer::RefreshFailed(_)));
+            self.on_report(report);
             while let Output::Effect(effect) = self.machine.poll_output() {
-                if matches!(effect, Effect::Refresh(..)) {
-                    return;
+                if !matches!(effect, Effect::Refresh(..) | Effect::BeginLogin { .. }) {
+                    self.perform(effect);
                 }
-                self.perform(effect);
             }
         }
     }
@@ -332,8 +360,15 @@ impl Actor {
             }
             Message::SharedChanged => self.input(Input::SharedChanged),
             Message::Incident(incident) => self.input(Input::Incident(incident)),
-            Message::Answer(attempt, answer) => self.input(Input::Answer(attempt, answer)),
-            Message::Stored(answer) => {
+            // Taken by the loop.
+            Message::End => {}
+        }
+    }
+
+    fn on_report(&mut self, report: Report) {
+        match report {
+            Report::Answer(attempt, answer) => self.input(Input::Answer(attempt, answer)),
+            Report::Stored(answer) => {
                 self.queue.done();
                 if let Some((attempt, answer)) = answer {
                     self.input(Input::Answer(attempt, answer));
@@ -356,9 +391,6 @@ impl Actor {
         if let Some(operation) = self.queue.next() {
             operation.start(&self.outside);
         }
-        if self.queue.is_idle() {
-            answer_all(&mut self.waiting.logout, &());
-        }
         self.serve_tokens();
     }
 
@@ -368,11 +400,11 @@ impl Actor {
             Effect::Load(attempt) => self.queue.push(Operation::Load(attempt)),
             Effect::ReadShared(attempt) => self.queue.push(Operation::Read(attempt)),
             Effect::Store(attempt, stored) => self.queue.push(Operation::Store(attempt, stored)),
-            Effect::Wipe => self.queue.push(Operation::Wipe),
+            Effect::Wipe(attempt) => self.queue.push(Operation::Wipe(attempt)),
             Effect::WriteShared(attempt, token, sharing) => {
                 self.queue.push(Operation::Write(attempt, token, sharing));
             }
-            Effect::DeleteShared => self.queue.push(Operation::Delete),
+            Effect::DeleteShared(attempt) => self.queue.push(Operation::Delete(attempt)),
             Effect::ForgetClients => self.queue.push(Operation::ForgetClients),
             Effect::Refresh(attempt, token) => self.refresh(attempt, token),
             Effect::Revoke(token) => self.revoke(token),
@@ -386,6 +418,7 @@ impl Actor {
             Effect::EndLogin(attempt) => self.end_login(attempt),
             Effect::LoginEnded(outcome) => answer_all(&mut self.waiting.login, &outcome),
             Effect::RenewalEnded(outcome) => answer_all(&mut self.waiting.renewal, &outcome),
+            Effect::LoggedOut(outcome) => answer_all(&mut self.waiting.logout, &outcome),
             Effect::Publish(status) => self.publish(status),
         }
     }
@@ -422,14 +455,14 @@ impl Actor {
     fn refresh(&self, attempt: Attempt, token: Arc<SsoToken>) {
         let outside = self.outside.clone();
         let failed =
-            move |fault| Message::Answer(attempt, Answer::RefreshFailed(RefreshFailure::Unreachable(fault)));
+            move |fault| Report::Answer(attempt, Answer::RefreshFailed(RefreshFailure::Unreachable(fault)));
         self.outside.run("renew token", failed, async move {
             let Some(grant) = &token.refresh else {
-                return Message::Answer(attempt, Answer::RefreshFailed(RefreshFailure::GrantGone));
+                return Report::Answer(attempt, Answer::RefreshFailed(RefreshFailure::GrantGone));
             };
             let issued = outside.ports.oidc.create_token(&outside.site, Grant::Refresh(grant)).await;
             let failed = |error| Answer::RefreshFailed(classify::refresh_failure(error));
-            Message::Answer(attempt, issued.map_or_else(failed, Answer::Refreshed))
+            Report::Answer(attempt, issued.map_or_else(failed, Answer::Refreshed))
         });
     }
 

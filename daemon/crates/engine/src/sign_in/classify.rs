@@ -102,8 +102,12 @@ enum Answer {
     Denied,
     Grant,
     Client,
-    /// Something of the request: region, start URL, scopes.
+    /// Where the request went, or something else of it.
     Request,
+    /// The scopes that were asked for.
+    Scopes,
+    /// The way to sign in.
+    Flow,
     Server,
 }
 
@@ -118,10 +122,10 @@ const OIDC: [(&str, &str, Answer); 13] = [
     ("InvalidClientException", "invalid_client", Answer::Client),
     ("UnauthorizedClientException", "unauthorized_client", Answer::Client),
     ("InvalidRequestException", "invalid_request", Answer::Request),
-    ("InvalidScopeException", "invalid_scope", Answer::Request),
-    ("UnsupportedGrantTypeException", "unsupported_grant_type", Answer::Request),
-    ("InvalidClientMetadataException", "invalid_client_metadata", Answer::Request),
-    ("InvalidRedirectUriException", "invalid_redirect_uri", Answer::Request),
+    ("InvalidScopeException", "invalid_scope", Answer::Scopes),
+    ("UnsupportedGrantTypeException", "unsupported_grant_type", Answer::Flow),
+    ("InvalidClientMetadataException", "invalid_client_metadata", Answer::Flow),
+    ("InvalidRedirectUriException", "invalid_redirect_uri", Answer::Flow),
     ("InternalServerException", "server_error", Answer::Server),
 ];
 
@@ -149,7 +153,7 @@ pub fn refresh_failure(error: SsoError) -> RefreshFailure {
         Answer::Grant | Answer::Expired => RefreshFailure::GrantGone,
         Answer::Client => RefreshFailure::ClientGone,
         Answer::Denied => RefreshFailure::Refused(denied(&error)),
-        Answer::Request => RefreshFailure::Refused(misplaced(&error)),
+        Answer::Request | Answer::Scopes | Answer::Flow => RefreshFailure::Refused(mistaken(&error)),
         Answer::SlowDown => RefreshFailure::Throttled(throttled(&error)),
         Answer::Pending | Answer::Server => RefreshFailure::Unreachable(unreachable(&error)),
     }
@@ -170,7 +174,9 @@ pub fn login_failure(error: SsoError) -> LoginFailure {
         Answer::Expired => LoginFailure::TimedOut,
         Answer::Client => LoginFailure::ClientGone,
         // A code is used at once and by nobody else: what is wrong is where it was taken to.
-        Answer::Grant | Answer::Request => LoginFailure::Refused(misplaced(&error)),
+        Answer::Grant | Answer::Request | Answer::Scopes | Answer::Flow => {
+            LoginFailure::Refused(mistaken(&error))
+        }
         Answer::SlowDown => LoginFailure::Unreachable(throttled(&error)),
         Answer::Pending | Answer::Server => LoginFailure::Unreachable(unreachable(&error)),
     }
@@ -183,9 +189,13 @@ pub fn poll(error: SsoError) -> Poll {
             Answer::Pending => Poll::Pending,
             Answer::SlowDown => Poll::SlowDown,
             Answer::Server => Poll::Again(unreachable(service)),
-            Answer::Expired | Answer::Denied | Answer::Grant | Answer::Client | Answer::Request => {
-                Poll::Over(login_failure(error))
-            }
+            Answer::Expired
+            | Answer::Denied
+            | Answer::Grant
+            | Answer::Client
+            | Answer::Request
+            | Answer::Scopes
+            | Answer::Flow => Poll::Over(login_failure(error)),
         },
         SsoError::Local(fault) if fault.recovery() == Recovery::Retry => Poll::Again(fault.clone()),
         SsoError::Local(_) => Poll::Over(login_failure(error)),
@@ -212,7 +222,7 @@ pub fn portal_failure(error: SsoError) -> PortalFailure {
             PortalFailure::NoAssignment(Fault::new(kind, said(&error)))
         }
         (429, _) | (_, "TooManyRequestsException") => PortalFailure::Throttled(throttled(&error)),
-        (400, code) if !code.is_empty() => PortalFailure::Invalid(misplaced(&error)),
+        (400, code) if !code.is_empty() => PortalFailure::Invalid(mistaken(&error)),
         _ => PortalFailure::Unreachable(unreachable(&error)),
     }
 }
@@ -258,10 +268,27 @@ fn denied(error: &ServiceError) -> Fault {
 }
 
 /// The request went to the wrong place, or asked for the wrong thing.
-fn misplaced(error: &ServiceError) -> Fault {
-    let kind = FaultKind::InvalidArgument { field: "sso_region".to_owned() };
+fn mistaken(error: &ServiceError) -> Fault {
+    let (field, hint) = match answer(error) {
+        Answer::Scopes => {
+            ("sso_registration_scopes", "does this IAM Identity Center instance know these scopes?")
+        }
+        Answer::Flow => {
+            ("flow", "this IAM Identity Center instance does not take this way to sign in; try the other one")
+        }
+        Answer::Pending
+        | Answer::SlowDown
+        | Answer::Expired
+        | Answer::Denied
+        | Answer::Grant
+        | Answer::Client
+        | Answer::Request
+        | Answer::Server => {
+            ("sso_region", "is this the region of the IAM Identity Center instance, and its start URL?")
+        }
+    };
+    let kind = FaultKind::InvalidArgument { field: field.to_owned() };
     if error.reason.is_empty() {
-        let hint = "is this the region of the IAM Identity Center instance, and its start URL?";
         Fault::new(kind, format!("{}; {hint}", said(error)))
     } else {
         Fault::new(kind, with_key(error))

@@ -143,6 +143,25 @@ fn trouble_with_a_key_is_the_administrators() {
 }
 
 #[test]
+fn a_refusal_names_the_field_to_correct() {
+    let rows = [
+        ("InvalidRequestException", "sso_region", "start URL"),
+        ("InvalidGrantException", "sso_region", "start URL"),
+        ("invalid_scope", "sso_registration_scopes", "scopes"),
+        ("UnsupportedGrantTypeException", "flow", "way to sign in"),
+        ("invalid_client_metadata", "flow", "way to sign in"),
+        ("InvalidRedirectUriException", "flow", "way to sign in"),
+    ];
+    for (code, expected, word) in rows {
+        let LoginFailure::Refused(fault) = login_failure(service(code, 400)) else {
+            panic!("{code} is refused");
+        };
+        assert_eq!(fault.kind, FaultKind::InvalidArgument { field: expected.to_owned() }, "{code}");
+        assert!(fault.detail.contains(word), "{code}: {fault}");
+    }
+}
+
+#[test]
 fn the_three_recoveries_are_told_apart() {
     let recovery = |code, status| refresh_failure(service(code, status)).recovery();
     assert_eq!(recovery("InvalidGrantException", 400), Recovery::SignIn);

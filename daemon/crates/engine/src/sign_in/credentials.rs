@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use futures_util::future::Shared;
 use secrecy::SecretString;
 use stormtunnel_model::{Fault, FaultKind, Recovery, SignInName, Timestamp};
+use tokio::sync::watch;
 
 use super::actor::{SignInHandle, UsableToken};
 use super::classify::{PortalFailure, portal_failure};
@@ -22,6 +21,11 @@ use crate::tasks::panic_message;
 /// Credentials with less left are fetched anew: botocore does the same at 15 minutes, and would ask for each of its calls
 /// otherwise.
 pub const EARLY: Duration = Duration::from_secs(20 * 60);
+/// With less left whoever asks waits for others; until then the old ones are handed out meanwhile. A call that is signed now may
+/// take as long.
+pub const LATE: Duration = Duration::from_secs(5 * 60);
+/// How long nobody is asked after AWS gave none, while there are old ones.
+pub const PAUSE: Duration = Duration::from_secs(30);
 
 /// A role in an account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,13 +56,25 @@ impl fmt::Debug for RoleCredentials {
 
 type Key = (SignInName, Role);
 type Fetched = Result<Arc<RoleCredentials>, Fault>;
-type Flight = Shared<Pin<Box<dyn Future<Output = Fetched> + Send>>>;
+
+/// What became of a request, once it is over.
+type Flight = watch::Receiver<Option<Landed>>;
+
+/// What became of a request.
+#[derive(Clone)]
+enum Landed {
+    Fetched(Fetched),
+    /// What it would have brought was to be forgotten meanwhile: ask again.
+    Forgotten,
+}
 
 /// What is known of the credentials of one role.
 #[derive(Default)]
 struct Entry {
     held: Option<Held>,
     flight: Option<Flight>,
+    /// Until then nobody is asked who is not needed.
+    paused_until: Option<Instant>,
 }
 
 struct Held {
@@ -83,10 +99,31 @@ impl Held {
     fn is_fresh(&self, now: Now) -> bool {
         self.remaining(now) > EARLY.min(self.lifetime / 2)
     }
+
+    /// Whether they will do until there are others.
+    fn will_do(&self, now: Now) -> bool {
+        self.remaining(now) > LATE.min(self.lifetime / 4)
+    }
+
+    fn is_over(&self, now: Now) -> bool {
+        self.remaining(now).is_zero()
+    }
+
+    /// Themselves, unless they were over when they came.
+    fn in_time(self, now: Now) -> Result<Self, Fault> {
+        if self.is_over(now) {
+            let detail =
+                "AWS gave credentials that have expired already: is the clock of this machine right?";
+            return Err(Fault::new(FaultKind::CredentialsInvalid { profile: String::new() }, detail));
+        }
+        Ok(self)
+    }
 }
 
 /// Hands out credentials of roles.
-pub struct CredentialBroker {
+pub struct CredentialBroker(Arc<Broker>);
+
+struct Broker {
     portal: Arc<dyn PortalApi>,
     clock: Arc<dyn Clock>,
     entries: Mutex<BTreeMap<Key, Entry>>,
@@ -95,7 +132,7 @@ pub struct CredentialBroker {
 impl CredentialBroker {
     /// A broker that has none yet.
     pub fn new(portal: Arc<dyn PortalApi>, clock: Arc<dyn Clock>) -> Self {
-        Self { portal, clock, entries: Mutex::default() }
+        Self(Arc::new(Broker { portal, clock, entries: Mutex::default() }))
     }
 
     /// Credentials of a role that are good for a while. Old ones that still live are better than none, when new ones
@@ -105,66 +142,97 @@ impl CredentialBroker {
     /// The fault that a login, a person or time has to end.
     pub async fn credentials(&self, sign_in: &SignInHandle, role: &Role) -> Fetched {
         let key = (sign_in.name().clone(), role.clone());
-        let flight = match self.held_or_flight(&key, sign_in) {
-            Ok(held) => return Ok(held),
-            Err(flight) => flight,
-        };
-        let outcome = flight.clone().await;
-        self.land(&key, &flight, outcome)
+        loop {
+            let mut flight = match self.0.held_or_flight(&key, sign_in) {
+                Ok(held) => return Ok(held),
+                Err(flight) => flight,
+            };
+            let landed = flight.wait_for(Option::is_some).await.map(|landed| landed.clone());
+            match landed.ok().flatten() {
+                Some(Landed::Fetched(outcome)) => return outcome,
+                Some(Landed::Forgotten) => {}
+                None => return Err(Fault::new(FaultKind::ShuttingDown, "")),
+            }
+        }
     }
 
     /// AWS did not accept these credentials: the next who asks gets others.
     pub fn rejected(&self, sign_in: &SignInName, role: &Role, credentials: &Arc<RoleCredentials>) {
-        if let Some(entry) = self.entries().get_mut(&(sign_in.clone(), role.clone())) {
+        if let Some(entry) = self.0.entries().get_mut(&(sign_in.clone(), role.clone())) {
             entry.held.take_if(|held| Arc::ptr_eq(&held.credentials, credentials));
         }
     }
 
-    /// Forgets everything that came from that sign-in, also what is on its way.
+    /// Forgets everything that came from that sign-in, also what is on its way: whoever waits for it gets what comes of the
+    /// sign-in from now on.
     pub fn forget(&self, sign_in: &SignInName) {
-        self.entries().retain(|(name, _), _| name != sign_in);
+        self.0.entries().retain(|(name, _), _| name != sign_in);
     }
+}
 
-    fn held_or_flight(&self, key: &Key, sign_in: &SignInHandle) -> Result<Arc<RoleCredentials>, Flight> {
+impl Broker {
+    fn held_or_flight(
+        self: &Arc<Self>,
+        key: &Key,
+        sign_in: &SignInHandle,
+    ) -> Result<Arc<RoleCredentials>, Flight> {
         let now = self.now();
         let mut entries = self.entries();
         let entry = entries.entry(key.clone()).or_default();
-        match &entry.held {
-            Some(held) if held.is_fresh(now) => Ok(Arc::clone(&held.credentials)),
-            Some(_) | None => {
-                let begin = || self.begin(sign_in.clone(), key.1.clone());
-                Err(entry.flight.get_or_insert_with(begin).clone())
-            }
+        let held = entry.held.as_ref().filter(|held| !held.is_over(now));
+        let paused = entry.paused_until.is_some_and(|until| now.mono < until);
+        if let Some(held) = held.filter(|held| held.is_fresh(now) || paused) {
+            return Ok(Arc::clone(&held.credentials));
+        }
+        let flight = entry.flight.get_or_insert_with(|| self.begin(key.clone(), sign_in.clone()));
+        match held.filter(|held| held.will_do(now)) {
+            Some(held) => Ok(Arc::clone(&held.credentials)),
+            None => Err(flight.clone()),
         }
     }
 
-    fn begin(&self, sign_in: SignInHandle, role: Role) -> Flight {
-        let portal = Arc::clone(&self.portal);
-        let fetch = async move { fetch(portal.as_ref(), &sign_in, &role).await };
-        let guarded = AssertUnwindSafe(fetch).catch_unwind().map(|outcome| {
-            outcome.unwrap_or_else(|panic| Err(Fault::internal(panic_message(panic.as_ref()))))
-        });
-        (Box::pin(guarded) as Pin<Box<dyn Future<Output = Fetched> + Send>>).shared()
+    /// Asks, whoever waits for it.
+    fn begin(self: &Arc<Self>, key: Key, sign_in: SignInHandle) -> Flight {
+        let (landing, flight) = watch::channel(None);
+        let (broker, tasks) = (Arc::clone(self), sign_in.tasks().clone());
+        let task = async move {
+            let fetch = fetch(broker.portal.as_ref(), &sign_in, &key.1);
+            let outcome = AssertUnwindSafe(fetch).catch_unwind().await;
+            let outcome = outcome.unwrap_or_else(|panic| Err(Fault::internal(panic_message(panic.as_ref()))));
+            let landed = broker.land(&key, &landing.subscribe(), outcome);
+            landing.send_replace(Some(landed));
+        };
+        // Refused only while the daemon stops: then nothing lands.
+        let _stopping = tasks.spawn("role credentials", task);
+        flight
     }
 
-    /// The first who hears of the outcome notes it, unless it was to be forgotten meanwhile.
-    fn land(&self, key: &Key, flight: &Flight, outcome: Fetched) -> Fetched {
+    /// Notes the outcome, unless it was to be forgotten meanwhile.
+    fn land(&self, key: &Key, flight: &Flight, outcome: Fetched) -> Landed {
         let now = self.now();
         let mut entries = self.entries();
-        let Some(entry) = entries.get_mut(key) else { return outcome };
-        if entry.flight.as_ref().is_some_and(|current| current.ptr_eq(flight)) {
-            entry.flight = None;
-            if let Ok(credentials) = &outcome {
-                entry.held = Some(Held::new(Arc::clone(credentials), now));
+        let is_current =
+            |entry: &&mut Entry| entry.flight.as_ref().is_some_and(|current| current.same_channel(flight));
+        let Some(entry) = entries.get_mut(key).filter(is_current) else { return Landed::Forgotten };
+        entry.flight = None;
+        entry.paused_until = None;
+        let outcome =
+            outcome.map(|credentials| Held::new(credentials, now)).and_then(|held| held.in_time(now));
+        let fault = match outcome {
+            Ok(held) => {
+                let credentials = Arc::clone(&held.credentials);
+                entry.held = Some(held);
+                return Landed::Fetched(Ok(credentials));
             }
+            Err(fault) => fault,
+        };
+        if fault.recovery() == Recovery::FixByUser {
+            entry.held = None;
+        } else {
+            entry.paused_until = Some(now.mono + PAUSE);
         }
-        let living = entry.held.as_ref().filter(|held| !held.remaining(now).is_zero());
-        match (outcome, living) {
-            (Err(fault), Some(held)) if fault.recovery() != Recovery::FixByUser => {
-                Ok(Arc::clone(&held.credentials))
-            }
-            (outcome, _) => outcome,
-        }
+        let living = entry.held.as_ref().filter(|held| !held.is_over(now));
+        Landed::Fetched(living.map(|held| Arc::clone(&held.credentials)).ok_or(fault))
     }
 
     fn now(&self) -> Now {

@@ -56,6 +56,13 @@ pub struct LoginPlan {
     pub reason: &'static str,
 }
 
+impl LoginPlan {
+    /// Whether both go the same way, for whatever reason.
+    pub(super) fn goes_as(&self, other: &Self) -> bool {
+        self.flow == other.flow && self.opener == other.opener
+    }
+}
+
 /// Chooses. What the person named wins; else the authorization code, unless its browser could not come back to this
 /// machine.
 pub fn choose(sign_in: &SignInName, surroundings: LoginSurroundings, wishes: &LoginWishes) -> LoginPlan {

@@ -6,15 +6,13 @@ use std::time::Duration;
 use stormtunnel_model::{Attempt, LoginProgress};
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Message, Outside};
+use super::actor::{Outside, Report};
 use super::classify::{self, LoginFailure, Poll};
 use super::flow::{LoginFlow, LoginPlan, Opener};
 use super::machine::Answer;
 use super::ports::{DeviceLogin, Grant};
-use super::token::{IssuedToken, OidcClient};
+use super::token::{IssuedToken, OidcClient, StoredClient};
 
-/// A client that expires sooner is not used for a new login: its token could not be renewed after that.
-const CLIENT_LASTS: Duration = Duration::from_secs(24 * 3600);
 /// By how much each `slow_down` lengthens the interval, as RFC 8628 says.
 const SLOW_DOWN: Duration = Duration::from_secs(5);
 /// The least interval: an answer without one, or with zero, must not become a storm.
@@ -43,7 +41,7 @@ impl LoginTask {
                 Ok((issued, client)) => Answer::LoggedIn(issued, client),
                 Err(failure) => Answer::LoginFailed(failure),
             };
-            Message::Answer(attempt, answer)
+            Report::Answer(attempt, answer)
         };
         let outside = self.outside.clone();
         let failed = move |fault| answer(Err(LoginFailure::Refused(fault)));
@@ -69,16 +67,16 @@ impl LoginTask {
     async fn client(&self) -> Result<Arc<OidcClient>, LoginFailure> {
         let Outside { site, ports, .. } = &self.outside;
         let flow = self.plan.flow;
-        let needed_until = ports.clock.wall().plus(CLIENT_LASTS);
+        let now = ports.clock.wall();
         // A key store that is locked costs a registration, not the login.
         let known = ports.keys.client(&site.name, flow).await.unwrap_or_default();
-        let usable = |client: &Arc<OidcClient>| !self.register && client.expires_at > needed_until;
-        if let Some(client) = known.filter(usable) {
-            return Ok(client);
+        if let Some(known) = known.filter(|known| !self.register && known.serves(site, now)) {
+            return Ok(known.client);
         }
         let registered = ports.oidc.register(site, flow).await.map_err(classify::login_failure)?;
         let client = Arc::new(registered);
-        if let Err(fault) = ports.keys.put_client(&site.name, flow, Some(Arc::clone(&client))).await {
+        let kept = StoredClient { client: Arc::clone(&client), site: Arc::clone(site), registered_at: now };
+        if let Err(fault) = ports.keys.put_client(&site.name, flow, Some(kept)).await {
             tracing::warn!(sign_in = %site.name, "could not keep a client registration: {fault}");
         }
         Ok(client)
@@ -125,18 +123,24 @@ impl LoginTask {
         }
     }
 
-    /// Shows the page: `complete` is opened, `url` is what the person sees.
+    /// Shows the page: `url` is what the person sees, and at once; `complete` is opened meanwhile, which may take long.
     async fn show(&self, complete: String, url: String, user_code: Option<String>) {
-        let opened = match &self.plan.opener {
-            Opener::Nobody => false,
-            opener @ (Opener::Default | Opener::Command(_)) => {
-                self.outside.ports.browser.open(&complete, opener).await
+        self.progress(LoginProgress::Waiting { url, user_code, opened: false }).await;
+        let opener = match &self.plan.opener {
+            Opener::Nobody => return,
+            opener @ (Opener::Default | Opener::Command(_)) => opener.clone(),
+        };
+        let (attempt, outside) = (self.attempt, self.outside.clone());
+        let open = async move {
+            if outside.ports.browser.open(&complete, &opener).await {
+                outside.report(Report::Answer(attempt, Answer::PageOpened)).await;
             }
         };
-        self.progress(LoginProgress::Waiting { url, user_code, opened }).await;
+        // Refused only while the daemon stops.
+        let _stopping = self.outside.tasks.spawn("open login page", open);
     }
 
     async fn progress(&self, progress: LoginProgress) {
-        self.outside.report(Message::Answer(self.attempt, Answer::LoginProgress(progress))).await;
+        self.outside.report(Report::Answer(self.attempt, Answer::LoginProgress(progress))).await;
     }
 }

@@ -13,7 +13,7 @@ use super::credentials::{Role, RoleCredentials};
 use super::flow::{LoginFlow, Opener};
 use super::machine::Notice;
 use super::policy::Sharing;
-use super::token::{IssuedToken, OidcClient, RefreshGrant, SsoToken, StoredToken};
+use super::token::{IssuedToken, OidcClient, RefreshGrant, SsoToken, StoredClient, StoredToken};
 use crate::ports::{Clock, Entropy, PortFuture};
 
 /// Where a sign-in signs in.
@@ -158,13 +158,13 @@ pub trait KeyStore: Send + Sync {
         &'a self,
         name: &'a SignInName,
         flow: LoginFlow,
-    ) -> PortFuture<'a, Result<Option<Arc<OidcClient>>, Fault>>;
+    ) -> PortFuture<'a, Result<Option<StoredClient>, Fault>>;
     /// Keeps it; none: forgets it.
     fn put_client<'a>(
         &'a self,
         name: &'a SignInName,
         flow: LoginFlow,
-        client: Option<Arc<OidcClient>>,
+        client: Option<StoredClient>,
     ) -> PortFuture<'a, Result<(), Fault>>;
 }
 

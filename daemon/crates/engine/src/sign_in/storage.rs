@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use stormtunnel_model::{Attempt, Fault};
 
-use super::actor::{Message, Outside};
+use super::actor::{Outside, Report};
 use super::flow::LoginFlow;
 use super::machine::Answer;
 use super::policy::Sharing;
@@ -18,9 +18,9 @@ pub(super) enum Operation {
     Load(Attempt),
     Read(Attempt),
     Store(Attempt, StoredToken),
-    Wipe,
+    Wipe(Attempt),
     Write(Attempt, Arc<SsoToken>, Sharing),
-    Delete,
+    Delete(Attempt),
     ForgetClients,
 }
 
@@ -57,8 +57,8 @@ impl Operation {
     pub(super) fn start(self, outside: &Outside) {
         let failed = self.failure();
         let world = outside.clone();
-        let work = async move { Message::Stored(self.perform(&world).await) };
-        outside.run("sign-in storage", move |fault| Message::Stored(failed(fault)), work);
+        let work = async move { Report::Stored(self.perform(&world).await) };
+        outside.run("sign-in storage", move |fault| Report::Stored(failed(fault)), work);
     }
 
     /// The answer if it comes to nothing.
@@ -69,7 +69,9 @@ impl Operation {
             Self::Read(attempt) => Some((*attempt, |fault| Answer::Shared(SharedFile::Failed(fault)))),
             Self::Store(attempt, _) => Some((*attempt, |fault| Answer::Stored(Err(fault)))),
             Self::Write(attempt, ..) => Some((*attempt, |fault| Answer::Written(Err(fault)))),
-            Self::Wipe | Self::Delete | Self::ForgetClients => None,
+            Self::Wipe(attempt) => Some((*attempt, |fault| Answer::Wiped(Err(fault)))),
+            Self::Delete(attempt) => Some((*attempt, |fault| Answer::Deleted(Err(fault)))),
+            Self::ForgetClients => None,
         };
         move |fault| answer.map(|(attempt, failed)| (attempt, failed(fault)))
     }
@@ -89,12 +91,19 @@ impl Operation {
             Self::Write(attempt, token, sharing) => {
                 Some((attempt, Answer::Written(ports.cache.write(site, &token, sharing).await)))
             }
-            Self::Wipe => tell(outside, "wipe the key store", ports.keys.put_token(&site.name, None).await),
-            Self::Delete => tell(outside, "delete the shared token file", ports.cache.delete(site).await),
+            Self::Wipe(attempt) => {
+                let wiped = ports.keys.put_token(&site.name, None).await;
+                Some((attempt, Answer::Wiped(tell(outside, "wipe the key store", wiped))))
+            }
+            Self::Delete(attempt) => {
+                let deleted = ports.cache.delete(site).await;
+                Some((attempt, Answer::Deleted(tell(outside, "delete the shared token file", deleted))))
+            }
             Self::ForgetClients => {
                 for flow in [LoginFlow::AuthorizationCode, LoginFlow::DeviceCode] {
                     let forgotten = ports.keys.put_client(&site.name, flow, None).await;
-                    tell(outside, "forget a client registration", forgotten);
+                    // The next login registers another one, whatever is left of this.
+                    let _logged = tell(outside, "forget a client registration", forgotten);
                 }
                 None
             }
@@ -102,12 +111,11 @@ impl Operation {
     }
 }
 
-/// What cannot be undone is told: the token is not used any more, whatever is left of it.
-fn tell(outside: &Outside, what: &str, outcome: Result<(), Fault>) -> Option<(Attempt, Answer)> {
-    if let Err(fault) = outcome {
+/// Logs what failed. The token is not used any more, whatever is left of it.
+fn tell(outside: &Outside, what: &str, outcome: Result<(), Fault>) -> Result<(), Fault> {
+    outcome.inspect_err(|fault| {
         tracing::warn!(sign_in = %outside.site.name, "could not {what}: {fault}");
-    }
-    None
+    })
 }
 
 #[cfg(test)]
@@ -118,13 +126,13 @@ mod tests {
     fn one_operation_at_a_time_and_in_order() {
         let mut queue = Queue::default();
         assert!(queue.is_idle());
-        queue.push(Operation::Wipe);
-        queue.push(Operation::Delete);
-        assert!(matches!(queue.next(), Some(Operation::Wipe)));
+        queue.push(Operation::Wipe(Attempt(1)));
+        queue.push(Operation::Delete(Attempt(2)));
+        assert!(matches!(queue.next(), Some(Operation::Wipe(_))));
         assert!(queue.next().is_none(), "the first one runs");
         queue.done();
         assert!(!queue.is_idle());
-        assert!(matches!(queue.next(), Some(Operation::Delete)));
+        assert!(matches!(queue.next(), Some(Operation::Delete(_))));
         assert!(!queue.is_idle());
         queue.done();
         assert!(queue.is_idle() && queue.next().is_none());

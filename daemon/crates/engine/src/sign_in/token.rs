@@ -9,6 +9,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use stormtunnel_model::{CannotRenew, Timestamp};
 
+use super::ports::SignInSite;
+
 /// How many tokens that are over are remembered. One that comes back does so within a renewal or two.
 const REMEMBERED: usize = 16;
 
@@ -56,8 +58,23 @@ pub struct IssuedToken {
 pub struct StoredToken {
     /// The token.
     pub token: Arc<SsoToken>,
+    /// What it was issued for. After an edit of start URL, region or scopes it is of no use.
+    pub site: Arc<SignInSite>,
     /// The shared file was there, so that its absence is a logout.
     pub shared: bool,
+    /// Somebody signed out, and the shared file could not be deleted: what of it still holds this token is to go.
+    pub signed_out: bool,
+}
+
+/// A registered client as the key store has it.
+#[derive(Clone, Debug)]
+pub struct StoredClient {
+    /// The client.
+    pub client: Arc<OidcClient>,
+    /// What it was registered for. After an edit of start URL, region or scopes it is of no use.
+    pub site: Arc<SignInSite>,
+    /// When it was registered.
+    pub registered_at: Timestamp,
 }
 
 /// Number of a token in one life of the daemon: who reports that one was refused says which.
@@ -69,6 +86,22 @@ impl Generation {
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)
+    }
+}
+
+impl StoredToken {
+    /// A token that is in use.
+    pub fn new(token: Arc<SsoToken>, site: Arc<SignInSite>, shared: bool) -> Self {
+        Self { token, site, shared, signed_out: false }
+    }
+}
+
+impl StoredClient {
+    /// Whether somebody may sign in to `site` with it at `now`. The token cannot be renewed once the registration has expired, so
+    /// that less than half of its life is too little: a login would last shorter and shorter.
+    pub fn serves(&self, site: &SignInSite, now: Timestamp) -> bool {
+        let life = self.client.expires_at.since(self.registered_at);
+        *self.site == *site && self.client.expires_at.since(now) > life / 2
     }
 }
 
@@ -100,6 +133,11 @@ impl SsoToken {
             Some(grant) if grant.client.expires_at <= now => Some(CannotRenew::RegistrationExpired),
             Some(_) => None,
         }
+    }
+
+    /// The same without what renews it.
+    pub(super) fn access_only(&self) -> Self {
+        Self { access: self.access.clone(), expires_at: self.expires_at, refresh: None }
     }
 
     /// Whether both let the same caller in.
@@ -145,6 +183,7 @@ impl fmt::Debug for StoredToken {
         f.debug_struct("StoredToken")
             .field("token", &self.token)
             .field("shared", &self.shared)
+            .field("signed_out", &self.signed_out)
             .finish_non_exhaustive()
     }
 }
@@ -182,6 +221,27 @@ mod tests {
         IssuedToken { access: access.into(), expires_in, refresh: refresh.map(SecretString::from) }
     }
 
+    fn site(scopes: &[&str]) -> Arc<SignInSite> {
+        Arc::new(SignInSite {
+            name: "corp".parse().unwrap(),
+            start_url: "https://x.awsapps.com/start".to_owned(),
+            region: "eu-west-1".parse().unwrap(),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        })
+    }
+
+    #[test]
+    fn a_client_serves_half_of_its_life_and_one_site() {
+        let (registered_at, over) = (Timestamp::from_millis(1_000), Timestamp::from_millis(5_000));
+        let known = StoredClient { client: client(9_000), site: site(&["a"]), registered_at };
+        assert!(known.serves(&site(&["a"]), Timestamp::from_millis(4_999)));
+        assert!(!known.serves(&site(&["a"]), over), "half of it is left");
+        let edited = SignInSite { region: "eu-west-2".parse().unwrap(), ..(*site(&["a"])).clone() };
+        for other in [edited, (*site(&[])).clone()] {
+            assert!(!known.serves(&other, registered_at), "{other:?}");
+        }
+    }
+
     #[test]
     fn an_answer_without_a_refresh_token_keeps_the_old_one() {
         let token = SsoToken::of_login(issued("a1", Some("r1")), &client(u64::MAX), NOW);
@@ -209,8 +269,14 @@ mod tests {
     #[test]
     fn nothing_of_a_token_is_shown() {
         let token = Arc::new(SsoToken::of_login(issued("SECRET1", Some("SECRET2")), &client(7), NOW));
-        let stored = StoredToken { token: Arc::clone(&token), shared: true };
-        let shown = format!("{token:?} {stored:?} {:?} {:?}", client(7), issued("SECRET3", Some("SECRET4")));
+        let stored = StoredToken::new(Arc::clone(&token), site(&[]), true);
+        let stored_client =
+            StoredClient { client: client(7), site: site(&[]), registered_at: Timestamp::default() };
+        let shown = format!(
+            "{token:?} {stored:?} {stored_client:?} {:?} {:?}",
+            client(7),
+            issued("SECRET3", Some("SECRET4"))
+        );
         assert!(!shown.contains("SECRET") && !shown.contains("client-secret"), "{shown}");
     }
 

@@ -19,7 +19,7 @@ use crate::sign_in::ports::{
     Authorization, AuthorizationCode, Browser, DeviceLogin, Grant, KeyStore, OidcApi, PortalApi, SharedCache,
     SharedFile, SignInObserver, SignInSite,
 };
-use crate::sign_in::token::{IssuedToken, OidcClient, RefreshGrant, SsoToken, StoredToken};
+use crate::sign_in::token::{IssuedToken, OidcClient, RefreshGrant, SsoToken, StoredClient, StoredToken};
 
 /// When registrations of [`MemoryOidc`] expire: in the year 2100.
 const REGISTERED_UNTIL: Timestamp = Timestamp::from_millis(4_102_444_800_000);
@@ -264,7 +264,7 @@ pub struct MemoryKeys(Mutex<Keys>);
 #[derive(Debug, Default)]
 struct Keys {
     tokens: BTreeMap<SignInName, StoredToken>,
-    clients: BTreeMap<(SignInName, LoginFlow), Arc<OidcClient>>,
+    clients: BTreeMap<(SignInName, LoginFlow), StoredClient>,
     locked: Option<Fault>,
 }
 
@@ -326,7 +326,7 @@ impl KeyStore for MemoryKeys {
         &'a self,
         name: &'a SignInName,
         flow: LoginFlow,
-    ) -> PortFuture<'a, Result<Option<Arc<OidcClient>>, Fault>> {
+    ) -> PortFuture<'a, Result<Option<StoredClient>, Fault>> {
         self.with(|keys| keys.clients.get(&(name.clone(), flow)).cloned())
     }
 
@@ -334,7 +334,7 @@ impl KeyStore for MemoryKeys {
         &'a self,
         name: &'a SignInName,
         flow: LoginFlow,
-        client: Option<Arc<OidcClient>>,
+        client: Option<StoredClient>,
     ) -> PortFuture<'a, Result<(), Fault>> {
         let key = (name.clone(), flow);
         self.with(|keys| match client {
@@ -348,12 +348,18 @@ impl KeyStore for MemoryKeys {
 #[derive(Debug)]
 pub struct ScriptedBrowser {
     opened: watch::Sender<Vec<String>>,
+    /// While true, its command does not return.
+    stuck: watch::Sender<bool>,
     came_back: watch::Sender<Option<Result<(), LoginFailure>>>,
 }
 
 impl Default for ScriptedBrowser {
     fn default() -> Self {
-        Self { opened: watch::Sender::default(), came_back: watch::Sender::new(None) }
+        Self {
+            opened: watch::Sender::default(),
+            stuck: watch::Sender::new(false),
+            came_back: watch::Sender::new(None),
+        }
     }
 }
 
@@ -371,6 +377,11 @@ impl ScriptedBrowser {
         let mut opened = self.opened.subscribe();
         let waited = tokio::time::timeout(PATIENCE, opened.wait_for(|pages| pages.len() >= count)).await;
         assert!(waited.is_ok(), "{:?} were opened", self.opened());
+    }
+
+    /// While `stuck`, pages open and the command that opens them does not return.
+    pub fn get_stuck(&self, stuck: bool) {
+        self.stuck.send_replace(stuck);
     }
 
     /// From now on the person is done as soon as the page is open; `None`: the person takes time.
@@ -392,7 +403,12 @@ impl Browser for ScriptedBrowser {
 
     fn open<'a>(&'a self, url: &'a str, _opener: &'a Opener) -> PortFuture<'a, bool> {
         self.opened.send_modify(|opened| opened.push(url.to_owned()));
-        Box::pin(std::future::ready(true))
+        let mut stuck = self.stuck.subscribe();
+        Box::pin(async move {
+            // The sender lives as long as `self`.
+            let _never_closed = stuck.wait_for(|stuck| !stuck).await;
+            true
+        })
     }
 }
 

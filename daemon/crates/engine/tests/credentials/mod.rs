@@ -1,6 +1,6 @@
 //! Credentials of roles: fetched once for all, renewed early, forgotten with their sign-in.
 
-use stormtunnel_engine::sign_in::credentials::{CredentialBroker, EARLY, Role, RoleCredentials};
+use stormtunnel_engine::sign_in::credentials::{CredentialBroker, EARLY, LATE, PAUSE, Role, RoleCredentials};
 use stormtunnel_engine::testing::MemoryPortal;
 
 use super::*;
@@ -28,6 +28,13 @@ impl Desk {
 
     async fn key(&self, role: &str) -> String {
         self.ask(role).await.unwrap().access_key_id.clone()
+    }
+
+    /// Waits until the portal was asked so often.
+    async fn asked(&self, times: usize) {
+        while self.portal.asked().len() < times {
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn pass(&self, time: Duration) {
@@ -66,18 +73,63 @@ async fn all_who_ask_share_one_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_are_renewed_early_and_kept_while_that_fails() {
+async fn credentials_are_renewed_early_while_the_old_ones_are_handed_out() {
     let desk = Desk::new(World::signed_in(HOUR * 8));
     assert_eq!(desk.key("Admin").await, "ASIA1");
     desk.pass(HOUR - EARLY - MINUTE).await;
-    assert_eq!(desk.key("Admin").await, "ASIA1");
+    assert_eq!((desk.key("Admin").await.as_str(), desk.portal.asked().len()), ("ASIA1", 1));
     desk.pass(MINUTE).await;
+    desk.portal.hold(true);
+    let meanwhile = tokio::time::timeout(PATIENCE, desk.key("Admin")).await;
+    assert_eq!(meanwhile.as_deref(), Ok("ASIA1"), "nobody waits");
+    desk.asked(2).await;
+    desk.portal.hold(false);
+    while desk.key("Admin").await != "ASIA2" {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(desk.portal.asked().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_are_kept_while_there_are_no_others_and_asked_for_with_pauses() {
+    let desk = Desk::new(World::signed_in(HOUR * 8));
+    assert_eq!(desk.key("Admin").await, "ASIA1");
+    desk.pass(HOUR - LATE).await;
     desk.portal.fail_next(network());
-    assert_eq!(desk.key("Admin").await, "ASIA1", "they live on");
-    assert_eq!(desk.key("Admin").await, "ASIA3");
+    for _ in 0..20 {
+        assert_eq!(desk.key("Admin").await, "ASIA1", "they live on");
+    }
+    assert_eq!(desk.portal.asked().len(), 2, "and nobody is asked all the time");
+    desk.pass(PAUSE).await;
+    assert_eq!(desk.key("Admin").await, "ASIA3", "so late, whoever asks waits");
     desk.pass(HOUR * 2).await;
     desk.portal.fail_next(network());
     assert_eq!(desk.ask("Admin").await.unwrap_err().kind, FaultKind::Network, "these do not");
+    assert_eq!(desk.key("Admin").await, "ASIA5");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_on_when_who_asked_has_gone() {
+    let desk = Desk::new(World::signed_in(HOUR));
+    desk.portal.hold(true);
+    tokio::select! {
+        biased;
+        _ = desk.ask("Admin") => panic!("it is not answered"),
+        () = desk.asked(1) => {}
+    }
+    desk.portal.hold(false);
+    assert_eq!(desk.key("Admin").await, "ASIA1", "it is not asked again");
+    assert_eq!(desk.portal.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_are_over_when_they_come_are_none() {
+    let desk = Desk::new(World::signed_in(HOUR));
+    desk.portal.set_expiry(desk.world.clock.wall());
+    let fault = desk.ask("Admin").await.unwrap_err();
+    assert!(fault.detail.contains("clock"), "{fault}");
+    desk.pass(Duration::ZERO).await;
+    assert_eq!(desk.key("Admin").await, "ASIA2");
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,15 +169,27 @@ async fn what_is_forgotten_does_not_come_back() {
     let desk = Desk::new(World::signed_in(HOUR));
     desk.portal.hold(true);
     let forget = async {
-        while desk.portal.asked().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        desk.asked(1).await;
         desk.broker.forget(&desk.world.name);
         desk.portal.hold(false);
     };
     let (late, ()) = tokio::join!(desk.ask("Admin"), forget);
-    assert_eq!(late.unwrap().access_key_id, "ASIA1");
+    assert_eq!(late.unwrap().access_key_id, "ASIA2", "nor to whoever waits for it");
     assert_eq!(desk.key("Admin").await, "ASIA2", "what was on its way was not kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_during_a_logout_gets_nothing_of_the_token() {
+    let desk = Desk::new(World::signed_in(HOUR));
+    desk.portal.hold(true);
+    let logout = async {
+        desk.asked(1).await;
+        desk.sign_in.logout().await.unwrap();
+        desk.broker.forget(&desk.world.name);
+        desk.portal.hold(false);
+    };
+    let (late, ()) = tokio::join!(desk.ask("Admin"), logout);
+    assert_eq!(late.unwrap_err().kind, FaultKind::SignInNeeded { sign_in: "corp".to_owned() });
 }
 
 #[tokio::test(start_paused = true)]

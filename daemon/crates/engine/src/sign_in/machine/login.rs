@@ -8,8 +8,9 @@ use stormtunnel_model::{Attempt, LoginProgress, LoginReason, Recovery};
 use super::reading::{Look, Purpose};
 use super::{
     Arc, Effect, Fault, IssuedToken, LASTS, LOGIN_LIMIT, LOGINS_THAT_FAIL, LoginBy, LoginFailure, LoginOrder,
-    LoginPlan, Notice, Now, OidcClient, Sharing, SignInMachine, Source, SsoToken, Work,
+    LoginPlan, Notice, Now, OidcClient, SignInMachine, Source, SsoToken, Work,
 };
+use crate::sign_in::flow::LoginFlow;
 
 /// The login that runs.
 #[derive(Debug)]
@@ -18,8 +19,8 @@ pub(super) struct Login {
     plan: LoginPlan,
     pub(super) deadline: Instant,
     pub(super) progress: LoginProgress,
-    /// The client was registered anew for it.
-    reregistered: bool,
+    /// The client was registered anew for it: AWS forgot the one that was known.
+    registered: bool,
 }
 
 /// Whether logins last.
@@ -58,13 +59,17 @@ impl Lasting {
 impl SignInMachine {
     pub(super) fn order_login(&mut self, order: LoginOrder, now: Now) {
         match (&self.login, order.by) {
-            (Some(login), LoginBy::Person) if login.plan != order.plan => {
+            (Some(login), LoginBy::Person) if !login.plan.goes_as(&order.plan) => {
+                // Whoever waits for it waits for the other one now.
+                self.effects.push_back(Effect::EndLogin(login.attempt));
+                self.login = None;
                 self.somebody_is_there();
-                self.end_login(Err(LoginFailure::Cancelled));
                 self.begin_login(order.plan, now);
             }
             // Whoever asks sees the one that runs.
             (Some(_), _) => {}
+            // Or the one that is being kept.
+            (None, LoginBy::Person) if self.success.login => {}
             (None, LoginBy::Person) => {
                 self.somebody_is_there();
                 self.begin_login(order.plan, now);
@@ -86,7 +91,7 @@ impl SignInMachine {
         let held = self.held.as_ref();
         if held.is_some_and(|held| held.is_usable(now)) {
             self.wish = None;
-            self.effects.push_back(Effect::LoginEnded(Ok(())));
+            self.success.login = true;
         } else if let Some(fault) = self.passing_trouble() {
             // It is renewed, or found, by itself when that has passed; a login is no remedy.
             let passes = fault.recovery() == Recovery::Retry;
@@ -113,7 +118,8 @@ impl SignInMachine {
 
     /// The shared file was looked at for the wish.
     pub(super) fn login_if_needed(&mut self, now: Now) {
-        if self.held.as_ref().is_some_and(|held| held.is_usable(now)) {
+        // A renewal comes first, if there may be one.
+        if self.held.as_ref().is_some_and(|held| held.is_usable(now) || self.cannot_renew(now).is_none()) {
             return;
         }
         let Some(order) = self.wish.take().filter(|_| self.login.is_none()) else { return };
@@ -142,7 +148,7 @@ impl SignInMachine {
         self.effects.push_back(Effect::BeginLogin { attempt, plan: plan.clone(), register });
         let deadline = now.mono + LOGIN_LIMIT;
         let progress = LoginProgress::Starting;
-        self.login = Some(Login { attempt, plan, deadline, progress, reregistered: false });
+        self.login = Some(Login { attempt, plan, deadline, progress, registered: register });
     }
 
     pub(super) fn cancel_login(&mut self) {
@@ -156,19 +162,33 @@ impl SignInMachine {
     pub(super) fn end_login(&mut self, outcome: Result<(), LoginFailure>) {
         if let Some(login) = self.login.take() {
             self.effects.push_back(Effect::EndLogin(login.attempt));
-            self.effects.push_back(Effect::LoginEnded(outcome));
+            match outcome {
+                Ok(()) => self.success.login = true,
+                Err(failure) => self.effects.push_back(Effect::LoginEnded(Err(failure))),
+            }
         }
     }
 
     pub(super) fn expire_login(&mut self, now: Now) {
-        if self.login.as_ref().is_some_and(|login| login.deadline <= now.mono) {
-            self.end_login(Err(LoginFailure::TimedOut));
+        let Some(login) = self.login.as_ref().filter(|login| login.deadline <= now.mono) else { return };
+        // For a client that AWS forgot its page leads nowhere, and nothing comes back to tell.
+        if login.plan.flow == LoginFlow::AuthorizationCode && !login.registered {
+            self.forget_clients();
         }
+        self.end_login(Err(LoginFailure::TimedOut));
     }
 
     pub(super) fn login_progress(&mut self, attempt: Attempt, progress: LoginProgress) {
         if let Some(login) = self.login.as_mut().filter(|login| login.attempt == attempt) {
             login.progress = progress;
+        }
+    }
+
+    pub(super) fn page_opened(&mut self, attempt: Attempt) {
+        if let Some(login) = self.login.as_mut().filter(|login| login.attempt == attempt)
+            && let LoginProgress::Waiting { opened, .. } = &mut login.progress
+        {
+            *opened = true;
         }
     }
 
@@ -198,7 +218,7 @@ impl SignInMachine {
         self.effects.push_back(Effect::ForgetCredentials);
         self.share(now);
         self.renewal_ended(Ok(()));
-        self.effects.push_back(Effect::LoginEnded(Ok(())));
+        self.success.login = true;
         if !self.held.as_ref().is_some_and(|held| held.is_usable(now)) {
             self.lose(LoginReason::TokenRejected, now);
         }
@@ -206,8 +226,8 @@ impl SignInMachine {
 
     pub(super) fn login_failed(&mut self, attempt: Attempt, failure: LoginFailure) {
         let Some(login) = self.login.as_mut().filter(|login| login.attempt == attempt) else { return };
-        if failure == LoginFailure::ClientGone && !login.reregistered {
-            login.reregistered = true;
+        if failure == LoginFailure::ClientGone && !login.registered {
+            login.registered = true;
             login.progress = LoginProgress::Starting;
             let plan = login.plan.clone();
             let attempt = self.next_attempt();
@@ -225,18 +245,5 @@ impl SignInMachine {
     pub(super) fn forget_clients(&mut self) {
         self.client_gone = true;
         self.effects.push_back(Effect::ForgetClients);
-    }
-
-    /// A person signs out: of everything that shares the token.
-    pub(super) fn sign_out(&mut self) {
-        self.somebody_is_there();
-        self.cancel_login();
-        if let Some(held) = &self.held {
-            self.effects.push_back(Effect::Revoke(Arc::clone(&held.token)));
-        }
-        if self.policy.sharing != Sharing::Off {
-            self.effects.push_back(Effect::DeleteShared);
-        }
-        self.signed_out(LoginReason::SignedOutHere);
     }
 }

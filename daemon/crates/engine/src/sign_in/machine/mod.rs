@@ -16,6 +16,7 @@
 //! | reading | still no file | nothing: signed out elsewhere | Wipe, ForgetCredentials |
 //! | reading | half a file | reading again, thrice | |
 //! | reading | no file, a broken one, an older or an expired token | as below | WriteShared, if there is a good token |
+//! | reading | an expired token that can be renewed, and nothing better is held | as below, with that token | Store |
 //! | reading, to check | the file | nothing | |
 //! | reading, to renew | the file | renewing; nothing with a newer token | Refresh |
 //! | renewing | Refreshed | reading, to share | Store |
@@ -23,12 +24,13 @@
 //! | renewing | RefreshFailed: the grant or the client is gone | reading, for somebody's success | |
 //! | reading, for somebody's success | nothing newer in 2 s | nothing: a login is needed | Notify |
 //! | renewing | RefreshFailed: the network, throttled | nothing; a retry | |
-//! | renewing | RefreshFailed: refused | nothing; a retry, or a login is needed once the token is over | |
+//! | renewing | RefreshFailed: refused | nothing; a retry | |
 //! | any | Login by a person | login | BeginLogin |
 //! | any | Login for a tunnel | login, once neither the file nor a renewal helped | BeginLogin |
-//! | login | LoggedIn | nothing | Store, WriteShared, LoginEnded |
+//! | login | LoggedIn | nothing | Store, WriteShared; LoginEnded when both have answered |
 //! | login | LoginFailed, Cancel, 10 minutes | no login | EndLogin, LoginEnded |
-//! | any | Logout | nothing: signed out here | EndLogin, Revoke, DeleteShared, Wipe, ForgetCredentials |
+//! | any | Logout | nothing: signed out here | EndLogin, Revoke, ForgetCredentials, DeleteShared, then Wipe, then LoggedOut |
+//! | signed out | not Deleted, not Wiped | the same, again at the next check | LoggedOut with the fault; Store, as signed out |
 //!
 //! - **The old token is used while it lives**, whatever became of its renewal. Only what AWS says makes a login needed,
 //!   never the network.
@@ -36,11 +38,15 @@
 //!   may be set: back, and the token seems to live longer than it does; forward, and it is renewed too early.
 //! - **In a dark waking nothing is renewed and no browser opened**: the machine may sleep again before the answer comes, and a
 //!   refresh token that AWS accepts once would be lost with it. Somebody who needs the token waits for the next full waking.
-//! - **A token that was replaced or signed out never comes back**, and neither does an expired one of another tool. But when our
-//!   refresh token was used up, what the file holds is our own login as somebody else renewed it, and goes on as ours.
+//! - **A token that was replaced or signed out never comes back**, and an expired one of another tool replaces nothing that is good or
+//!   can be renewed. But when our refresh token was used up, what the file holds is our own login as somebody else renewed it,
+//!   and goes on as ours.
+//! - **What was issued for another start URL, region or other scopes is not used**, wherever it is found.
+//! - **The key store counts even if it was locked**: nothing that was found without it is stored over what it has.
 //! - **One notice per loss**, and one per token that only a person can replace.
 
 mod held;
+mod leaving;
 mod login;
 mod reading;
 mod renewal;
@@ -50,19 +56,19 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stormtunnel_model::{
-    Attempt, Fault, LoginProgress, LoginReason, SignInName, SignInState, SignInStatus, Timestamp,
-};
+use stormtunnel_model::{Attempt, Fault, LoginProgress, LoginReason, SignInState, SignInStatus, Timestamp};
 
 use self::held::{Held, Source};
+use self::leaving::Leaving;
 use self::login::{Lasting, Login};
 use self::reading::{Look, Purpose};
-use self::shown::Troubles;
+use self::renewal::Retry;
 pub use self::shown::Usable;
+use self::shown::{Success, Troubles};
 use super::classify::{LoginFailure, RefreshFailure};
 use super::flow::LoginPlan;
 use super::policy::{Sharing, SignInPolicy};
-use super::ports::SharedFile;
+use super::ports::{SharedFile, SignInSite};
 use super::token::{Generation, IssuedToken, OidcClient, PastTokens, SsoToken, StoredToken};
 use crate::clock::Now;
 use crate::ports::Incident;
@@ -153,10 +159,16 @@ pub enum Answer {
     RefreshFailed(RefreshFailure),
     /// The key store keeps the token, or it does not.
     Stored(Result<(), Fault>),
+    /// The key store has forgotten the token, or it has not.
+    Wiped(Result<(), Fault>),
     /// The shared file is written, or it is not.
     Written(Result<(), Fault>),
+    /// The shared file is deleted, or it is not.
+    Deleted(Result<(), Fault>),
     /// How far the login is.
     LoginProgress(LoginProgress),
+    /// Its page seems to have opened.
+    PageOpened,
     /// Somebody signed in.
     LoggedIn(IssuedToken, Arc<OidcClient>),
     /// Nobody did.
@@ -175,11 +187,11 @@ pub enum Effect {
     /// Keep this in the key store.
     Store(Attempt, StoredToken),
     /// Forget what the key store has.
-    Wipe,
+    Wipe(Attempt),
     /// Write the shared file.
     WriteShared(Attempt, Arc<SsoToken>, Sharing),
     /// Delete the shared file.
-    DeleteShared,
+    DeleteShared(Attempt),
     /// Have AWS revoke this token.
     Revoke(Arc<SsoToken>),
     /// Forget the credentials of roles that came from this sign-in.
@@ -201,6 +213,8 @@ pub enum Effect {
     LoginEnded(Result<(), LoginFailure>),
     /// Tell who waits for a renewal.
     RenewalEnded(Result<(), Fault>),
+    /// Tell who waits for a logout.
+    LoggedOut(Result<(), Fault>),
     /// Tell the person, if anything needs this sign-in.
     Notify(Notice),
     /// Show this.
@@ -241,18 +255,10 @@ enum Work {
     Renewing(Attempt),
 }
 
-/// When a renewal that failed is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Retry {
-    at: Instant,
-    /// `at` as shown: computed once, or each look at the clocks would differ by a rounding.
-    shown: Timestamp,
-}
-
 /// The machine of one sign-in.
 #[derive(Debug)]
 pub struct SignInMachine {
-    name: SignInName,
+    site: Arc<SignInSite>,
     policy: SignInPolicy,
     held: Option<Held>,
     past: PastTokens,
@@ -262,14 +268,17 @@ pub struct SignInMachine {
     login: Option<Login>,
     /// A tunnel's wish for a login, until it is known that nothing else helps.
     wish: Option<LoginOrder>,
+    success: Success,
+    /// A sign-out that is not through.
+    leaving: Option<Leaving>,
     lasting: Lasting,
     /// AWS forgot the client that is known.
     client_gone: bool,
     /// The key store has answered.
     loaded: bool,
-    /// What is held is in the key store.
+    /// What is held is in the key store, or on its way there.
     stored: bool,
-    /// The shared file held what is held: its absence is a logout.
+    /// The shared file held what is held: its absence is a logout. While nothing is shared: it is still to be deleted.
     shared: bool,
     /// The shared file was looked at.
     looked: bool,
@@ -286,9 +295,10 @@ pub struct SignInMachine {
     told: bool,
     generation: Generation,
     attempt: Attempt,
-    /// The attempts whose answers tell what became of the last writes.
-    storing: Attempt,
-    writing: Attempt,
+    /// The last change of the key store, until it is answered.
+    storing: Option<Attempt>,
+    /// The last change of the shared file, until it is answered.
+    writing: Option<Attempt>,
     backoff: Backoff,
     effects: VecDeque<Effect>,
     due: Option<Instant>,
@@ -297,9 +307,9 @@ pub struct SignInMachine {
 
 impl SignInMachine {
     /// A sign-in of which nothing is known yet.
-    pub fn new(name: SignInName, policy: SignInPolicy, now: Now, seed: [u8; 32]) -> Self {
+    pub fn new(site: Arc<SignInSite>, policy: SignInPolicy, now: Now, seed: [u8; 32]) -> Self {
         let mut machine = Self {
-            name,
+            site,
             policy,
             held: None,
             past: PastTokens::default(),
@@ -307,6 +317,8 @@ impl SignInMachine {
             work: Work::Nothing,
             login: None,
             wish: None,
+            success: Success::default(),
+            leaving: None,
             lasting: Lasting::default(),
             client_gone: false,
             loaded: false,
@@ -322,8 +334,8 @@ impl SignInMachine {
             told: false,
             generation: Generation::default(),
             attempt: Attempt::default(),
-            storing: Attempt::default(),
-            writing: Attempt::default(),
+            storing: None,
+            writing: None,
             backoff: Backoff::new(seed),
             effects: VecDeque::new(),
             due: None,
@@ -388,9 +400,12 @@ impl SignInMachine {
             Answer::RefreshFailed(failure) if self.work == Work::Renewing(attempt) => {
                 self.refresh_failed(failure, now);
             }
-            Answer::Stored(outcome) if self.storing == attempt => self.on_stored(outcome),
-            Answer::Written(outcome) if self.writing == attempt => self.on_written(outcome),
+            Answer::Stored(outcome) if self.storing == Some(attempt) => self.on_stored(outcome),
+            Answer::Wiped(outcome) if self.storing == Some(attempt) => self.on_wiped(outcome),
+            Answer::Written(outcome) if self.writing == Some(attempt) => self.on_written(outcome),
+            Answer::Deleted(outcome) if self.writing == Some(attempt) => self.on_deleted(outcome),
             Answer::LoginProgress(progress) => self.login_progress(attempt, progress),
+            Answer::PageOpened => self.page_opened(attempt),
             Answer::LoggedIn(issued, client) => self.logged_in(attempt, issued, &client, now),
             Answer::LoginFailed(failure) => self.login_failed(attempt, failure),
             Answer::Loaded(_)
@@ -398,22 +413,10 @@ impl SignInMachine {
             | Answer::Refreshed(_)
             | Answer::RefreshFailed(_)
             | Answer::Stored(_)
-            | Answer::Written(_) => {}
+            | Answer::Wiped(_)
+            | Answer::Written(_)
+            | Answer::Deleted(_) => {}
         }
-    }
-
-    fn change_policy(&mut self, policy: SignInPolicy, now: Now) {
-        let before = std::mem::replace(&mut self.policy, policy);
-        self.check_at = self.check_at.min(now.mono + policy.check_interval);
-        if policy.sharing == before.sharing {
-            return;
-        }
-        if policy.sharing == Sharing::Off && self.shared {
-            // A copy that stays would be renewed by somebody else, who uses our refresh token up.
-            self.effects.push_back(Effect::DeleteShared);
-            self.set_shared(false);
-        }
-        self.look_again = true;
     }
 
     fn disturbed(&mut self, incident: Incident, now: Now) {
@@ -445,6 +448,7 @@ impl SignInMachine {
         self.proceed(now);
         self.expire_login(now);
         self.grant_wish(now);
+        self.tell_success();
         self.tell_in_time(now);
         self.publish(now);
         self.due = self.next_timeout(now);
@@ -453,7 +457,7 @@ impl SignInMachine {
     /// Begins what is due, if nothing is done.
     fn proceed(&mut self, now: Now) {
         match self.work {
-            Work::Waiting(at, look) if at <= now.mono => self.read_now(look),
+            Work::Waiting(at, look) if at <= now.mono => self.read_now(look, now),
             Work::Nothing if self.wants_renewal(now) => self.read(Look::at(Purpose::Renew), now),
             Work::Nothing if self.look_again || self.check_at <= now.mono => self.check(now),
             Work::Nothing | Work::Loading(_) | Work::Reading(..) | Work::Waiting(..) | Work::Renewing(_) => {}

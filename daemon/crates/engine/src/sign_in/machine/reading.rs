@@ -1,8 +1,8 @@
 //! Key store and shared file: what is in them, and who is right.
 
 use super::{
-    Arc, Duration, Effect, Fault, Held, LoginReason, Now, SharedFile, Sharing, SignInMachine, Source,
-    SsoToken, StoredToken, Troubles, Work,
+    Arc, Duration, Effect, Fault, Held, LoginReason, Now, SharedFile, Sharing, SignInMachine, SignInPolicy,
+    Source, SsoToken, StoredToken, Work,
 };
 
 /// A file that is missing for so long is gone: whoever replaces it by deleting it first has had the time.
@@ -71,18 +71,52 @@ impl SignInMachine {
     pub(super) fn on_loaded(&mut self, stored: Option<StoredToken>, now: Now) {
         self.loaded = true;
         self.troubles.keys = None;
-        if let Some(StoredToken { token, shared }) = stored {
-            match &self.held {
-                // The key store was locked until now.
-                Some(held) if held.token.expires_at >= token.expires_at => self.past.add(&token),
-                Some(_) | None => {
-                    self.hold(token, Source::Found, now);
-                    self.shared |= shared && self.policy.sharing != Sharing::Off;
-                    self.stored = true;
-                }
+        match stored {
+            Some(StoredToken { token, site, .. }) if site != self.site => {
+                self.forget_if_held(&token);
+                self.past.add(&token);
             }
+            Some(StoredToken { token, signed_out: true, .. }) => self.go_on_leaving(token),
+            Some(StoredToken { token, shared, .. }) => self.take_stored(token, shared, now),
+            None => {}
+        }
+        if !self.stored {
+            self.store();
         }
         self.read(Look::at(Purpose::Check), now);
+    }
+
+    /// Uses what the key store has, unless it was locked and what was found meanwhile is better.
+    fn take_stored(&mut self, token: Arc<SsoToken>, shared: bool, now: Now) {
+        let Some(held) = &mut self.held else {
+            self.hold(token, Source::Found, now);
+            self.shared = shared;
+            self.stored = true;
+            return;
+        };
+        if held.token.is_same(&token) {
+            // The shared file may have it without what renews it.
+            if held.token.refresh.is_none() {
+                held.token = token;
+                self.lost = None;
+                self.told = false;
+            }
+        } else if self.outlasts_stored(&token, now) {
+            self.past.add(&token);
+        } else {
+            self.effects.push_back(Effect::ForgetCredentials);
+            self.hold(token, Source::Found, now);
+            self.stored = shared == self.shared;
+        }
+    }
+
+    /// Whether the token in use, which was found in the shared file, counts and not that of the key store: as it would if the
+    /// key store had been read first.
+    fn outlasts_stored(&self, stored: &SsoToken, now: Now) -> bool {
+        let Some(held) = &self.held else { return false };
+        let good = self.lost.is_none() && held.is_usable(now);
+        let later = stored.expires_at <= now.wall || held.expires_at() >= stored.expires_at;
+        self.past.contains(stored) || good && later
     }
 
     /// Looks at everything that may have changed by itself.
@@ -90,6 +124,7 @@ impl SignInMachine {
         if !self.stored {
             self.store();
         }
+        self.wipe_again();
         if self.loaded {
             self.read(Look::at(Purpose::Check), now);
         } else {
@@ -102,22 +137,58 @@ impl SignInMachine {
     pub(super) fn read(&mut self, look: Look, now: Now) {
         self.check_at = now.mono + self.policy.check_interval;
         self.look_again = false;
-        if self.policy.sharing == Sharing::Off {
-            self.looked = true;
+        self.read_now(look, now);
+    }
+
+    pub(super) fn read_now(&mut self, look: Look, now: Now) {
+        let unread = self.policy.sharing == Sharing::Off;
+        self.looked |= unread;
+        if unread && !(look.purpose == Purpose::Check && self.is_file_left()) {
             self.work = Work::Nothing;
             self.after_look(look, false, now);
         } else {
-            self.read_now(look);
+            let attempt = self.next_attempt();
+            self.work = Work::Reading(attempt, look);
+            self.effects.push_back(Effect::ReadShared(attempt));
         }
     }
 
-    pub(super) fn read_now(&mut self, look: Look) {
-        let attempt = self.next_attempt();
-        self.work = Work::Reading(attempt, look);
-        self.effects.push_back(Effect::ReadShared(attempt));
+    pub(super) fn change_policy(&mut self, policy: SignInPolicy, now: Now) {
+        let before = std::mem::replace(&mut self.policy, policy);
+        self.check_at = self.check_at.min(now.mono + policy.check_interval);
+        if policy.sharing == before.sharing {
+            return;
+        }
+        if policy.sharing == Sharing::Off {
+            self.stop_sharing(now);
+        }
+        self.look_again = true;
+    }
+
+    /// From now on nothing is shared, and nothing is taken from the file, were it on its way.
+    fn stop_sharing(&mut self, now: Now) {
+        self.troubles.reading = None;
+        // A copy that stays would be renewed by somebody else, who uses our refresh token up. One that is being written will be
+        // there.
+        if self.writing.is_some() && self.leaving.is_none() {
+            self.set_shared(true);
+        }
+        if self.shared {
+            self.delete_shared();
+        }
+        if let Work::Reading(_, look) | Work::Waiting(_, look) = self.work {
+            self.read_now(look, now);
+        }
     }
 
     pub(super) fn on_shared(&mut self, file: SharedFile, mut look: Look, now: Now) {
+        self.troubles.reading =
+            if let SharedFile::Failed(fault) = &file { Some(fault.clone()) } else { None };
+        if self.policy.sharing == Sharing::Off {
+            self.work = Work::Nothing;
+            self.on_file_left(&file);
+            return;
+        }
         let missing = matches!(file, SharedFile::Missing);
         let was_missing = std::mem::replace(&mut look.missing, missing);
         let before = self.generation;
@@ -128,7 +199,7 @@ impl SignInMachine {
                 return;
             }
             SharedFile::Missing if self.shared => {
-                self.signed_out(LoginReason::SignedOutElsewhere);
+                self.signed_out(LoginReason::SignedOutElsewhere, false);
                 return;
             }
             SharedFile::Torn => match TORN_WAITS.get(usize::from(look.torn)) {
@@ -137,10 +208,16 @@ impl SignInMachine {
                     self.work = Work::Waiting(now.mono + *wait, look);
                     return;
                 }
-                None => self.share(now),
+                None => {
+                    self.leave_file(true);
+                    self.share(now);
+                }
             },
-            SharedFile::Missing => self.share(now),
-            SharedFile::Failed(fault) => self.troubles.file = Some(fault),
+            SharedFile::Missing => {
+                self.leave_file(false);
+                self.share(now);
+            }
+            SharedFile::Failed(_) => {}
         }
         self.looked = true;
         self.work = Work::Nothing;
@@ -150,14 +227,18 @@ impl SignInMachine {
     fn on_shared_token(&mut self, token: Arc<SsoToken>, purpose: Purpose, now: Now) {
         match self.compare(&token, purpose, now) {
             Found::Same => {
-                self.troubles.file = None;
+                self.troubles.writing = None;
                 self.set_shared(true);
-                if token.refresh.is_some() != self.shares_refresh() {
+                let (renews, is_to_renew) = (token.refresh.is_some(), self.shares_refresh());
+                // What renews the token is taken from the file only when the key store has it.
+                let kept = self.loaded && self.stored && self.storing.is_none();
+                if renews != is_to_renew && (is_to_renew || kept) {
                     self.share(now);
                 }
             }
             Found::Newer => self.adopt(token, now),
             Found::Older if self.held.is_some() => self.share(now),
+            Found::Older if self.past.contains(&token) => self.leave_file(true),
             Found::Older => {
                 self.lost.get_or_insert(LoginReason::ExpiredElsewhere);
             }
@@ -166,9 +247,12 @@ impl SignInMachine {
     }
 
     fn compare(&mut self, token: &SsoToken, purpose: Purpose, now: Now) -> Found {
+        let over = token.expires_at <= now.wall;
+        let renewable = token.cannot_renew(now.wall).is_none();
         let Some(held) = &self.held else {
-            let over = self.past.contains(token) || token.expires_at <= now.wall;
-            return if over { Found::Older } else { Found::Newer };
+            // One that is over is worth a renewal where there is nothing else.
+            let useless = self.past.contains(token) || over && !renewable;
+            return if useless { Found::Older } else { Found::Newer };
         };
         if held.token.is_same(token) {
             Found::Same
@@ -177,8 +261,9 @@ impl SignInMachine {
         } else if matches!(purpose, Purpose::Rival(_)) && token.refresh.is_some() {
             // What became of our own login in somebody else's hands, even if it slept too long.
             Found::Newer
-        } else if token.expires_at <= now.wall {
-            Found::Older
+        } else if over {
+            let hopeless = !held.is_usable(now) && self.cannot_renew(now).is_some();
+            if hopeless && renewable { Found::Newer } else { Found::Older }
         } else if !held.is_usable(now)
             || self.lost.is_some()
             || matches!(purpose, Purpose::Rival(_))
@@ -217,23 +302,22 @@ impl SignInMachine {
     fn adopt(&mut self, token: Arc<SsoToken>, now: Now) {
         let was_good = self.lost.is_none() && self.held.as_ref().is_some_and(|held| held.is_usable(now));
         self.hold(token, Source::Found, now);
-        self.troubles.file = None;
+        self.troubles.writing = None;
         self.shared = true;
         self.store();
+        // Another person may have signed in, with other rights.
+        self.effects.push_back(Effect::ForgetCredentials);
         if self.held.as_ref().is_some_and(|held| held.is_usable(now)) {
             self.renewal_ended(Ok(()));
             if !was_good {
                 self.end_login(Ok(()));
             }
         }
-        let strip = self.held.as_ref().is_some_and(|held| held.token.refresh.is_some());
-        if strip && !self.shares_refresh() {
-            self.share(now);
-        }
     }
 
     /// Uses that token from now on; what was wrong with the one before is forgotten.
     pub(super) fn hold(&mut self, token: Arc<SsoToken>, source: Source, now: Now) {
+        self.stay();
         self.generation = self.generation.next();
         let held = Held::new(token, self.generation, source, now);
         if let Some(before) = self.held.replace(held) {
@@ -249,14 +333,22 @@ impl SignInMachine {
 
     pub(super) fn store(&mut self) {
         let Some(held) = &self.held else { return };
-        let stored = StoredToken { token: Arc::clone(&held.token), shared: self.shared };
-        self.storing = self.next_attempt();
-        self.stored = true;
-        self.effects.push_back(Effect::Store(self.storing, stored));
+        // What was found without the key store must not replace what it has before that is known.
+        self.stored = self.loaded;
+        if self.loaded {
+            let stored = StoredToken::new(Arc::clone(&held.token), Arc::clone(&self.site), self.shared);
+            let attempt = self.next_attempt();
+            self.storing = Some(attempt);
+            self.effects.push_back(Effect::Store(attempt, stored));
+        }
     }
 
     pub(super) fn on_stored(&mut self, outcome: Result<(), Fault>) {
+        self.storing = None;
+        self.on_marked(&outcome);
         self.stored = outcome.is_ok();
+        // What renews the token may be taken from the file now.
+        self.look_again |= self.stored && self.policy.sharing == Sharing::AccessOnly;
         self.troubles.keys = outcome.err();
     }
 
@@ -265,15 +357,17 @@ impl SignInMachine {
         let sharing = self.policy.sharing;
         let good = self.held.as_ref().filter(|held| held.is_usable(now) && sharing != Sharing::Off);
         let Some(token) = good.map(|held| Arc::clone(&held.token)) else { return };
-        self.writing = self.next_attempt();
-        self.effects.push_back(Effect::WriteShared(self.writing, token, sharing));
+        let attempt = self.next_attempt();
+        self.writing = Some(attempt);
+        self.effects.push_back(Effect::WriteShared(attempt, token, sharing));
     }
 
     pub(super) fn on_written(&mut self, outcome: Result<(), Fault>) {
+        self.writing = None;
         if outcome.is_ok() {
             self.set_shared(true);
         }
-        self.troubles.file = outcome.err();
+        self.troubles.writing = outcome.err();
     }
 
     pub(super) fn set_shared(&mut self, shared: bool) {
@@ -287,24 +381,5 @@ impl SignInMachine {
     fn shares_refresh(&self) -> bool {
         let renewable = self.held.as_ref().is_some_and(|held| held.token.refresh.is_some());
         renewable && self.policy.sharing == Sharing::Full
-    }
-
-    /// Nothing is left of the token.
-    pub(super) fn signed_out(&mut self, reason: LoginReason) {
-        if let Some(held) = self.held.take() {
-            self.past.add(&held.token);
-        }
-        self.lost = Some(reason);
-        self.work = Work::Nothing;
-        self.loaded = true;
-        self.looked = true;
-        self.shared = false;
-        self.stored = true;
-        self.retry = None;
-        self.troubles = Troubles::default();
-        self.backoff.reset();
-        self.effects.push_back(Effect::Wipe);
-        self.effects.push_back(Effect::ForgetCredentials);
-        self.renewal_ended_without_token();
     }
 }

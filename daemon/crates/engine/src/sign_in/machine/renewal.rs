@@ -7,14 +7,26 @@ use stormtunnel_model::{CannotRenew, Fault, FaultKind, LoginReason, Renewal, Ren
 use super::reading::{Look, Purpose};
 use super::{
     Arc, Effect, Generation, IssuedToken, LASTS, Notice, Now, REFUSED_RETRY, RETRY_CAP, RefreshFailure,
-    Retry, SignInMachine, Source, THROTTLED_CAP, THROTTLED_FLOOR, Work,
+    SignInMachine, Source, THROTTLED_CAP, THROTTLED_FLOOR, Timestamp, Work,
 };
 use crate::sign_in::policy::PERSON_NEEDS;
+
+/// When a renewal that failed is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Retry {
+    pub(super) at: Instant,
+    /// `at` as shown: computed once, or each look at the clocks would differ by a rounding.
+    pub(super) shown: Timestamp,
+}
 
 impl SignInMachine {
     /// A person wants a new token now.
     pub(super) fn refresh_now(&mut self, now: Now) {
         self.somebody_is_there();
+        if self.success.renewal {
+            // One that is being kept is new enough.
+            return;
+        }
         let Some(held) = &self.held else { return self.renewal_ended_without_token() };
         if let Some(why) = held.token.cannot_renew(now.wall) {
             let fault = self.sign_in_needed(why.in_words());
@@ -93,6 +105,8 @@ impl SignInMachine {
         };
         let token = Arc::new(held.token.renewed(issued, now.wall));
         self.hold(token, source, now);
+        // AWS takes no other refresh token any more, whatever the key store has.
+        self.loaded = true;
         self.store();
         self.renewal_ended(Ok(()));
         self.read(Look::at(Purpose::Share), now);
@@ -108,12 +122,8 @@ impl SignInMachine {
                 self.forget_clients();
                 self.read(Look::at(Purpose::Rival(LoginReason::RefreshRefused)), now);
             }
-            RefreshFailure::Refused(fault) => {
-                self.retry_after(REFUSED_RETRY, fault, now);
-                if !self.held.as_ref().is_some_and(|held| held.is_usable(now)) {
-                    self.lose(LoginReason::RefreshRefused, now);
-                }
-            }
+            // A login would not mend it, and meet the same refusal.
+            RefreshFailure::Refused(fault) => self.retry_after(REFUSED_RETRY, fault, now),
             RefreshFailure::Throttled(fault) => {
                 let wait = THROTTLED_FLOOR + self.backoff.next_wait(THROTTLED_CAP);
                 self.retry_after(wait, fault, now);
@@ -146,7 +156,10 @@ impl SignInMachine {
     /// Tells whoever waits for a renewal, if one was wanted.
     pub(super) fn renewal_ended(&mut self, outcome: Result<(), Fault>) {
         self.demand = false;
-        self.effects.push_back(Effect::RenewalEnded(outcome));
+        self.success.renewal = outcome.is_ok();
+        if outcome.is_err() {
+            self.effects.push_back(Effect::RenewalEnded(outcome));
+        }
     }
 
     pub(super) fn renewal_ended_without_token(&mut self) {
@@ -156,7 +169,7 @@ impl SignInMachine {
     }
 
     pub(super) fn sign_in_needed(&self, reason: &str) -> Fault {
-        Fault::new(FaultKind::SignInNeeded { sign_in: self.name.to_string() }, reason)
+        Fault::new(FaultKind::SignInNeeded { sign_in: self.site.name.to_string() }, reason)
     }
 
     /// Tells the person in time of a token that only a person can replace.

@@ -24,14 +24,25 @@ pub enum Usable {
 pub(super) struct Troubles {
     pub(super) renewal: Option<Fault>,
     pub(super) keys: Option<Fault>,
-    pub(super) file: Option<Fault>,
+    /// The shared file: written or deleted.
+    pub(super) writing: Option<Fault>,
+    /// The shared file: read.
+    pub(super) reading: Option<Fault>,
 }
 
 impl Troubles {
     /// The worst of them.
     fn worst(&self) -> Option<&Fault> {
-        self.renewal.as_ref().or(self.keys.as_ref()).or(self.file.as_ref())
+        let files = self.writing.as_ref().or(self.reading.as_ref());
+        self.renewal.as_ref().or(self.keys.as_ref()).or(files)
     }
+}
+
+/// What has come about and is told once it is kept: whoever hears of it may look for the token at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Success {
+    pub(super) login: bool,
+    pub(super) renewal: bool,
 }
 
 impl SignInMachine {
@@ -48,7 +59,7 @@ impl SignInMachine {
         if self.is_seeking() {
             return Usable::Wait;
         }
-        let lost = self.state(now).fault(&self.name);
+        let lost = self.state(now).fault(&self.site.name);
         let asleep = || Fault::new(FaultKind::Network, "the token is renewed when the machine is awake");
         let fault = lost.or_else(|| self.dark.then(asleep)).or_else(|| self.troubles.worst().cloned());
         fault.map_or(Usable::Wait, Usable::No)
@@ -65,6 +76,24 @@ impl SignInMachine {
             Work::Nothing => self.demand && self.lost.is_none() && self.retry.is_none() && !self.dark,
             Work::Loading(_) | Work::Renewing(_) => true,
             Work::Reading(_, look) | Work::Waiting(_, look) => look.purpose != Purpose::Check,
+        }
+    }
+
+    /// Tells of success once key store and shared file have answered.
+    pub(super) fn tell_success(&mut self) {
+        let to_be_shared = match self.work {
+            Work::Reading(_, look) | Work::Waiting(_, look) => look.purpose == Purpose::Share,
+            Work::Nothing | Work::Loading(_) | Work::Renewing(_) => false,
+        };
+        if to_be_shared || self.storing.is_some() || self.writing.is_some() {
+            return;
+        }
+        let Success { login, renewal } = std::mem::take(&mut self.success);
+        if login {
+            self.effects.push_back(Effect::LoginEnded(Ok(())));
+        }
+        if renewal {
+            self.effects.push_back(Effect::RenewalEnded(Ok(())));
         }
     }
 

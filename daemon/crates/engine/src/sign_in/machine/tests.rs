@@ -1,9 +1,11 @@
 //! Stories; and in `matrix`, every state with every input.
 
 mod clocks;
+mod leaving;
 mod logins;
 mod matrix;
 mod pair;
+mod renewals;
 mod sharing;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -16,6 +18,9 @@ use crate::sign_in::token::RefreshGrant;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// The answer of key store or shared file.
+type Kept = fn(Result<(), Fault>) -> Answer;
 
 /// A machine under clocks of its own, with the effects that nobody has looked at yet.
 struct Bench {
@@ -32,7 +37,7 @@ impl Bench {
     fn with(policy: SignInPolicy) -> Self {
         let wall = Timestamp::from_millis(1_000_000_000_000);
         let now = Now { mono: tokio::time::Instant::now().into_std(), wall };
-        let machine = SignInMachine::new("corp".parse().unwrap(), policy, now, [9; 32]);
+        let machine = SignInMachine::new(site(), policy, now, [9; 32]);
         let mut bench = Self { machine, now, effects: Vec::new() };
         bench.drain();
         bench
@@ -57,6 +62,40 @@ impl Bench {
     fn login_answer(&mut self, answer: Answer) -> &mut Self {
         let attempt = self.machine.login.as_ref().map(|login| login.attempt).expect("a login runs");
         self.input(Input::Answer(attempt, answer))
+    }
+
+    /// Key store and shared file do what is asked of them.
+    fn kept(&mut self) -> &mut Self {
+        while let Some((attempt, answer)) = self.asked_to_keep() {
+            self.input(Input::Answer(attempt, answer(Ok(()))));
+        }
+        self
+    }
+
+    /// Key store or shared file fail at what was asked of them first.
+    fn not_kept(&mut self, fault: Fault) -> &mut Self {
+        let (attempt, answer) = self.asked_to_keep().expect("something is asked of them");
+        self.input(Input::Answer(attempt, answer(Err(fault))))
+    }
+
+    /// What was asked of them first, of what is not answered.
+    fn asked_to_keep(&self) -> Option<(Attempt, Kept)> {
+        let pending = [self.machine.storing, self.machine.writing];
+        let kept = |effect: &Effect| {
+            let (attempt, answer): (Attempt, Kept) = if let Effect::Store(attempt, _) = effect {
+                (*attempt, Answer::Stored)
+            } else if let Effect::Wipe(attempt) = effect {
+                (*attempt, Answer::Wiped)
+            } else if let Effect::WriteShared(attempt, ..) = effect {
+                (*attempt, Answer::Written)
+            } else if let Effect::DeleteShared(attempt) = effect {
+                (*attempt, Answer::Deleted)
+            } else {
+                return None;
+            };
+            pending.contains(&Some(attempt)).then_some((attempt, answer))
+        };
+        self.effects.iter().find_map(kept)
     }
 
     fn drain(&mut self) -> Option<Instant> {
@@ -90,8 +129,7 @@ impl Bench {
 
     /// The key store has this token, and the shared file as well.
     fn holding(&mut self, token: &Arc<SsoToken>) -> &mut Self {
-        let stored = StoredToken { token: Arc::clone(token), shared: true };
-        self.answer(Answer::Loaded(Some(stored)));
+        self.answer(loaded(token, true));
         self.file(&SharedFile::Token(Arc::clone(token)))
     }
 
@@ -187,9 +225,16 @@ impl Bench {
         self.count(|effect| matches!(effect, Effect::Notify(_)))
     }
 
+    fn deletions(&self) -> usize {
+        self.count(|effect| matches!(effect, Effect::DeleteShared(_)))
+    }
+
+    fn wipes(&self) -> usize {
+        self.count(|effect| matches!(effect, Effect::Wipe(_)))
+    }
+
     fn wiped(&self) -> bool {
-        self.count(|effect| matches!(effect, Effect::Wipe)) == 1
-            && self.count(|effect| matches!(effect, Effect::ForgetCredentials)) == 1
+        self.wipes() == 1 && self.count(|effect| matches!(effect, Effect::ForgetCredentials)) == 1
     }
 
     fn login_ended(&self) -> Option<Result<(), LoginFailure>> {
@@ -198,6 +243,20 @@ impl Bench {
         };
         self.effects.iter().rev().find_map(outcome)
     }
+}
+
+fn site() -> Arc<SignInSite> {
+    Arc::new(SignInSite {
+        name: "corp".parse().unwrap(),
+        start_url: "https://x.awsapps.com/start".to_owned(),
+        region: "eu-west-1".parse().unwrap(),
+        scopes: Vec::new(),
+    })
+}
+
+/// The key store has that token. `shared`: and the file was there.
+fn loaded(token: &Arc<SsoToken>, shared: bool) -> Answer {
+    Answer::Loaded(Some(StoredToken::new(Arc::clone(token), site(), shared)))
 }
 
 fn client() -> Arc<OidcClient> {
@@ -238,8 +297,7 @@ fn a_token_of_the_last_daemon_is_used_once_the_file_agrees() {
     let mut bench = Bench::new();
     assert_eq!(bench.label(), "Unknown");
     let token = bench.token("a", 50);
-    let stored = StoredToken { token: Arc::clone(&token), shared: true };
-    bench.answer(Answer::Loaded(Some(stored)));
+    bench.answer(loaded(&token, true));
     assert!(matches!(bench.machine.usable(bench.now), Usable::Wait), "it may have been signed out");
     bench.file(&SharedFile::Token(token));
     assert!(matches!(bench.machine.usable(bench.now), Usable::Token(..)));
@@ -301,145 +359,4 @@ fn a_lost_login_is_told_once_and_its_token_used_while_it_lives() {
     let Usable::No(fault) = bench.machine.usable(bench.now) else { panic!("it is over") };
     assert_eq!(fault.kind, FaultKind::SignInNeeded { sign_in: "corp".to_owned() });
     assert_eq!((bench.refreshes(), bench.notices()), (1, 1));
-}
-
-#[test]
-fn the_network_never_costs_the_login() {
-    let mut bench = Bench::new();
-    let ours = bench.token("ours", 60);
-    bench.holding(&ours).pass(MINUTE * 40);
-    let mut tries = 0;
-    let start = bench.now.mono;
-    while bench.now.mono < start + HOUR * 3 {
-        bench.own_file();
-        if matches!(bench.machine.work, Work::Renewing(_)) {
-            tries += 1;
-            bench.answer(Answer::RefreshFailed(RefreshFailure::Unreachable(network())));
-        }
-        bench.pass(SECOND);
-    }
-    assert!((360..6_000).contains(&tries), "{tries} tries in three hours");
-    assert_eq!((bench.label(), bench.notices()), ("Expired", 0));
-    assert!(matches!(bench.machine.usable(bench.now), Usable::No(fault) if fault == network()));
-    let again = Input::Incident(Incident::NetworkChanged);
-    bench.input(again).own_file().pass(RETURN_WITHIN).own_file();
-    bench.answer(Answer::Refreshed(issued("new")));
-    assert_eq!(bench.label(), "Authenticated");
-}
-
-#[test]
-fn slow_down_is_heeded() {
-    let mut bench = Bench::new();
-    let ours = bench.token("ours", 60);
-    bench.holding(&ours).pass(MINUTE * 40).own_file();
-    let fault = Fault::new(FaultKind::Throttled, "slow down");
-    bench.answer(Answer::RefreshFailed(RefreshFailure::Throttled(fault))).forget_effects();
-    bench.pass(THROTTLED_FLOOR);
-    assert_eq!(bench.refreshes(), 0);
-    assert!(matches!(bench.renewal(), Renewal::At { rule: RenewalRule::Retry, .. }));
-    bench.pass(THROTTLED_CAP).own_file();
-    assert_eq!(bench.refreshes(), 1);
-}
-
-#[test]
-fn what_a_person_must_mend_is_tried_again_and_needs_a_login_at_the_end() {
-    let mut bench = Bench::new();
-    let ours = bench.token("ours", 60);
-    bench.holding(&ours).pass(MINUTE * 40).own_file();
-    let refused = || RefreshFailure::Refused(Fault::new(FaultKind::Internal, "KMS"));
-    bench.answer(Answer::RefreshFailed(refused()));
-    assert_eq!((bench.label(), bench.notices()), ("Expiring soon", 0));
-    for _ in 0..4 {
-        bench.pass(REFUSED_RETRY).own_file().answer(Answer::RefreshFailed(refused()));
-    }
-    assert_eq!(bench.state(), SignInState::NeedsLogin { reason: LoginReason::RefreshRefused });
-    assert_eq!((bench.refreshes(), bench.notices()), (5, 1));
-}
-
-#[test]
-fn a_client_that_is_gone_costs_the_login_and_its_registration() {
-    let mut bench = Bench::new();
-    let ours = bench.token("ours", 60);
-    bench.holding(&ours).pass(MINUTE * 40).own_file();
-    bench.answer(Answer::RefreshFailed(RefreshFailure::ClientGone)).own_file();
-    assert_eq!(bench.count(|effect| matches!(effect, Effect::ForgetClients)), 1);
-    assert_eq!((bench.renewal(), bench.notices()), (Renewal::Impossible(CannotRenew::Refused), 1));
-}
-
-#[test]
-fn a_rejected_token_is_renewed_once_whoever_reports_it() {
-    let mut bench = Bench::new();
-    let ours = bench.token("ours", 60);
-    bench.holding(&ours).forget_effects();
-    let generation = bench.generation();
-    for _ in 0..20 {
-        bench.input(Input::Rejected(generation));
-        assert!(matches!(bench.machine.usable(bench.now), Usable::Wait));
-    }
-    bench.own_file().own_file().own_file();
-    bench.answer(Answer::Refreshed(issued("new"))).own_file();
-    assert_eq!((bench.refreshes(), bench.label()), (1, "Authenticated"));
-    bench.input(Input::Rejected(generation)).own_file();
-    assert_eq!((bench.refreshes(), bench.access().as_deref()), (1, Some("new")), "an old report");
-}
-
-#[test]
-fn a_token_that_is_rejected_again_needs_a_login() {
-    let mut bench = Bench::new();
-    let ours = bench.token("ours", 60);
-    bench.holding(&ours);
-    let generation = bench.generation();
-    bench.input(Input::Rejected(generation)).own_file().own_file();
-    bench.answer(Answer::Refreshed(issued("new"))).own_file().forget_effects();
-    let generation = bench.generation();
-    bench.input(Input::Rejected(generation)).own_file();
-    assert_eq!(bench.state(), SignInState::NeedsLogin { reason: LoginReason::TokenRejected });
-    assert_eq!((bench.refreshes(), bench.notices(), bench.browsers()), (0, 1, 0));
-}
-
-#[test]
-fn a_rejected_token_that_cannot_be_renewed_needs_a_login_unless_somebody_signed_in() {
-    let mut bench = Bench::new();
-    let ours = plain(&bench.token("ours", 480));
-    bench.holding(&ours);
-    let generation = bench.generation();
-    bench.input(Input::Rejected(generation)).own_file().own_file();
-    assert_eq!(bench.state(), SignInState::NeedsLogin { reason: LoginReason::TokenRejected });
-    let mut bench = Bench::new();
-    bench.holding(&ours);
-    let (generation, theirs) = (bench.generation(), bench.token("theirs", 60));
-    bench.input(Input::Rejected(generation)).file(&SharedFile::Token(theirs));
-    assert_eq!((bench.access().as_deref(), bench.notices()), (Some("theirs"), 0));
-}
-
-#[test]
-fn without_auto_refresh_only_need_renews() {
-    let mut bench = Bench::with(SignInPolicy { auto_refresh: false, ..SignInPolicy::default() });
-    let ours = bench.token("ours", 60);
-    bench.holding(&ours);
-    assert_eq!(bench.renewal(), Renewal::OnDemand);
-    bench.pass(HOUR * 2).own_file();
-    assert_eq!((bench.label(), bench.refreshes(), bench.notices()), ("Expired", 0, 0));
-    bench.input(Input::Needed);
-    assert!(matches!(bench.machine.usable(bench.now), Usable::Wait));
-    bench.own_file();
-    assert_eq!(bench.refreshes(), 1);
-    let live = SignInPolicy { auto_refresh: true, ..bench.machine.policy };
-    bench.answer(Answer::Refreshed(issued("new"))).own_file().input(Input::Policy(live));
-    assert!(matches!(bench.renewal(), Renewal::At { .. }), "settings are live");
-}
-
-#[test]
-fn a_person_can_have_it_renewed_at_any_time() {
-    let mut bench = Bench::new();
-    let ours = bench.token("ours", 60);
-    bench.holding(&ours).forget_effects().command(Command::Refresh).own_file();
-    assert_eq!(bench.refreshes(), 1);
-    bench.answer(Answer::RefreshFailed(RefreshFailure::Unreachable(network())));
-    let failed = |effect: &Effect| matches!(effect, Effect::RenewalEnded(Err(fault)) if *fault == network());
-    assert_eq!((bench.count(failed), bench.label()), (1, "Authenticated"));
-    let mut bench = Bench::new();
-    bench.answer(Answer::Loaded(None)).file(&SharedFile::Missing).command(Command::Refresh);
-    let needed = |effect: &Effect| matches!(effect, Effect::RenewalEnded(Err(fault)) if matches!(fault.kind, FaultKind::SignInNeeded { .. }));
-    assert_eq!(bench.count(needed), 1);
 }

@@ -28,8 +28,12 @@ fn one_browser_for_all_who_ask() {
     bench.file(&SharedFile::Missing).command(order(PERSON));
     assert_eq!(bench.browsers(), 1);
     bench.login_answer(logged_in("new"));
-    assert_eq!(bench.login_ended(), Some(Ok(())));
     assert_eq!((bench.label(), bench.stores(), bench.writes()), ("Authenticated", 1, 1));
+    assert_eq!(bench.login_ended(), None, "it is not kept yet");
+    bench.command(order(PERSON));
+    assert_eq!(bench.browsers(), 1, "who asks meanwhile waits for the same");
+    bench.kept();
+    assert_eq!(bench.login_ended(), Some(Ok(())));
     bench.command(order(TUNNEL));
     assert_eq!(bench.browsers(), 1, "who comes late finds it done");
 }
@@ -38,8 +42,20 @@ fn one_browser_for_all_who_ask() {
 fn a_tunnel_takes_the_login_of_another_tool_first() {
     let mut bench = signed_out();
     let theirs = bench.token("theirs", 60);
-    bench.command(order(TUNNEL)).file(&SharedFile::Token(theirs));
+    bench.command(order(TUNNEL)).file(&SharedFile::Token(theirs)).kept();
     assert_eq!((bench.browsers(), bench.login_ended()), (0, Some(Ok(()))));
+}
+
+#[test]
+fn a_tunnel_has_the_expired_login_of_another_tool_renewed_first() {
+    let mut bench = signed_out();
+    let theirs = token("theirs", bench.now.wall);
+    bench.command(order(TUNNEL)).file(&SharedFile::Token(theirs)).pass(Duration::ZERO).own_file();
+    assert_eq!((bench.browsers(), bench.refreshes()), (0, 1));
+    let mut over = signed_out();
+    let plain = plain(&token("plain", over.now.wall));
+    over.command(order(TUNNEL)).file(&SharedFile::Token(plain));
+    assert_eq!((over.browsers(), over.refreshes()), (1, 0));
 }
 
 #[test]
@@ -51,7 +67,7 @@ fn a_tunnel_has_an_expired_token_renewed_first() {
         bench
     };
     let mut renewed = expired();
-    renewed.answer(Answer::Refreshed(issued("new"))).own_file();
+    renewed.answer(Answer::Refreshed(issued("new"))).own_file().kept();
     assert_eq!((renewed.browsers(), renewed.login_ended()), (0, Some(Ok(()))));
     let mut over = expired();
     over.answer(Answer::RefreshFailed(RefreshFailure::GrantGone)).own_file().own_file();
@@ -80,7 +96,7 @@ fn a_login_in_another_tool_ends_ours() {
     let mut bench = signed_out();
     bench.command(order(PERSON));
     let theirs = bench.token("theirs", 60);
-    bench.input(Input::SharedChanged).file(&SharedFile::Token(theirs));
+    bench.input(Input::SharedChanged).file(&SharedFile::Token(theirs)).kept();
     assert_eq!(bench.count(|effect| matches!(effect, Effect::EndLogin(_))), 1);
     assert_eq!(bench.login_ended(), Some(Ok(())));
 }
@@ -124,6 +140,48 @@ fn a_person_may_change_the_way() {
     assert_eq!(bench.count(|effect| matches!(effect, Effect::EndLogin(ended) if *ended == first)), 1);
     bench.input(Input::Answer(first, logged_in("late")));
     assert_eq!(bench.access(), None, "the first one is over");
+    assert_eq!(bench.login_ended(), None, "whoever waits for it waits for the other one");
+    bench.login_answer(logged_in("new")).kept();
+    assert_eq!(bench.login_ended(), Some(Ok(())));
+}
+
+#[test]
+fn another_reason_is_no_other_way() {
+    let mut bench = signed_out();
+    bench.command(order(PERSON));
+    let Command::Login(mut same) = order(PERSON) else { panic!("a login") };
+    same.plan.reason = "you asked for it";
+    bench.command(Command::Login(same));
+    assert_eq!(bench.browsers(), 1);
+}
+
+#[test]
+fn a_page_that_opened_is_shown_as_opened() {
+    let mut bench = signed_out();
+    bench.command(order(PERSON));
+    let progress = |opened| LoginProgress::Waiting { url: "https://x".to_owned(), user_code: None, opened };
+    let shown = |bench: &Bench| bench.machine.status(bench.now).activity;
+    bench.login_answer(Answer::LoginProgress(progress(false)));
+    bench.login_answer(Answer::PageOpened);
+    assert_eq!(shown(&bench), Some(SignInActivity::LoggingIn(progress(true))));
+    bench.login_answer(Answer::LoginProgress(LoginProgress::Finishing)).login_answer(Answer::PageOpened);
+    assert_eq!(shown(&bench), Some(SignInActivity::LoggingIn(LoginProgress::Finishing)), "that was late");
+}
+
+#[test]
+fn a_page_that_leads_nowhere_costs_the_client_that_is_known() {
+    let forgotten = |bench: &Bench| bench.count(|effect| matches!(effect, Effect::ForgetClients));
+    let anew = |effect: &Effect| matches!(effect, Effect::BeginLogin { register: true, .. });
+    let mut bench = signed_out();
+    bench.command(order(PERSON)).pass(LOGIN_LIMIT);
+    assert_eq!((bench.login_ended(), forgotten(&bench)), (Some(Err(LoginFailure::TimedOut)), 1));
+    bench.command(order(PERSON));
+    assert_eq!(bench.count(anew), 1);
+    bench.pass(LOGIN_LIMIT);
+    assert_eq!(forgotten(&bench), 1, "that one was new");
+    let mut bench = signed_out();
+    bench.command(other_flow()).pass(LOGIN_LIMIT);
+    assert_eq!(forgotten(&bench), 0, "a device login tells of it at once");
 }
 
 #[test]
@@ -159,7 +217,7 @@ fn logins_that_do_not_last_end_after_three() {
     let mut bench = signed_out();
     let start = bench.now.wall;
     for _ in 0..LOGINS_THAT_FAIL {
-        bench.command(order(PERSON)).login_answer(logged_in("new"));
+        bench.command(order(PERSON)).login_answer(logged_in("new")).kept();
         let generation = bench.generation();
         bench.input(Input::Rejected(generation)).own_file().own_file();
         bench.answer(Answer::RefreshFailed(RefreshFailure::GrantGone)).own_file();
@@ -182,7 +240,7 @@ fn logins_that_do_not_last_end_after_three() {
 fn logins_that_last_are_not_counted() {
     let mut bench = signed_out();
     for _ in 0..5 {
-        bench.command(order(PERSON)).login_answer(logged_in("new"));
+        bench.command(order(PERSON)).login_answer(logged_in("new")).kept();
     }
     assert_eq!(bench.browsers(), 5);
     for _ in 0..5 {
@@ -190,7 +248,7 @@ fn logins_that_last_are_not_counted() {
         let generation = bench.generation();
         bench.input(Input::Rejected(generation)).own_file().own_file();
         bench.answer(Answer::RefreshFailed(RefreshFailure::GrantGone)).own_file();
-        bench.command(order(PERSON)).login_answer(logged_in("new"));
+        bench.command(order(PERSON)).login_answer(logged_in("new")).kept();
     }
     assert_eq!(bench.browsers(), 10);
 }
@@ -205,34 +263,10 @@ fn a_token_that_is_over_when_it_comes_counts_as_well() {
 }
 
 #[test]
-fn a_logout_leaves_nothing() {
-    let mut bench = Bench::new();
-    let token = bench.token("a", 60);
-    bench.holding(&token).pass(MINUTE * 40).own_file().command(order(PERSON)).forget_effects();
-    let renewing = bench.asked();
-    let login = bench.machine.login.as_ref().unwrap().attempt;
-    bench.command(Command::Logout);
-    assert_eq!(bench.state(), SignInState::NeedsLogin { reason: LoginReason::SignedOutHere });
-    assert!(bench.wiped());
-    assert_eq!(bench.count(|effect| matches!(effect, Effect::Revoke(revoked) if revoked.is_same(&token))), 1);
-    assert_eq!(bench.count(|effect| matches!(effect, Effect::DeleteShared)), 1);
-    assert_eq!(bench.login_ended(), Some(Err(LoginFailure::Cancelled)));
-    bench.input(Input::Answer(renewing, Answer::Refreshed(issued("late"))));
-    bench
-        .input(Input::Answer(login, logged_in("late")))
-        .input(Input::SharedChanged)
-        .file(&SharedFile::Token(token));
-    assert_eq!((bench.access(), bench.stores(), bench.notices()), (None, 0, 0));
-    let theirs = bench.token("theirs", 60);
-    bench.input(Input::SharedChanged).file(&SharedFile::Token(theirs));
-    assert_eq!(bench.label(), "Authenticated", "a new login counts");
-}
-
-#[test]
 fn a_login_counts_even_while_the_key_store_is_locked() {
     let mut bench = Bench::new();
     bench.answer(Answer::LoadFailed(Fault::internal("locked"))).file(&SharedFile::Missing);
-    bench.command(order(PERSON)).login_answer(logged_in("new"));
+    bench.command(order(PERSON)).login_answer(logged_in("new")).kept();
     bench.pass(MINUTE).own_file();
     assert_eq!((bench.label(), bench.access().as_deref()), ("Authenticated", Some("new")));
     assert_eq!(bench.count(|effect| matches!(effect, Effect::Load(_))), 1, "what was stored before is over");

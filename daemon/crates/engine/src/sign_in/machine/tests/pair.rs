@@ -128,15 +128,16 @@ impl World {
                 }
                 Effect::Refresh(attempt, token) => self.later(10, 800, Event::OurRefresh(attempt, token)),
                 Effect::Notify(notice) => panic!("the login is lost: {notice:?}"),
-                Effect::BeginLogin { .. } | Effect::Wipe => panic!("the login is lost"),
+                Effect::BeginLogin { .. } | Effect::Wipe(_) => panic!("the login is lost"),
                 Effect::Load(_)
-                | Effect::DeleteShared
+                | Effect::DeleteShared(_)
                 | Effect::Revoke(_)
                 | Effect::ForgetCredentials
                 | Effect::ForgetClients
                 | Effect::EndLogin(_)
                 | Effect::LoginEnded(_)
                 | Effect::RenewalEnded(_)
+                | Effect::LoggedOut(_)
                 | Effect::Publish(_) => {}
             }
         }
