@@ -3,7 +3,8 @@
 //! [`AwsAccess`] is the one place that knows which profile, region, endpoint and credentials a tunnel gets; it is
 //! shared by [`AwsSsm`] (the API calls), by [`AwsTargets`] (which finds nodes), by [`AwsIdentity`] (which knows whose they
 //! are) and by the transport that opens data
-//! channels, so that all use the same credentials. Errors of the SDK become a [`Fault`](stormtunnel_model::Fault) in `classify`, nowhere else. Values of
+//! channels, so that all use the same credentials. [`AwsOidc`] and [`AwsPortal`] sign in at IAM Identity
+//! Center. Errors of the SDK become a [`Fault`](stormtunnel_model::Fault) in `classify`, nowhere else. Values of
 //! the environment are arguments ([`AwsEnvironment`]).
 
 mod access;
@@ -18,6 +19,7 @@ mod identity;
 mod profile;
 mod quote;
 mod service;
+mod sign_in;
 mod signer;
 mod ssm;
 mod targets;
@@ -29,5 +31,6 @@ pub use environment::AwsEnvironment;
 pub use identity::AwsIdentity;
 pub use quote::{quote, with_trust_hint};
 pub use service::ServiceAccess;
+pub use sign_in::{AwsOidc, AwsPortal};
 pub use ssm::AwsSsm;
 pub use targets::{AwsTargets, ContainerFinder, Finders, InstanceFinder};
