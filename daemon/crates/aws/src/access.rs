@@ -35,7 +35,7 @@ use crate::profile::ProfileFiles;
 use crate::signer::{secrets_of, sign_upgrade};
 
 /// Two attempts, for a connection from the pool that the other side has closed. The engine does the real retrying.
-const MAX_ATTEMPTS: u32 = 2;
+pub(crate) const MAX_ATTEMPTS: u32 = 2;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
@@ -43,7 +43,7 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 /// Sign-in and STS calls answer at once or never. A second attempt, on a connection of its own, has to fit into the
 /// 20 s that one fetch of credentials may take.
 const CREDENTIALS_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
-const CREDENTIALS_OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const CREDENTIALS_OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Everything AWS for all tunnels: one client and one set of credentials per profile and region.
 ///
@@ -264,6 +264,25 @@ impl AwsAccess {
         self.http.trusting(self.extra_roots().await?.as_deref())
     }
 
+    /// Where roles are assumed, if not at AWS's own endpoint: the setting, else the variable of STS, else what the profile
+    /// says, else the variable of all services. Whether the profile's is safe is for [`EndpointGuard`] to say.
+    pub(crate) fn sts_endpoint(&self, of_profile: Option<&str>) -> Result<Option<String>, Fault> {
+        let settings = self.settings();
+        let specific = (settings.endpoint_sts.as_deref(), "aws.endpoint_sts");
+        let checked = |source: Option<(&str, &str)>| {
+            source
+                .map(|(url, name)| Endpoint::parse(url, name).map(|endpoint| endpoint.api_url()))
+                .transpose()
+        };
+        if let Some(url) = checked(endpoint_source(specific, self.environment.endpoint_sts()))? {
+            return Ok(Some(url));
+        }
+        match of_profile {
+            Some(url) => Ok(Some(url.to_owned())),
+            None => checked(self.environment.endpoint_of_all().map(|(name, url)| (url, name))),
+        }
+    }
+
     fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.borrow())
     }
@@ -331,7 +350,7 @@ impl AwsAccess {
     ) -> Result<ScopedClient, Fault> {
         let sdk_region = aws_config::Region::new(region.to_string());
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(sdk_region.clone())
+            .region(sdk_region)
             .http_client(http.clone())
             .profile_files(files.for_sdk())
             .timeout_config(timeouts(ATTEMPT_TIMEOUT, OPERATION_TIMEOUT))
@@ -340,11 +359,7 @@ impl AwsAccess {
             .identity_cache(IdentityCache::no_cache());
         if let Some(profile) = profile {
             // Not the default chain: there, keys in the environment would beat the profile asked for.
-            let config = ProviderConfig::without_region()
-                .with_region(Some(sdk_region))
-                .with_http_client(http)
-                .with_timeout_config(timeouts(CREDENTIALS_ATTEMPT_TIMEOUT, CREDENTIALS_OPERATION_TIMEOUT))
-                .with_retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS));
+            let config = provider_config(region, http);
             let provider = ProfileFileCredentialsProvider::builder()
                 .configure(&config)
                 .profile_files(files.for_sdk())
@@ -400,6 +415,20 @@ impl Cache {
     fn endpoints(&self) -> Endpoints {
         self.made_of.as_ref().map(|inputs| inputs.endpoints.clone()).unwrap_or_default()
     }
+}
+
+/// What providers of the SDK are made with.
+pub(crate) fn provider_config(region: &Region, http: SharedHttpClient) -> ProviderConfig {
+    ProviderConfig::without_region()
+        .with_region(Some(aws_config::Region::new(region.to_string())))
+        .with_http_client(http)
+        .with_timeout_config(credentials_timeouts())
+        .with_retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+}
+
+/// Of calls that fetch credentials.
+pub(crate) fn credentials_timeouts() -> TimeoutConfig {
+    timeouts(CREDENTIALS_ATTEMPT_TIMEOUT, CREDENTIALS_OPERATION_TIMEOUT)
 }
 
 fn timeouts(attempt: Duration, operation: Duration) -> TimeoutConfig {

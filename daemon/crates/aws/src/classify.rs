@@ -174,6 +174,10 @@ fn service_of(action: &str) -> &'static str {
 
 /// The fault behind credentials that could not be had.
 pub(crate) fn credentials_fault(error: &CredentialsError, subject: &Subject, secrets: &[&str]) -> Fault {
+    // A provider of ours knows best.
+    if let Some(fault) = find::<Fault>(error) {
+        return fault.clone();
+    }
     let text = chain(error);
     let detail = quote(&text, secrets);
     if text.contains(NOT_AUTHORIZED) {

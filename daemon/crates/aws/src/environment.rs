@@ -106,6 +106,16 @@ impl AwsEnvironment {
         self.endpoint("AWS_ENDPOINT_URL_SSO_OIDC").or_else(|| self.endpoint("AWS_ENDPOINT_URL"))
     }
 
+    /// Endpoint of STS alone, behind the name of its variable.
+    pub(crate) fn endpoint_sts(&self) -> Option<(&'static str, &str)> {
+        self.endpoint("AWS_ENDPOINT_URL_STS")
+    }
+
+    /// Endpoint of every API that has none of its own, behind the name of its variable.
+    pub(crate) fn endpoint_of_all(&self) -> Option<(&'static str, &str)> {
+        self.endpoint("AWS_ENDPOINT_URL")
+    }
+
     /// Refuses endpoints that would get credentials in the clear. The SDK reads the variables of sign-in and STS by
     /// itself, so all are checked, and before any of them is used.
     ///

@@ -8,6 +8,8 @@
 
 #[cfg(test)]
 mod identity;
+#[cfg(test)]
+mod providers;
 mod server;
 #[cfg(test)]
 mod sign_in;
