@@ -40,6 +40,10 @@ pub struct Settings {
     pub endpoint_ssm: Option<String>,
     /// `aws.endpoint_ssmmessages`
     pub endpoint_ssmmessages: Option<String>,
+    /// `aws.endpoint_sso`
+    pub endpoint_sso: Option<String>,
+    /// `aws.endpoint_sso_oidc`
+    pub endpoint_sso_oidc: Option<String>,
     /// `aws.endpoint_sts`
     pub endpoint_sts: Option<String>,
     /// `network.ca_bundle`
@@ -64,6 +68,8 @@ impl Default for Settings {
             endpoint_ecs: None,
             endpoint_ssm: None,
             endpoint_ssmmessages: None,
+            endpoint_sso: None,
+            endpoint_sso_oidc: None,
             endpoint_sts: None,
             ca_bundle: None,
             log_filter: "info".to_owned(),
@@ -299,6 +305,20 @@ pub static SETTINGS: &[Setting] = &[
          or ws to loopback"
     ),
     text!(
+        "aws.endpoint_sso",
+        endpoint_sso,
+        parse_api_endpoint,
+        "URL of the endpoint of the AWS access portal, which gives credentials of roles, instead of AWS's own: \
+         https://HOST[:PORT], or http to loopback"
+    ),
+    text!(
+        "aws.endpoint_sso_oidc",
+        endpoint_sso_oidc,
+        parse_api_endpoint,
+        "URL of the endpoint of SSO-OIDC, which signs in and renews tokens, instead of AWS's own: \
+         https://HOST[:PORT], or http to loopback"
+    ),
+    text!(
         "aws.endpoint_sts",
         endpoint_sts,
         parse_api_endpoint,
@@ -464,6 +484,8 @@ mod tests {
             "aws.endpoint_ecs",
             "aws.endpoint_ssm",
             "aws.endpoint_ssmmessages",
+            "aws.endpoint_sso",
+            "aws.endpoint_sso_oidc",
             "aws.endpoint_sts",
         ];
         for setting in endpoints.map(|key| Setting::by_key(key).unwrap()) {

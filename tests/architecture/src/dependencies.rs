@@ -16,7 +16,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("stormtunnel-model", &[]),
     ("stormtunnel-proto", &["stormtunnel-model"]),
     ("stormtunnel-engine", &["smux", "ssm-session", "stormtunnel-model"]),
-    ("stormtunnel-aws", &["ssm-session", "stormtunnel-engine", "stormtunnel-model"]),
+    ("stormtunnel-aws", &["ssm-session", "stormtunnel-aws-files", "stormtunnel-engine", "stormtunnel-model"]),
     ("stormtunnel-aws-ec2", &["stormtunnel-aws", "stormtunnel-engine", "stormtunnel-model"]),
     ("stormtunnel-aws-ecs", &["stormtunnel-aws", "stormtunnel-engine", "stormtunnel-model"]),
     ("stormtunnel-aws-files", &["stormtunnel-model"]),

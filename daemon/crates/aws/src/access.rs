@@ -29,21 +29,21 @@ use crate::classify::{Call, Subject, api_fault, credentials_fault, upgrade_fault
 use crate::credentials::{CachedCredentials, wall_time};
 use crate::endpoint::{Endpoint, EndpointGuard};
 use crate::environment::AwsEnvironment;
-use crate::http_client::http_client;
+use crate::http_client::HttpClients;
 use crate::identity::Caller;
 use crate::profile::ProfileFiles;
 use crate::signer::{secrets_of, sign_upgrade};
 
 /// Two attempts, for a connection from the pool that the other side has closed. The engine does the real retrying.
-const MAX_ATTEMPTS: u32 = 2;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const MAX_ATTEMPTS: u32 = 2;
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Sign-in and STS calls answer at once or never. A second attempt, on a connection of its own, has to fit into the
 /// 20 s that one fetch of credentials may take.
 const CREDENTIALS_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
-const CREDENTIALS_OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const CREDENTIALS_OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Everything AWS for all tunnels: one client and one set of credentials per profile and region.
 ///
@@ -53,12 +53,13 @@ pub struct AwsAccess {
     settings: watch::Receiver<Arc<Settings>>,
     environment: AwsEnvironment,
     clock: Arc<dyn Clock>,
+    http: HttpClients,
     cache: Mutex<Cache>,
 }
 
 #[derive(Default)]
 struct Cache {
-    made_of: Option<(Inputs, SharedHttpClient)>,
+    made_of: Option<Inputs>,
     clients: HashMap<(Option<Profile>, Region), Arc<ScopedClient>>,
 }
 
@@ -76,6 +77,8 @@ pub(crate) struct Endpoints {
     ssm: Option<Endpoint>,
     pub(crate) ec2: Option<Endpoint>,
     pub(crate) ecs: Option<Endpoint>,
+    pub(crate) sso: Option<Endpoint>,
+    pub(crate) sso_oidc: Option<Endpoint>,
     pub(crate) sts: Option<Endpoint>,
 }
 
@@ -108,7 +111,7 @@ impl AwsAccess {
         environment: AwsEnvironment,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        Arc::new(Self { settings, environment, clock, cache: Mutex::default() })
+        Arc::new(Self { settings, environment, clock, http: HttpClients::default(), cache: Mutex::default() })
     }
 
     /// Checks the grant's `StreamUrl`, and says where to connect.
@@ -203,10 +206,11 @@ impl AwsAccess {
         let inputs = Inputs {
             files_stamp: files.stamp(),
             extra_roots: self.extra_roots().await?,
-            endpoints: self.endpoints(&settings)?,
+            endpoints: self.endpoints()?,
         };
+        let http = self.http.trusting(inputs.extra_roots.as_deref())?;
         let mut cache = self.cache.lock().await;
-        let http = cache.renewed_for(inputs)?;
+        cache.renew_for(inputs);
         let key = (profile, region);
         if let Some(client) = cache.clients.get(&key) {
             return Ok(Arc::clone(client));
@@ -251,26 +255,60 @@ impl AwsAccess {
         fault
     }
 
-    pub(crate) fn clock(&self) -> &dyn Clock {
-        self.clock.as_ref()
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The HTTP client that all calls share.
+    pub(crate) async fn http_client(&self) -> Result<SharedHttpClient, Fault> {
+        self.http.trusting(self.extra_roots().await?.as_deref())
+    }
+
+    /// Where roles are assumed, if not at AWS's own endpoint: the setting, else the variable of STS, else what the profile
+    /// says, else the variable of all services. Whether the profile's is safe is for [`EndpointGuard`] to say.
+    pub(crate) fn sts_endpoint(&self, of_profile: Option<&str>) -> Result<Option<String>, Fault> {
+        let settings = self.settings();
+        let specific = (settings.endpoint_sts.as_deref(), "aws.endpoint_sts");
+        let checked = |source: Option<(&str, &str)>| {
+            source
+                .map(|(url, name)| Endpoint::parse(url, name).map(|endpoint| endpoint.api_url()))
+                .transpose()
+        };
+        if let Some(url) = checked(endpoint_source(specific, self.environment.endpoint_sts()))? {
+            return Ok(Some(url));
+        }
+        match of_profile {
+            Some(url) => Ok(Some(url.to_owned())),
+            None => checked(self.environment.endpoint_of_all().map(|(name, url)| (url, name))),
+        }
     }
 
     fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.borrow())
     }
 
-    fn endpoints(&self, settings: &Settings) -> Result<Endpoints, Fault> {
-        let parsed =
-            |source: Option<(&str, &str)>| source.map(|(url, name)| Endpoint::parse(url, name)).transpose();
-        let Settings { endpoint_ssm: ssm, endpoint_ec2: ec2, endpoint_ecs: ecs, endpoint_sts: sts, .. } =
-            settings;
-        let environment = &self.environment;
+    /// The endpoints in the place of AWS's own, as they are set now.
+    ///
+    /// # Errors
+    /// [`FaultKind::InvalidArgument`] for one that cannot be used.
+    pub(crate) fn endpoints(&self) -> Result<Endpoints, Fault> {
+        let (settings, environment) = (self.settings(), &self.environment);
+        let parsed = |setting: &Option<String>, name, variable| {
+            let source = endpoint_source((setting.as_deref(), name), variable);
+            source.map(|(url, name)| Endpoint::parse(url, name)).transpose()
+        };
         Ok(Endpoints {
-            ssm: parsed(endpoint_source((ssm.as_deref(), "aws.endpoint_ssm"), environment.endpoint_ssm()))?,
-            ec2: parsed(endpoint_source((ec2.as_deref(), "aws.endpoint_ec2"), environment.endpoint_ec2()))?,
-            ecs: parsed(endpoint_source((ecs.as_deref(), "aws.endpoint_ecs"), environment.endpoint_ecs()))?,
+            ssm: parsed(&settings.endpoint_ssm, "aws.endpoint_ssm", environment.endpoint_ssm())?,
+            ec2: parsed(&settings.endpoint_ec2, "aws.endpoint_ec2", environment.endpoint_ec2())?,
+            ecs: parsed(&settings.endpoint_ecs, "aws.endpoint_ecs", environment.endpoint_ecs())?,
+            sso: parsed(&settings.endpoint_sso, "aws.endpoint_sso", environment.endpoint_sso())?,
+            sso_oidc: parsed(
+                &settings.endpoint_sso_oidc,
+                "aws.endpoint_sso_oidc",
+                environment.endpoint_sso_oidc(),
+            )?,
             // The SDK reads the variables of STS by itself.
-            sts: parsed(sts.as_deref().map(|url| (url, "aws.endpoint_sts")))?,
+            sts: parsed(&settings.endpoint_sts, "aws.endpoint_sts", None)?,
         })
     }
 
@@ -312,7 +350,7 @@ impl AwsAccess {
     ) -> Result<ScopedClient, Fault> {
         let sdk_region = aws_config::Region::new(region.to_string());
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(sdk_region.clone())
+            .region(sdk_region)
             .http_client(http.clone())
             .profile_files(files.for_sdk())
             .timeout_config(timeouts(ATTEMPT_TIMEOUT, OPERATION_TIMEOUT))
@@ -321,11 +359,7 @@ impl AwsAccess {
             .identity_cache(IdentityCache::no_cache());
         if let Some(profile) = profile {
             // Not the default chain: there, keys in the environment would beat the profile asked for.
-            let config = ProviderConfig::without_region()
-                .with_region(Some(sdk_region))
-                .with_http_client(http)
-                .with_timeout_config(timeouts(CREDENTIALS_ATTEMPT_TIMEOUT, CREDENTIALS_OPERATION_TIMEOUT))
-                .with_retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS));
+            let config = provider_config(region, http);
             let provider = ProfileFileCredentialsProvider::builder()
                 .configure(&config)
                 .profile_files(files.for_sdk())
@@ -370,20 +404,31 @@ impl ScopedClient {
 }
 
 impl Cache {
-    /// The HTTP client for these inputs. Other inputs than before make all clients void.
-    fn renewed_for(&mut self, inputs: Inputs) -> Result<SharedHttpClient, Fault> {
-        if let Some((_, http)) = self.made_of.as_ref().filter(|(kept, _)| *kept == inputs) {
-            return Ok(http.clone());
+    /// Other inputs than before make all clients void.
+    fn renew_for(&mut self, inputs: Inputs) {
+        if self.made_of.as_ref() != Some(&inputs) {
+            self.clients.clear();
+            self.made_of = Some(inputs);
         }
-        self.clients.clear();
-        let http = http_client(inputs.extra_roots.as_deref())?;
-        self.made_of = Some((inputs, http.clone()));
-        Ok(http)
     }
 
     fn endpoints(&self) -> Endpoints {
-        self.made_of.as_ref().map(|(inputs, _)| inputs.endpoints.clone()).unwrap_or_default()
+        self.made_of.as_ref().map(|inputs| inputs.endpoints.clone()).unwrap_or_default()
     }
+}
+
+/// What providers of the SDK are made with.
+pub(crate) fn provider_config(region: &Region, http: SharedHttpClient) -> ProviderConfig {
+    ProviderConfig::without_region()
+        .with_region(Some(aws_config::Region::new(region.to_string())))
+        .with_http_client(http)
+        .with_timeout_config(credentials_timeouts())
+        .with_retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+}
+
+/// Of calls that fetch credentials.
+pub(crate) fn credentials_timeouts() -> TimeoutConfig {
+    timeouts(CREDENTIALS_ATTEMPT_TIMEOUT, CREDENTIALS_OPERATION_TIMEOUT)
 }
 
 fn timeouts(attempt: Duration, operation: Duration) -> TimeoutConfig {

@@ -132,7 +132,12 @@ fn service_fault(code: &str, status: u16, message: &str, subject: &Subject, call
 }
 
 /// Nothing came back: the network, the credentials, or our own configuration.
-fn local_fault(error: &(dyn Error + 'static), subject: &Subject, call: &Call<'_>, secrets: &[&str]) -> Fault {
+pub(crate) fn local_fault(
+    error: &(dyn Error + 'static),
+    subject: &Subject,
+    call: &Call<'_>,
+    secrets: &[&str],
+) -> Fault {
     if let Some(clear) = find::<ClearEndpoint>(error) {
         let detail = format!("{clear}; correct endpoint_url of the profile or of its services section");
         return Fault::new(FaultKind::InvalidArgument { field: "endpoint_url".to_owned() }, detail);
@@ -160,12 +165,19 @@ fn service_of(action: &str) -> &'static str {
     match action.split_once(':') {
         Some(("ec2", _)) => "EC2",
         Some(("ecs", _)) => "ECS",
+        Some(("sso", _)) => "AWS access portal",
+        Some(("sso-oauth", _)) => "SSO-OIDC",
+        Some(("sts", _)) => "STS",
         Some(_) | None => "Session Manager",
     }
 }
 
 /// The fault behind credentials that could not be had.
 pub(crate) fn credentials_fault(error: &CredentialsError, subject: &Subject, secrets: &[&str]) -> Fault {
+    // A provider of ours knows best.
+    if let Some(fault) = find::<Fault>(error) {
+        return fault.clone();
+    }
     let text = chain(error);
     let detail = quote(&text, secrets);
     if text.contains(NOT_AUTHORIZED) {

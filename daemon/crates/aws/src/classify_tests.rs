@@ -179,3 +179,10 @@ fn nothing_secret_survives_in_any_fault() {
         assert!(!format!("{fault} {fault:?}").contains("CANARY"), "{fault:?}");
     }
 }
+
+#[test]
+fn a_fault_of_a_provider_of_ours_stays_as_it_is() {
+    let fault = Fault::new(FaultKind::Throttled, "ForbiddenException, more slowly");
+    let error = CredentialsError::provider_error(fault.clone());
+    assert_eq!(credentials_fault(&error, &subject(Some("corp")), &[]), fault);
+}

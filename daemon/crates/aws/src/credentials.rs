@@ -11,26 +11,34 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use stormtunnel_engine::ports::Clock;
+use stormtunnel_model::Timestamp;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 /// Credentials are fetched anew this long before they expire: a connection attempt has to fit in.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(60);
 
-/// How long one fetch may take; a `credential_process` has no limit of its own.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long one fetch may take, unless it is known to take longer; a `credential_process` that the SDK runs has no limit of
+/// its own.
+pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A provider that keeps what it got until shortly before it expires.
 #[derive(Clone)]
 pub(crate) struct CachedCredentials {
     provider: SharedCredentialsProvider,
     clock: Arc<dyn Clock>,
+    timeout: Duration,
     kept: Arc<Mutex<Option<Credentials>>>,
 }
 
 impl CachedCredentials {
     pub(crate) fn new(provider: SharedCredentialsProvider, clock: Arc<dyn Clock>) -> Self {
-        Self { provider, clock, kept: Arc::default() }
+        Self { provider, clock, timeout: FETCH_TIMEOUT, kept: Arc::default() }
+    }
+
+    /// The same, where one fetch may take that long.
+    pub(crate) fn within(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// The kept credentials, or fresh ones. Callers that come meanwhile wait for the same fetch.
@@ -40,8 +48,8 @@ impl CachedCredentials {
         if let Some(credentials) = kept.as_ref().filter(|credentials| is_fresh(credentials, now)) {
             return Ok(credentials.clone());
         }
-        let fetched = timeout(FETCH_TIMEOUT, self.provider.provide_credentials()).await;
-        let credentials = fetched.map_err(|_| CredentialsError::provider_timed_out(FETCH_TIMEOUT))??;
+        let fetched = timeout(self.timeout, self.provider.provide_credentials()).await;
+        let credentials = fetched.map_err(|_| CredentialsError::provider_timed_out(self.timeout))??;
         *kept = Some(credentials.clone());
         Ok(credentials)
     }
@@ -53,7 +61,12 @@ fn is_fresh(credentials: &Credentials, now: SystemTime) -> bool {
 
 /// The clock's wall time as the standard library has it.
 pub(crate) fn wall_time(clock: &dyn Clock) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(clock.wall().as_millis())
+    system_time(clock.wall())
+}
+
+/// A time as the standard library has it.
+pub(crate) fn system_time(time: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(time.as_millis())
 }
 
 impl ProvideCredentials for CachedCredentials {
@@ -75,8 +88,6 @@ impl fmt::Debug for CachedCredentials {
 pub(crate) mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Instant;
-
-    use stormtunnel_model::Timestamp;
 
     use super::*;
 

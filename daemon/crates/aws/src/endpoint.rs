@@ -146,6 +146,8 @@ mod tests {
             "aws.endpoint_ecs",
             "aws.endpoint_ssm",
             "aws.endpoint_ssmmessages",
+            "aws.endpoint_sso",
+            "aws.endpoint_sso_oidc",
             "aws.endpoint_sts",
         ];
         for url in [

@@ -96,6 +96,26 @@ impl AwsEnvironment {
         self.endpoint("AWS_ENDPOINT_URL_SSMMESSAGES")
     }
 
+    /// Endpoint of the access portal, behind the name of its variable.
+    pub(crate) fn endpoint_sso(&self) -> Option<(&'static str, &str)> {
+        self.endpoint("AWS_ENDPOINT_URL_SSO").or_else(|| self.endpoint("AWS_ENDPOINT_URL"))
+    }
+
+    /// Endpoint of SSO-OIDC, behind the name of its variable.
+    pub(crate) fn endpoint_sso_oidc(&self) -> Option<(&'static str, &str)> {
+        self.endpoint("AWS_ENDPOINT_URL_SSO_OIDC").or_else(|| self.endpoint("AWS_ENDPOINT_URL"))
+    }
+
+    /// Endpoint of STS alone, behind the name of its variable.
+    pub(crate) fn endpoint_sts(&self) -> Option<(&'static str, &str)> {
+        self.endpoint("AWS_ENDPOINT_URL_STS")
+    }
+
+    /// Endpoint of every API that has none of its own, behind the name of its variable.
+    pub(crate) fn endpoint_of_all(&self) -> Option<(&'static str, &str)> {
+        self.endpoint("AWS_ENDPOINT_URL")
+    }
+
     /// Refuses endpoints that would get credentials in the clear. The SDK reads the variables of sign-in and STS by
     /// itself, so all are checked, and before any of them is used.
     ///
@@ -145,6 +165,8 @@ mod tests {
         assert_eq!(general.endpoint_ssm(), Some(("AWS_ENDPOINT_URL", "https://a")));
         assert_eq!(general.endpoint_ec2(), Some(("AWS_ENDPOINT_URL", "https://a")));
         assert_eq!(general.endpoint_ecs(), Some(("AWS_ENDPOINT_URL", "https://a")));
+        assert_eq!(general.endpoint_sso(), Some(("AWS_ENDPOINT_URL", "https://a")));
+        assert_eq!(general.endpoint_sso_oidc(), Some(("AWS_ENDPOINT_URL", "https://a")));
         assert_eq!(general.endpoint_ssmmessages(), None);
     }
 }

@@ -1,16 +1,35 @@
 //! The HTTP client of all API calls, the SDK's own sign-in and STS calls included.
 
+use std::sync::{Mutex, PoisonError};
+
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector, proxy::ProxyConfig};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use stormtunnel_model::{Fault, FaultKind};
 
+/// The client for all calls, kept for as long as the same certificate authorities are to be trusted.
+#[derive(Default)]
+pub(crate) struct HttpClients(Mutex<Option<(Option<Vec<u8>>, SharedHttpClient)>>);
+
+impl HttpClients {
+    /// The client that trusts the system's certificate authorities, and those in `extra_roots` (PEM).
+    pub(crate) fn trusting(&self, extra_roots: Option<&[u8]>) -> Result<SharedHttpClient, Fault> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = kept.as_ref().filter(|(roots, _)| roots.as_deref() == extra_roots) {
+            return Ok(client.clone());
+        }
+        let client = http_client(extra_roots)?;
+        *kept = Some((extra_roots.map(<[u8]>::to_vec), client.clone()));
+        Ok(client)
+    }
+}
+
 /// A client that trusts the system's certificate authorities, and those in `extra_roots` (PEM).
 ///
 /// The SDK's shortcut for a client with a TLS context forgets the proxy variables; connectors made one by one keep
 /// them.
-pub(crate) fn http_client(extra_roots: Option<&[u8]>) -> Result<SharedHttpClient, Fault> {
+fn http_client(extra_roots: Option<&[u8]>) -> Result<SharedHttpClient, Fault> {
     let mut trust = TrustStore::default();
     if let Some(pem) = extra_roots {
         trust.add_pem_certificate(pem);

@@ -3,7 +3,8 @@
 //! [`AwsAccess`] is the one place that knows which profile, region, endpoint and credentials a tunnel gets; it is
 //! shared by [`AwsSsm`] (the API calls), by [`AwsTargets`] (which finds nodes), by [`AwsIdentity`] (which knows whose they
 //! are) and by the transport that opens data
-//! channels, so that all use the same credentials. Errors of the SDK become a [`Fault`](stormtunnel_model::Fault) in `classify`, nowhere else. Values of
+//! channels, so that all use the same credentials. [`AwsOidc`] and [`AwsPortal`] sign in at IAM Identity Center, and
+//! [`Providers`] makes credentials of what a profile says. Errors of the SDK become a [`Fault`](stormtunnel_model::Fault) in `classify`, nowhere else. Values of
 //! the environment are arguments ([`AwsEnvironment`]).
 
 mod access;
@@ -16,8 +17,10 @@ mod environment;
 mod http_client;
 mod identity;
 mod profile;
+mod providers;
 mod quote;
 mod service;
+mod sign_in;
 mod signer;
 mod ssm;
 mod targets;
@@ -27,7 +30,9 @@ pub use address::ChannelAddress;
 pub use endpoint::EndpointGuard;
 pub use environment::AwsEnvironment;
 pub use identity::AwsIdentity;
+pub use providers::{AskCode, FindSignIn, ProfileCredentials, Providers};
 pub use quote::{quote, with_trust_hint};
 pub use service::ServiceAccess;
+pub use sign_in::{AwsOidc, AwsPortal};
 pub use ssm::AwsSsm;
 pub use targets::{AwsTargets, ContainerFinder, Finders, InstanceFinder};

@@ -9,11 +9,15 @@
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod providers;
+mod server;
+#[cfg(test)]
+mod sign_in;
+#[cfg(test)]
 mod targets;
 
-use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -22,9 +26,10 @@ use stormtunnel_engine::ports::{AwsScope, Clock, Resumption, SessionGrant, Sessi
 use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{Fault, FaultKind, SsmSessionId, Timestamp};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
+
+use self::server::Server;
 
 const SECRET: &str = "CANARYsecretCANARYsecretCANARYsecret0000";
 const SESSION_TOKEN: &str = "CANARYsessiontoken";
@@ -39,72 +44,6 @@ impl Clock for SystemClock {
     fn wall(&self) -> Timestamp {
         // Far from any expiry; nothing here checks a signature's time.
         Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(1_735_689_600))
-    }
-}
-
-/// Answers each request with the next of its answers, and notes the requests.
-struct Server {
-    url: String,
-    requests: Arc<Mutex<Vec<String>>>,
-    answers: Arc<Mutex<VecDeque<(u16, String)>>>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let requests: Arc<Mutex<Vec<String>>> = Arc::default();
-        let answers: Arc<Mutex<VecDeque<(u16, String)>>> = Arc::default();
-        let (noted, script) = (Arc::clone(&requests), Arc::clone(&answers));
-        let serve = async move {
-            // One at a time: every answer closes its connection.
-            while let Ok((mut socket, _)) = listener.accept().await {
-                let request = read_request(&mut socket).await;
-                noted.lock().unwrap().push(request);
-                let (status, body) =
-                    script.lock().unwrap().pop_front().unwrap_or((500, "no answer left".to_owned()));
-                let head =
-                    format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}", body.len());
-                let head = format!("{head}\r\ncontent-type: application/x-amz-json-1.1\r\n\r\n");
-                let _ = socket.write_all(format!("{head}{body}").as_bytes()).await;
-            }
-        };
-        #[expect(clippy::disallowed_methods, reason = "a test's own server, aborted with it")]
-        let task = tokio::spawn(serve);
-        Self { url, requests, answers, task }
-    }
-
-    fn answer(&self, status: u16, body: &str) {
-        self.answers.lock().unwrap().push_back((status, body.to_owned()));
-    }
-
-    fn requests(&self) -> Vec<String> {
-        std::mem::take(&mut self.requests.lock().unwrap())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn read_request(socket: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-            if body.len() >= length.unwrap_or(0) {
-                return text.into_owned();
-            }
-        }
-        if socket.read_buf(&mut bytes).await.unwrap() == 0 {
-            return String::from_utf8_lossy(&bytes).into_owned();
-        }
     }
 }
 
@@ -455,7 +394,7 @@ async fn an_outage_of_sts_is_no_fault_of_the_credentials() {
         assert_eq!(fault.kind, kind, "{status} {body}: {fault}");
         let sent = fixture.server.requests();
         assert!(sent.iter().all(|request| request.contains("Action=AssumeRole")), "{sent:?}");
-        fixture.server.answers.lock().unwrap().clear();
+        fixture.server.forget_answers();
     }
 }
 

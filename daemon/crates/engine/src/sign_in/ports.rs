@@ -115,6 +115,34 @@ pub trait PortalApi: Send + Sync {
     ) -> PortFuture<'a, Result<RoleCredentials, SsoError>>;
 }
 
+/// An account in which a person has roles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its number, twelve digits.
+    pub id: String,
+    /// Its name; AWS leaves out what it does not know.
+    pub name: Option<String>,
+    /// The e-mail address of its owner; likewise.
+    pub email: Option<String>,
+}
+
+/// What a person may use, as the access portal lists it.
+pub trait AccountsApi: Send + Sync {
+    /// The accounts in which the person has a role.
+    fn accounts<'a>(
+        &'a self,
+        site: &'a SignInSite,
+        token: &'a SsoToken,
+    ) -> PortFuture<'a, Result<Vec<Account>, SsoError>>;
+    /// The names of the person's roles in an account, which are those of permission sets.
+    fn roles<'a>(
+        &'a self,
+        site: &'a SignInSite,
+        token: &'a SsoToken,
+        account: &'a str,
+    ) -> PortFuture<'a, Result<Vec<String>, SsoError>>;
+}
+
 /// What the shared token file holds.
 #[derive(Clone, Debug)]
 pub enum SharedFile {

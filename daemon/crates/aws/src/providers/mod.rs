@@ -1,0 +1,195 @@
+//! Credentials out of what stands in a profile.
+//!
+//! Sign-ins ([`sign_in`]), roles ([`role`]) and programs ([`process`]) are ours: they have time limits, know
+//! `mfa_serial` and `duration_seconds`, and fail with a [`Fault`] that [`credentials_fault`](crate::classify) passes on as it
+//! is. The SDK knows the metadata services and web identities well enough.
+
+mod process;
+mod role;
+mod sign_in;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::web_identity_token::{StaticConfiguration, WebIdentityTokenCredentialsProvider};
+use aws_credential_types::Credentials as Keys;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use secrecy::{ExposeSecret as _, SecretString};
+use stormtunnel_aws_files::{Credentials, Endpoints, Source, SsoRole, StaticKeys, WebIdentity};
+use stormtunnel_engine::ports::PortFuture;
+use stormtunnel_engine::sign_in::actor::SignInHandle;
+use stormtunnel_engine::sign_in::credentials::CredentialBroker;
+use stormtunnel_model::{Fault, FaultKind, Profile, Region, SignInName};
+
+use self::process::ProcessProvider;
+use self::role::{RoleProvider, SESSION_NAME};
+use self::sign_in::SignInProvider;
+use crate::access::{AwsAccess, provider_config};
+use crate::credentials::{CachedCredentials, FETCH_TIMEOUT};
+
+/// Finds the sign-in of a name, or says why there is none.
+pub type FindSignIn = dyn Fn(&SignInName) -> Result<SignInHandle, Fault> + Send + Sync;
+
+/// Asks a person for the code that an MFA device shows.
+pub trait AskCode: Send + Sync {
+    /// The code of the device `serial` for a role of `profile`; a fault when nobody is there to type it. Whoever calls bounds
+    /// the wait; dropped, the question is withdrawn.
+    fn code<'a>(
+        &'a self,
+        profile: &'a Profile,
+        serial: &'a str,
+    ) -> PortFuture<'a, Result<SecretString, Fault>>;
+}
+
+/// What credentials of profiles are made with.
+pub struct Providers {
+    access: Arc<AwsAccess>,
+    broker: Arc<CredentialBroker>,
+    sign_ins: Arc<FindSignIn>,
+    codes: Arc<dyn AskCode>,
+}
+
+/// The credentials of one profile. Nothing is kept here but what a chain of roles begins with: each call fetches.
+#[derive(Clone)]
+pub struct ProfileCredentials {
+    provider: SharedCredentialsProvider,
+    sign_in: Option<Arc<SignInProvider>>,
+    patience: Duration,
+}
+
+impl Providers {
+    /// Calls go through `access`; credentials of roles of IAM Identity Center come from `broker`.
+    pub fn new(
+        access: Arc<AwsAccess>,
+        broker: Arc<CredentialBroker>,
+        sign_ins: Arc<FindSignIn>,
+        codes: Arc<dyn AskCode>,
+    ) -> Self {
+        Self { access, broker, sign_ins, codes }
+    }
+
+    /// What provides the credentials of a profile: its source, then one role after the other. STS is asked in `region`, at the
+    /// endpoint that the profile or a setting names.
+    ///
+    /// # Errors
+    /// [`FaultKind::InvalidArgument`] for an endpoint or for certificate authorities that cannot be used,
+    /// [`FaultKind::CredentialsInvalid`] for a source that nobody here can read.
+    pub async fn provider_for(
+        &self,
+        profile: &Credentials,
+        endpoints: &Endpoints,
+        region: &Region,
+    ) -> Result<ProfileCredentials, Fault> {
+        let mut credentials = self.source(profile, region).await?;
+        for role in &profile.roles {
+            let base = CachedCredentials::new(credentials.provider, Arc::clone(self.access.clock()))
+                .within(credentials.patience);
+            let role = RoleProvider::new(&self.access, base, role, (endpoints, region), &self.codes).await?;
+            credentials.patience += role.patience();
+            credentials.provider = SharedCredentialsProvider::new(role);
+        }
+        Ok(credentials)
+    }
+
+    async fn source(&self, profile: &Credentials, region: &Region) -> Result<ProfileCredentials, Fault> {
+        let config = provider_config(region, self.access.http_client().await?);
+        let container = || EcsCredentialsProvider::builder().configure(&config).build();
+        let instance = || ImdsCredentialsProvider::builder().configure(&config).build();
+        Ok(match &profile.source {
+            Source::Sso(role) => self.through_sign_in(role),
+            Source::Static(keys) => ProfileCredentials::of(static_keys(keys)),
+            Source::Process(process) => {
+                let clock = Arc::clone(self.access.clock());
+                let provider = ProcessProvider::new(process.clone(), profile.holder.clone(), clock);
+                ProfileCredentials::of(provider).within(process::TIMEOUT)
+            }
+            Source::WebIdentity(identity) => ProfileCredentials::of(web_identity(identity, &config)),
+            Source::LoginSession(_) => return Err(login_session(&profile.holder)),
+            Source::Environment => ProfileCredentials::of(EnvironmentVariableCredentialsProvider::new()),
+            Source::EcsContainer => ProfileCredentials::of(container()),
+            Source::Ec2Metadata => ProfileCredentials::of(instance()),
+            Source::Ambient => {
+                let chain = CredentialsProviderChain::first_try("EcsContainer", container());
+                ProfileCredentials::of(chain.or_else("Ec2InstanceMetadata", instance()))
+            }
+        })
+    }
+
+    fn through_sign_in(&self, role: &SsoRole) -> ProfileCredentials {
+        let provider = Arc::new(SignInProvider::new(&self.broker, &self.sign_ins, role));
+        let shared = Arc::clone(&provider) as Arc<dyn ProvideCredentials>;
+        let credentials = ProfileCredentials::of(shared).within(sign_in::TIMEOUT);
+        ProfileCredentials { sign_in: Some(provider), ..credentials }
+    }
+}
+
+fn web_identity(identity: &WebIdentity, config: &ProviderConfig) -> WebIdentityTokenCredentialsProvider {
+    let session_name = identity.session_name.clone().unwrap_or_else(|| SESSION_NAME.to_owned());
+    let configuration = StaticConfiguration {
+        web_identity_token_file: PathBuf::from(&identity.token_file),
+        role_arn: identity.role_arn.clone(),
+        session_name,
+    };
+    WebIdentityTokenCredentialsProvider::builder()
+        .static_configuration(configuration)
+        .configure(config)
+        .build()
+}
+
+fn static_keys(keys: &StaticKeys) -> Keys {
+    let token = keys.session_token.as_ref().map(|token| token.expose_secret().to_owned());
+    Keys::new(&*keys.access_key_id, keys.secret_access_key.expose_secret(), token, None, "profile")
+}
+
+fn login_session(holder: &Profile) -> Fault {
+    let kind = FaultKind::CredentialsInvalid { profile: holder.to_string() };
+    let detail = format!(
+        "profile \"{holder}\" is one of `aws login`, whose sessions only the AWS CLI can read; make a profile with \
+         `credential_process = aws configure export-credentials --profile {holder}`, and use that one"
+    );
+    Fault::new(kind, detail)
+}
+
+impl ProfileCredentials {
+    fn of(provider: impl ProvideCredentials + 'static) -> Self {
+        Self { provider: SharedCredentialsProvider::new(provider), sign_in: None, patience: FETCH_TIMEOUT }
+    }
+
+    fn within(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// How long a fetch may take: a program or a person may be part of it.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// AWS did not accept what was provided last: the next fetch gets others, where they come from a sign-in.
+    pub fn rejected(&self) {
+        if let Some(sign_in) = &self.sign_in {
+            sign_in.rejected();
+        }
+    }
+}
+
+impl ProvideCredentials for ProfileCredentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        self.provider.provide_credentials()
+    }
+}
+
+impl fmt::Debug for ProfileCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProfileCredentials").field("patience", &self.patience).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,81 @@
+//! The clients of SSO-OIDC and of the access portal. They are made for each call, so that a setting counts from the next
+//! one on; connections belong to the HTTP client, which all calls share.
+
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use stormtunnel_engine::sign_in::ports::SignInSite;
+use stormtunnel_model::Fault;
+
+use crate::access::{AwsAccess, CONNECT_TIMEOUT};
+use crate::endpoint::{Endpoint, EndpointGuard};
+
+/// How long a call may take. There is no second attempt, and giving up an answer that is under way may cost a refresh token:
+/// so this is longer than one attempt of other calls may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What start URLs of instances with addresses of both kinds end with. The pages of their device logins are known to the
+/// dual-stack endpoint of SSO-OIDC alone (aws-cli issue 10507).
+const DUAL_STACK: [&str; 3] = [".app.aws", ".app.amazonwebservices.com.cn", ".api.amazonwebservices.eu"];
+
+/// Where SSO-OIDC is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum OidcPlace {
+    /// At an endpoint in the place of AWS's own.
+    Configured(String),
+    /// At AWS's own endpoint of the region.
+    Aws {
+        /// The one with addresses of both kinds.
+        dual_stack: bool,
+    },
+}
+
+impl OidcPlace {
+    pub(super) fn of(access: &AwsAccess, site: &SignInSite) -> Result<Self, Fault> {
+        Ok(match access.endpoints()?.sso_oidc {
+            Some(endpoint) => Self::Configured(endpoint.api_url()),
+            None => Self::Aws { dual_stack: is_dual_stack(&site.start_url) },
+        })
+    }
+}
+
+/// The client of SSO-OIDC in the sign-in's region.
+pub(super) async fn oidc(access: &AwsAccess, site: &SignInSite) -> Result<aws_sdk_ssooidc::Client, Fault> {
+    let shared = shared(access, site).await?;
+    let config = aws_sdk_ssooidc::config::Builder::from(&shared).interceptor(EndpointGuard);
+    let config = match OidcPlace::of(access, site)? {
+        OidcPlace::Configured(url) => config.endpoint_url(url),
+        OidcPlace::Aws { dual_stack } => config.use_dual_stack(dual_stack),
+    };
+    Ok(aws_sdk_ssooidc::Client::from_conf(config.build()))
+}
+
+/// The client of the access portal in the sign-in's region.
+pub(super) async fn portal(access: &AwsAccess, site: &SignInSite) -> Result<aws_sdk_sso::Client, Fault> {
+    let shared = shared(access, site).await?;
+    let mut config = aws_sdk_sso::config::Builder::from(&shared).interceptor(EndpointGuard);
+    config.set_endpoint_url(access.endpoints()?.sso.as_ref().map(Endpoint::api_url));
+    Ok(aws_sdk_sso::Client::from_conf(config.build()))
+}
+
+async fn shared(access: &AwsAccess, site: &SignInSite) -> Result<SdkConfig, Fault> {
+    let timeouts =
+        TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
+    Ok(SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(site.region.to_string()))
+        .http_client(access.http_client().await?)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::disabled())
+        .build())
+}
+
+fn is_dual_stack(start_url: &str) -> bool {
+    let host = start_url.split_once("://").map_or(start_url, |(_, rest)| rest);
+    let host = host.split(['/', '?', '#', ':']).next().unwrap_or_default().to_ascii_lowercase();
+    DUAL_STACK.iter().any(|suffix| host.ends_with(suffix))
+}
