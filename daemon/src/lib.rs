@@ -11,6 +11,7 @@ pub mod args;
 mod control;
 pub mod detach;
 pub mod environment;
+mod file_watch;
 pub mod instance;
 pub mod local_network;
 pub mod logging;
