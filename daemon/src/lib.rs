@@ -5,9 +5,11 @@
 //!
 //! Read [`app`] first: start and stop, in order. Then the adapters of the engine's ports: [`store`] (SQLite),
 //! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness), [`power`] (sleep, network, clock changes).
+//! [`aws_dir`] follows the files of the AWS CLI.
 
 pub mod app;
 pub mod args;
+pub mod aws_dir;
 mod control;
 pub mod detach;
 pub mod environment;
