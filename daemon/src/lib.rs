@@ -4,8 +4,8 @@
 //! AWS crate does); it owns what a process owns: arguments, locks, files, sockets, signals, the log.
 //!
 //! Read [`app`] first: start and stop, in order. Then the adapters of the engine's ports: [`store`] (SQLite),
-//! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness), [`power`] (sleep, network, clock changes).
-//! [`aws_dir`] follows the files of the AWS CLI.
+//! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness), [`power`] (sleep, network, clock changes),
+//! [`sso_cache`] (token files). [`aws_dir`] follows the files of the AWS CLI.
 
 pub mod app;
 pub mod args;
@@ -21,6 +21,7 @@ pub mod paths;
 pub mod power;
 pub mod settings_file;
 pub mod signals;
+pub mod sso_cache;
 pub mod store;
 pub mod system;
 pub mod transport;
