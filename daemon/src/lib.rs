@@ -5,11 +5,12 @@
 //!
 //! Read [`app`] first: start and stop, in order. Then the adapters of the engine's ports: [`store`] (SQLite),
 //! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness), [`power`] (sleep, network, clock changes),
-//! [`sso_cache`] (token files). [`aws_dir`] follows the files of the AWS CLI.
+//! [`sso_cache`] (token files), [`browser`] (logins). [`aws_dir`] follows the files of the AWS CLI.
 
 pub mod app;
 pub mod args;
 pub mod aws_dir;
+pub mod browser;
 mod control;
 pub mod detach;
 pub mod environment;
