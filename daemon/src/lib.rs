@@ -4,13 +4,17 @@
 //! AWS crate does); it owns what a process owns: arguments, locks, files, sockets, signals, the log.
 //!
 //! Read [`app`] first: start and stop, in order. Then the adapters of the engine's ports: [`store`] (SQLite),
-//! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness), [`power`] (sleep, network, clock changes).
+//! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness), [`power`] (sleep, network, clock changes),
+//! [`sso_cache`] (token files), [`browser`] (logins). [`aws_dir`] follows the files of the AWS CLI.
 
 pub mod app;
 pub mod args;
+pub mod aws_dir;
+pub mod browser;
 mod control;
 pub mod detach;
 pub mod environment;
+mod file_watch;
 pub mod instance;
 pub mod local_network;
 pub mod logging;
@@ -18,6 +22,7 @@ pub mod paths;
 pub mod power;
 pub mod settings_file;
 pub mod signals;
+pub mod sso_cache;
 pub mod store;
 pub mod system;
 pub mod transport;

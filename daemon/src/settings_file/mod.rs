@@ -6,7 +6,6 @@
 pub mod document;
 #[cfg(test)]
 pub mod fuzz;
-mod watch;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,7 +18,8 @@ use stormtunnel_model::settings::{Setting, SettingError, Settings};
 use thiserror::Error;
 use tokio::sync::watch as channel;
 
-use document::{Change, EditError, Problem, Reading};
+use self::document::{Change, EditError, Problem, Reading};
+use crate::file_watch;
 
 /// A change of the settings file that was not made.
 #[derive(Debug, Error)]
@@ -158,7 +158,11 @@ impl SettingsFile {
     /// # Errors
     /// [`TasksClosed`].
     pub fn watch(self: &Arc<Self>, tasks: &Tasks) -> Result<(), TasksClosed> {
-        watch::spawn(Arc::clone(self), tasks)
+        let file = Arc::clone(self);
+        file_watch::spawn("settings file", vec![self.path.clone()], tasks, move || {
+            file.reload();
+            None
+        })
     }
 
     fn take(&self, state: &mut State, seen: Seen) {

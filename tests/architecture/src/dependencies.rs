@@ -30,6 +30,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
             "stormtunnel-aws",
             "stormtunnel-aws-ec2",
             "stormtunnel-aws-ecs",
+            "stormtunnel-aws-files",
             "stormtunnel-engine",
             "stormtunnel-model",
             "stormtunnel-proto",

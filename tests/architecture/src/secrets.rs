@@ -49,6 +49,9 @@ pub const SECRETS: &[Secret] = &[
     Secret { name: "Client", directory: "daemon/crates/aws-files", redacted_debug: false },
     Secret { name: "OtherFields", directory: "daemon/crates/aws-files", redacted_debug: false },
     Secret { name: "Fields", directory: "daemon/crates/aws-files", redacted_debug: false },
+    Secret { name: "ProfilesSnapshot", directory: "daemon/src/aws_dir", redacted_debug: false },
+    Secret { name: "State", directory: "daemon/src/aws_dir", redacted_debug: false },
+    Secret { name: "Proof", directory: "daemon/src/browser", redacted_debug: false },
 ];
 
 /// Traits that would turn the content into text.

@@ -17,6 +17,7 @@ mod profiles;
 pub mod tokens;
 
 pub use file::{ProfileFile, ReplaceError, replace, sweep};
+pub use ini::shell::split as shell_words;
 pub use problem::{Place, Problem, ProblemKind};
 pub use profiles::{
     Changes, CredentialProcess, Credentials, Diff, Endpoints, Invalid, InvalidKind, Profile, ProfileSet,

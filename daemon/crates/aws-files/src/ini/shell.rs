@@ -4,7 +4,7 @@
 use std::str::Chars;
 
 /// The words of `text`; `None` if a quote is left open or a backslash escapes nothing.
-pub(crate) fn split(text: &str) -> Option<Vec<String>> {
+pub fn split(text: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut rest = text.chars();
