@@ -4,18 +4,23 @@
 //! AWS crate does); it owns what a process owns: arguments, locks, files, sockets, signals, the log.
 //!
 //! Read [`app`] first: start and stop, in order. Then the adapters of the engine's ports: [`store`] (SQLite),
-//! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness), [`power`] (sleep, network, clock changes).
+//! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness), [`power`] (sleep, network, clock changes),
+//! [`keystore`] (SSO tokens).
 
 pub mod app;
 pub mod args;
+mod atomic_file;
 mod control;
 pub mod detach;
 pub mod environment;
 pub mod instance;
+pub mod keystore;
 pub mod local_network;
 pub mod logging;
 pub mod paths;
 pub mod power;
+#[cfg(all(test, target_os = "linux"))]
+mod private_bus;
 pub mod settings_file;
 pub mod signals;
 pub mod store;

@@ -54,7 +54,7 @@ impl Running {
 /// What every watch keeps: it reports nothing unless something happens, reports it then, again when it happens again, and
 /// nothing any more once it was stopped, which it is at once.
 async fn keeps_the_contract(
-    name: &str,
+    id: &str,
     watch: Box<dyn Watch>,
     mut provoke: Provoke<'_>,
     is_right: fn(&Incident) -> bool,
@@ -71,9 +71,7 @@ async fn keeps_the_contract(
     provoke().await;
     let late = tokio::time::timeout(4 * AGAIN, running.bulletin.next()).await;
     assert!(late.is_err(), "reported after its end: {late:?}");
-    println!(
-        "promise power.{name}: 3 of 3 incidents reported, nothing out of nothing, nothing after the end"
-    );
+    println!("promise {id}: 3 of 3 incidents reported, nothing out of nothing, nothing after the end");
 }
 
 fn woke(incident: &Incident) -> bool {
@@ -135,7 +133,7 @@ async fn the_fake_keeps_the_contract() {
             let _stopped = script.send(Incident::Woke { slept: HOUR, dark: true }).await;
         })
     });
-    keeps_the_contract("fake", Box::new(Scripted(incidents)), provoke, woke).await;
+    keeps_the_contract("power.fake", Box::new(Scripted(incidents)), provoke, woke).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,7 +143,7 @@ async fn the_clocks_keep_the_contract_of_sleep() {
         clocks.sleep_an_hour();
         Box::pin(std::future::ready(()))
     });
-    keeps_the_contract("sleep", Box::new(ClockWatch::new(sleeps)), provoke, woke).await;
+    keeps_the_contract("power.sleep", Box::new(ClockWatch::new(sleeps)), provoke, woke).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,7 +155,7 @@ async fn the_clocks_keep_the_contract_of_a_clock_that_is_set() {
     });
     let jumped =
         |incident: &Incident| matches!(incident, Incident::ClockJumped { by_ms } if *by_ms <= -60_000);
-    keeps_the_contract("clock", Box::new(ClockWatch::new(sleeps)), provoke, jumped).await;
+    keeps_the_contract("power.clock", Box::new(ClockWatch::new(sleeps)), provoke, jumped).await;
 }
 
 /// Two who notice the same sleep: the one that the system tells is given the word.

@@ -1,7 +1,6 @@
 //! The contract on Linux: logind as a service on a private bus, the network as a network namespace of its own.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sendto, socket_with};
@@ -13,62 +12,7 @@ use zbus::connection::Builder;
 use super::super::logind::Logind;
 use super::super::netlink::{Netlink, tests::address};
 use super::*;
-
-/// Says that a test checks nothing here; where nothing may be skipped (`REQUIRE_ALL`), that is a failure.
-fn skip(what: &str) {
-    let required = std::env::var_os("REQUIRE_ALL").is_some_and(|value| !value.is_empty());
-    assert!(!required, "{what}, and REQUIRE_ALL allows no test to be skipped");
-    eprintln!("skipped: {what}");
-}
-
-/// A bus of our own. Ends with the value.
-struct Bus(Child);
-
-impl Bus {
-    /// Starts it in that directory; nothing where there is no dbus-daemon.
-    async fn start(directory: &Path) -> Option<Self> {
-        let config = directory.join("bus.conf");
-        let socket = directory.join("bus");
-        let _old = std::fs::remove_file(&socket);
-        std::fs::write(&config, config_for(&address_in(directory))).unwrap();
-        let mut command = Command::new("dbus-daemon");
-        command.arg("--nofork").arg(format!("--config-file={}", config.display()));
-        let child = match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
-            Ok(child) => child,
-            Err(error) => {
-                skip(&format!("dbus-daemon cannot be started ({error})"));
-                return None;
-            }
-        };
-        let bus = Self(child);
-        within(async {
-            let mut look = tokio::time::interval(AGAIN);
-            while !socket.exists() {
-                look.tick().await;
-            }
-        })
-        .await;
-        Some(bus)
-    }
-}
-
-impl Drop for Bus {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
-
-fn address_in(directory: &Path) -> String {
-    format!("unix:path={}", directory.join("bus").display())
-}
-
-fn config_for(address: &str) -> String {
-    format!(
-        "<busconfig><listen>{address}</listen><policy context=\"default\">\
-         <allow send_destination=\"*\"/><allow receive_sender=\"*\"/><allow own=\"*\"/></policy></busconfig>"
-    )
-}
+use crate::private_bus::{self, address_in, skip};
 
 /// logind, as far as it matters here.
 #[derive(Clone)]
@@ -102,11 +46,11 @@ fn sleeper(logind: FakeLogind, clocks: Arc<FakeClocks>) -> Provoke<'static> {
 #[tokio::test]
 async fn logind_keeps_the_contract() {
     let directory = TempDir::new().unwrap();
-    let Some(_bus) = Bus::start(directory.path()).await else { return };
+    let Some(_bus) = private_bus::start(directory.path()).await else { return };
     let logind = FakeLogind::on(directory.path()).await;
     let (clocks, sleeps) = fake_clocks();
     let watch = Logind::on_bus(address_in(directory.path()), AGAIN, sleeps);
-    keeps_the_contract("logind", Box::new(watch), sleeper(logind, clocks), woke).await;
+    keeps_the_contract("power.logind", Box::new(watch), sleeper(logind, clocks), woke).await;
 }
 
 #[tokio::test]
@@ -118,7 +62,7 @@ async fn a_bus_that_comes_late_and_goes_away_is_waited_for() {
     let none = tokio::time::timeout(4 * AGAIN, running.bulletin.next()).await;
     assert!(none.is_err(), "{none:?}");
     for _ in 0..2 {
-        let Some(bus) = Bus::start(directory.path()).await else { return };
+        let Some(bus) = private_bus::start(directory.path()).await else { return };
         let logind = FakeLogind::on(directory.path()).await;
         assert!(woke(&running.reports(&mut sleeper(logind, Arc::clone(&clocks))).await));
         drop(bus);
@@ -142,7 +86,7 @@ fn netlink_keeps_the_contract() {
                 set_address(exists);
                 Box::pin(std::future::ready(()))
             });
-            keeps_the_contract("network", Box::new(Netlink), provoke, |incident| {
+            keeps_the_contract("power.network", Box::new(Netlink), provoke, |incident| {
                 *incident == Incident::NetworkChanged
             })
             .await;
@@ -166,8 +110,4 @@ fn set_address(exists: bool) {
         address(exists, LOOPBACK, 0, [192, 0, 2, 1], if exists { REQUEST | CREATE } else { REQUEST });
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).unwrap();
     sendto(&socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).unwrap();
-}
-
-async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(DEADLINE, future).await.expect("it happens before the deadline")
 }
