@@ -310,6 +310,7 @@ mod tests {
             ("etag_mismatch", 7),
             ("shutting_down", 5),
             ("confirmation_needed", 2),
+            ("key_store_unavailable", 1),
         ];
         let problem = |kind: FaultKind| Problem::of_fault(&Fault::new(kind, ""), Subject::default());
         let actual: Vec<(String, u8)> = FaultKind::one_of_each()

@@ -5,10 +5,11 @@
 //!
 //! Read [`app`] first: start and stop, in order. Then the adapters of the engine's ports: [`store`] (SQLite),
 //! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness), [`power`] (sleep, network, clock changes),
-//! [`sso_cache`] (token files), [`browser`] (logins). [`aws_dir`] follows the files of the AWS CLI.
+//! [`sso_cache`] (token files), [`browser`] (logins). [`aws_dir`] follows the files of the AWS CLI. [`keystore`] keeps SSO tokens.
 
 pub mod app;
 pub mod args;
+mod atomic_file;
 pub mod aws_dir;
 pub mod browser;
 mod control;
@@ -16,10 +17,13 @@ pub mod detach;
 pub mod environment;
 mod file_watch;
 pub mod instance;
+pub mod keystore;
 pub mod local_network;
 pub mod logging;
 pub mod paths;
 pub mod power;
+#[cfg(all(test, target_os = "linux"))]
+mod private_bus;
 pub mod settings_file;
 pub mod signals;
 pub mod sso_cache;

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// What other users may do in a directory that exists already. New ones are closed to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Others {
+pub(crate) enum Others {
     /// Look, but not change: the files in it have modes of their own.
     MayRead,
     /// Nothing: who can enter can connect to a socket on some systems, whatever its mode.
@@ -57,7 +57,7 @@ pub(super) fn parent(path: &Path) -> &Path {
 }
 
 /// Makes `path` with its parents, for the owner alone, or checks the one that is there.
-pub(super) fn private(path: &Path, others: Others) -> Result<(), DirectoryError> {
+pub(crate) fn private(path: &Path, others: Others) -> Result<(), DirectoryError> {
     let unusable = |source| DirectoryError::Unusable { path: path.to_owned(), source };
     match DirBuilder::new().recursive(true).mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

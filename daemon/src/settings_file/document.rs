@@ -191,7 +191,13 @@ fn unset(document: &mut DocumentMut, setting: &Setting) {
 fn to_value(setting: &Setting, value: &str) -> Value {
     match (setting.kind, value.parse::<i64>()) {
         (SettingKind::Seconds { .. } | SettingKind::Integer { .. }, Ok(number)) => number.into(),
-        (SettingKind::Seconds { .. } | SettingKind::Integer { .. } | SettingKind::Text, _) => value.into(),
+        (
+            SettingKind::Seconds { .. }
+            | SettingKind::Integer { .. }
+            | SettingKind::Choice(_)
+            | SettingKind::Text,
+            _,
+        ) => value.into(),
     }
 }
 
@@ -340,6 +346,7 @@ mod tests {
         for setting in all() {
             let value = match setting.kind {
                 SettingKind::Seconds { min, .. } | SettingKind::Integer { min, .. } => min.to_string(),
+                SettingKind::Choice(words) => words[words.len() - 1].to_owned(),
                 SettingKind::Text => setting.default_value(),
             };
             let text = edit("", &[change(setting.key, Some(&value))]).unwrap();

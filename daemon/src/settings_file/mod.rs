@@ -7,9 +7,7 @@ pub mod document;
 #[cfg(test)]
 pub mod fuzz;
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,6 +18,8 @@ use tokio::sync::watch as channel;
 
 use self::document::{Change, EditError, Problem, Reading};
 use crate::file_watch;
+
+use crate::atomic_file;
 
 /// A change of the settings file that was not made.
 #[derive(Debug, Error)]
@@ -129,7 +129,7 @@ impl SettingsFile {
         let seen =
             look(&self.path).map_err(|source| UpdateError::Read { path: self.path.clone(), source })?;
         let edited = document::edit(seen.text(), changes)?;
-        write_atomically(&self.path, &edited)
+        atomic_file::replace(&self.path, edited.as_bytes())
             .map_err(|source| UpdateError::Write { path: self.path.clone(), source })?;
         self.take(&mut state, Seen::Text(edited));
         Ok(())
@@ -203,32 +203,6 @@ fn look(path: &Path) -> io::Result<Seen> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Seen::Missing),
         Err(error) => Err(error),
     }
-}
-
-/// Replaces the file as a whole: readers see the old text or the new one, and a power failure leaves one of them. A
-/// symbolic link (dotfiles are often kept that way) stays one.
-fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
-    let path = match std::fs::canonicalize(path) {
-        Ok(real) => real,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-        Err(error) => return Err(error),
-    };
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(directory)?;
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let new = PathBuf::from(name);
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| std::fs::rename(&new, &path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&new);
-        return written;
-    }
-    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

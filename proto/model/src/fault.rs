@@ -153,6 +153,11 @@ pub enum FaultKind {
         /// The label.
         label: String,
     },
+    /// Where SSO tokens are kept cannot be used now: it is locked, gone, or cannot be written.
+    KeyStoreUnavailable {
+        /// Which one, in words.
+        store: String,
+    },
 }
 
 /// Who can end a fault.
@@ -402,6 +407,14 @@ impl FaultKind {
                 E::Usage,
                 "make sure that this is the tunnel you mean, then repeat the command with --yes",
             ),
+            // What is locked is unlocked by its owner sooner or later, and is looked at again until then.
+            Self::KeyStoreUnavailable { .. } => row(
+                R::Retry,
+                G::Unavailable,
+                E::Failure,
+                "unlock or mend it, which is noticed within a minute; or choose another with \
+                 `stctl settings set sso.key_store STORE` and start the daemon again",
+            ),
         }
     }
 }
@@ -456,6 +469,7 @@ impl fmt::Display for FaultKind {
             Self::ConfirmationNeeded { tunnel, label } => {
                 write!(f, "tunnel \"{tunnel}\" is labelled {label}: its start has to be confirmed")
             }
+            Self::KeyStoreUnavailable { store } => write!(f, "{store} cannot be used for SSO tokens"),
         }
     }
 }

@@ -30,6 +30,7 @@ impl FaultKind {
             Self::EtagMismatch { .. } => "etag_mismatch",
             Self::ShuttingDown => "shutting_down",
             Self::ConfirmationNeeded { .. } => "confirmation_needed",
+            Self::KeyStoreUnavailable { .. } => "key_store_unavailable",
         }
     }
 
@@ -66,6 +67,7 @@ impl FaultKind {
             Self::EtagMismatch { tunnel: text("db") },
             Self::ShuttingDown,
             Self::ConfirmationNeeded { tunnel: text("prod-db"), label: text("confirm=true") },
+            Self::KeyStoreUnavailable { store: text("the Secret Service") },
         ]
     }
 }

@@ -14,6 +14,7 @@
 //! | remote | [`RemoteEndpoint`] | host and port beyond the node |
 //! | session | [`SsmSessionId`] | one Session Manager session; a tunnel goes through many |
 //! | sign-in | [`SignInName`], [`SignInState`] | an `[sso-session]`, or the start URL of profiles that have theirs inline |
+//! | key store | [`KeyStoreChoice`] | where SSO tokens and client registrations are kept |
 //! | principal | [`Principal`] | who AWS takes the caller for that opened a session |
 //! | fault | [`Fault`] | a failure that the user may see; it knows its [`Recovery`] |
 //! | attempt | [`Attempt`] | generation number; answers to old attempts are dropped |
@@ -33,6 +34,7 @@ pub mod fuzz;
 mod guards;
 mod ids;
 mod keep;
+mod key_store;
 mod label;
 mod name;
 mod selector;
@@ -51,6 +53,7 @@ pub use fault::{ExitCode, Fault, FaultKind, GrpcCode, Recovery};
 pub use guards::{CONFIRM_LABEL, Reason, RunTerms, StartOptions, Ttl};
 pub use ids::{Attempt, Epoch, Etag, Principal, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
 pub use keep::{Keep, SessionCount};
+pub use key_store::KeyStoreChoice;
 pub use label::{Label, Labels};
 pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, TunnelName};
 pub use selector::Selector;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::key_store::KeyStoreChoice;
 use crate::name::{Profile, Region};
 
 /// All settings, with their defaults.
@@ -48,6 +49,8 @@ pub struct Settings {
     pub endpoint_sts: Option<String>,
     /// `network.ca_bundle`
     pub ca_bundle: Option<String>,
+    /// `sso.key_store`; read at the start only.
+    pub key_store: KeyStoreChoice,
     /// `log.filter`
     pub log_filter: String,
 }
@@ -72,6 +75,7 @@ impl Default for Settings {
             endpoint_sso_oidc: None,
             endpoint_sts: None,
             ca_bundle: None,
+            key_store: KeyStoreChoice::default(),
             log_filter: "info".to_owned(),
         }
     }
@@ -107,6 +111,8 @@ pub enum SettingKind {
         /// Greatest value.
         max: u32,
     },
+    /// One of these words.
+    Choice(&'static [&'static str]),
     /// Text; empty means not set.
     Text,
 }
@@ -158,11 +164,15 @@ impl Setting {
     /// [`SettingError::InvalidValue`] with the accepted range.
     pub fn assign(&self, settings: &mut Settings, value: &str) -> Result<(), SettingError> {
         let invalid = |rule| SettingError::InvalidValue { key: self.key, value: value.to_owned(), rule };
-        if let SettingKind::Seconds { min, max } | SettingKind::Integer { min, max } = self.kind {
-            let in_range = value.parse().is_ok_and(|number: u32| (min..=max).contains(&number));
-            if !in_range {
-                return Err(invalid(self.range()));
+        let in_range = match self.kind {
+            SettingKind::Seconds { min, max } | SettingKind::Integer { min, max } => {
+                value.parse().is_ok_and(|number: u32| (min..=max).contains(&number))
             }
+            SettingKind::Choice(words) => words.contains(&value),
+            SettingKind::Text => true,
+        };
+        if !in_range {
+            return Err(invalid(self.range()));
         }
         (self.write)(settings, value).map_err(invalid)
     }
@@ -172,6 +182,7 @@ impl Setting {
         match self.kind {
             SettingKind::Seconds { min, max } => format!("whole seconds from {min} to {max}"),
             SettingKind::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            SettingKind::Choice(words) => format!("one of {}", words.join(", ")),
             SettingKind::Text => "text; empty means not set".to_owned(),
         }
     }
@@ -332,6 +343,18 @@ pub static SETTINGS: &[Setting] = &[
         "absolute path of a PEM file with certificate authorities to trust beside the system's"
     ),
     Setting {
+        key: "sso.key_store",
+        kind: SettingKind::Choice(KeyStoreChoice::NAMES),
+        meaning: "where SSO tokens are kept, from the next start of the daemon on: the Keychain of macOS, the Secret Service of a Linux \
+                  desktop, files, or memory, which ends with the daemon; auto takes the system's own, or files where there is none",
+        read: |settings| settings.key_store.to_string(),
+        write: |settings, value| {
+            settings.key_store =
+                value.parse().map_err(|error: crate::name::InvalidName| error.rule.to_owned())?;
+            Ok(())
+        },
+    },
+    Setting {
         key: "log.filter",
         kind: SettingKind::Text,
         meaning: "what is logged, as tracing directives such as \"info,stormtunnel_engine=debug\"",
@@ -459,6 +482,21 @@ mod tests {
             assert!(setting.assign(&mut settings, "ten").is_err());
             assert_eq!(settings, before, "a refused value changes nothing");
         }
+    }
+
+    #[test]
+    fn a_choice_is_one_of_its_words() {
+        let setting = Setting::by_key("sso.key_store").unwrap();
+        let mut settings = Settings::default();
+        for word in KeyStoreChoice::NAMES {
+            assert_eq!(setting.assign(&mut settings, word), Ok(()));
+            assert_eq!(setting.value(&settings), *word);
+        }
+        for bad in ["", "Auto", "keyring", "auto "] {
+            let error = setting.assign(&mut settings, bad).expect_err(bad).to_string();
+            assert!(error.ends_with("one of auto, keychain, secret-service, file, memory"), "{error}");
+        }
+        assert_eq!(settings.key_store, KeyStoreChoice::Memory, "a refused value changes nothing");
     }
 
     #[test]

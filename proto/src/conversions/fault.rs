@@ -75,6 +75,9 @@ impl From<FaultKind> for Kind {
             FaultKind::ConfirmationNeeded { tunnel, label } => {
                 Self::ConfirmationNeeded(fault::ConfirmationNeeded { tunnel, label })
             }
+            FaultKind::KeyStoreUnavailable { store } => {
+                Self::KeyStoreUnavailable(fault::KeyStoreUnavailable { store })
+            }
         }
     }
 }
@@ -115,6 +118,9 @@ impl From<Kind> for FaultKind {
             Kind::ShuttingDown(fault::ShuttingDown {}) => Self::ShuttingDown,
             Kind::ConfirmationNeeded(fault::ConfirmationNeeded { tunnel, label }) => {
                 Self::ConfirmationNeeded { tunnel, label }
+            }
+            Kind::KeyStoreUnavailable(fault::KeyStoreUnavailable { store }) => {
+                Self::KeyStoreUnavailable { store }
             }
         }
     }

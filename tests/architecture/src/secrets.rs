@@ -29,6 +29,7 @@ pub const SECRETS: &[Secret] = &[
     Secret { name: "RoleCredentials", directory: "daemon/crates/engine", redacted_debug: true },
     Secret { name: "DeviceLogin", directory: "daemon/crates/engine", redacted_debug: false },
     Secret { name: "AuthorizationCode", directory: "daemon/crates/engine", redacted_debug: false },
+    Secret { name: "MemoryVault", directory: "daemon/src/keystore", redacted_debug: false },
     Secret { name: "ProfileFiles", directory: "daemon/crates/aws", redacted_debug: false },
     Secret { name: "ProfileCredentials", directory: "daemon/crates/aws", redacted_debug: true },
     Secret { name: "SignInProvider", directory: "daemon/crates/aws", redacted_debug: true },

@@ -130,7 +130,7 @@ fn signed_in(issued: &Issued, tasks: &Tasks) -> SignInHandle {
         refresh,
     };
     let keys = MemoryKeys::default();
-    keys.put(&site.name, StoredToken { token: Arc::new(token), shared: false });
+    keys.put(&site.name, StoredToken::new(Arc::new(token), Arc::new(site.clone()), false));
     let ports = SignInPorts {
         oidc: Arc::new(MemoryOidc::default()),
         cache: Arc::new(MemoryCache::default()),

@@ -62,7 +62,8 @@ fn blames_node(kind: &FaultKind) -> bool {
         | FaultKind::TunnelExists { .. }
         | FaultKind::EtagMismatch { .. }
         | FaultKind::ShuttingDown
-        | FaultKind::ConfirmationNeeded { .. } => false,
+        | FaultKind::ConfirmationNeeded { .. }
+        | FaultKind::KeyStoreUnavailable { .. } => false,
     }
 }
 
