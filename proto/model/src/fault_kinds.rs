@@ -1,6 +1,7 @@
 //! Every kind of fault, by name and by example.
 
 use crate::fault::FaultKind;
+use crate::login::LoginEnd;
 
 impl FaultKind {
     /// The kind's name in the API, such as `port_in_use`; stable.
@@ -30,6 +31,8 @@ impl FaultKind {
             Self::EtagMismatch { .. } => "etag_mismatch",
             Self::ShuttingDown => "shutting_down",
             Self::ConfirmationNeeded { .. } => "confirmation_needed",
+            Self::SignInNotFound { .. } => "sign_in_not_found",
+            Self::LoginFailed { .. } => "login_failed",
         }
     }
 
@@ -66,6 +69,8 @@ impl FaultKind {
             Self::EtagMismatch { tunnel: text("db") },
             Self::ShuttingDown,
             Self::ConfirmationNeeded { tunnel: text("prod-db"), label: text("confirm=true") },
+            Self::SignInNotFound { sign_in: text("corp") },
+            Self::LoginFailed { sign_in: text("corp"), end: LoginEnd::Declined },
         ]
     }
 }

@@ -62,7 +62,9 @@ fn blames_node(kind: &FaultKind) -> bool {
         | FaultKind::TunnelExists { .. }
         | FaultKind::EtagMismatch { .. }
         | FaultKind::ShuttingDown
-        | FaultKind::ConfirmationNeeded { .. } => false,
+        | FaultKind::ConfirmationNeeded { .. }
+        | FaultKind::SignInNotFound { .. }
+        | FaultKind::LoginFailed { .. } => false,
     }
 }
 

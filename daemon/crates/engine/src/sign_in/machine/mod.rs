@@ -51,7 +51,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stormtunnel_model::{
-    Attempt, Fault, LoginProgress, LoginReason, SignInName, SignInState, SignInStatus, Timestamp,
+    Attempt, Fault, LoginProgress, LoginReason, SignInEvent, SignInName, SignInState, SignInStatus, Timestamp,
 };
 
 use self::held::{Held, Source};
@@ -203,6 +203,8 @@ pub enum Effect {
     RenewalEnded(Result<(), Fault>),
     /// Tell the person, if anything needs this sign-in.
     Notify(Notice),
+    /// Have this in the history. What is a notice is there as well.
+    Record(SignInEvent),
     /// Show this.
     Publish(SignInStatus),
 }

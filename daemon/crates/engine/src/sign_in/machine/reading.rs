@@ -1,8 +1,8 @@
 //! Key store and shared file: what is in them, and who is right.
 
 use super::{
-    Arc, Duration, Effect, Fault, Held, LoginReason, Now, SharedFile, Sharing, SignInMachine, Source,
-    SsoToken, StoredToken, Troubles, Work,
+    Arc, Duration, Effect, Fault, Held, LoginReason, Now, SharedFile, Sharing, SignInEvent, SignInMachine,
+    Source, SsoToken, StoredToken, Troubles, Work,
 };
 
 /// A file that is missing for so long is gone: whoever replaces it by deleting it first has had the time.
@@ -216,12 +216,16 @@ impl SignInMachine {
     /// Takes the token of somebody else over: their login is our login.
     fn adopt(&mut self, token: Arc<SsoToken>, now: Now) {
         let was_good = self.lost.is_none() && self.held.as_ref().is_some_and(|held| held.is_usable(now));
+        let was_out = self.held.is_none() || self.lost.is_some();
         self.hold(token, Source::Found, now);
         self.troubles.file = None;
         self.shared = true;
         self.store();
         if self.held.as_ref().is_some_and(|held| held.is_usable(now)) {
             self.renewal_ended(Ok(()));
+            if was_out {
+                self.record(SignInEvent::SignedIn { elsewhere: true });
+            }
             if !was_good {
                 self.end_login(Ok(()));
             }
@@ -293,6 +297,7 @@ impl SignInMachine {
     pub(super) fn signed_out(&mut self, reason: LoginReason) {
         if let Some(held) = self.held.take() {
             self.past.add(&held.token);
+            self.record(SignInEvent::SignedOut { elsewhere: reason == LoginReason::SignedOutElsewhere });
         }
         self.lost = Some(reason);
         self.work = Work::Nothing;
