@@ -58,10 +58,8 @@ impl<'o> Context<'o> {
         let (env, answer, in_container) = (world.env.clone(), world.answer, world.in_container);
         if let Some(flag) = globals.meaningless_flag(verb) {
             let headline = format!("{flag} has no meaning for this command");
-            return Err(Box::new(Problem::usage(
-                headline,
-                "leave it out; it belongs to `tunnel add`, `tunnel edit` and `targets`",
-            )));
+            let remedy = format!("leave it out; `stctl --help` says which commands take {flag}");
+            return Err(Box::new(Problem::usage(headline, &remedy)));
         }
         let paths = Paths::resolve(globals, |name| env.value(name))?;
         Ok(Self {
