@@ -6,11 +6,12 @@ use std::{env, fs};
 
 use prost::Message;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "stormtunnel/v1/common.proto",
     "stormtunnel/v1/daemon.proto",
     "stormtunnel/v1/events.proto",
     "stormtunnel/v1/settings.proto",
+    "stormtunnel/v1/sign_in.proto",
     "stormtunnel/v1/targets.proto",
     "stormtunnel/v1/tunnels.proto",
 ];

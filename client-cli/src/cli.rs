@@ -1,6 +1,7 @@
 //! The grammar of the command line.
 
 mod selection;
+mod sso;
 mod times;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use stormtunnel_model::{
 };
 
 pub use self::selection::{Filter, Selection};
+pub use self::sso::{LoginArgs, LogoutArgs, SignInArgs, SsoVerb};
 use self::times::{parse_age, parse_timeout, parse_ttl};
 
 /// Keeps AWS Session Manager tunnels up.
@@ -49,7 +51,7 @@ pub struct Globals {
     /// Settings file for a daemon that is started [env: STORMTUNNEL_CONFIG]
     #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
-    /// AWS profile, for `tunnel add`, `tunnel edit` and `targets` [env, not for `edit`: STCTL_PROFILE, AWS_PROFILE]
+    /// AWS profile, for `tunnel add`, `tunnel edit`, `targets` and `sso` [env, not for `edit`: STCTL_PROFILE, AWS_PROFILE]
     #[arg(long, global = true, value_name = "PROFILE")]
     pub profile: Option<Profile>,
     /// AWS region, for `tunnel add`, `tunnel edit` and `targets` [env, not for `edit`: AWS_REGION, AWS_DEFAULT_REGION]
@@ -64,9 +66,10 @@ pub struct Globals {
 }
 
 impl Globals {
-    /// The flag that only commands about a tunnel's description take.
-    pub(crate) fn scope_flag(&self) -> Option<&'static str> {
-        self.profile.as_ref().map(|_| "--profile").or(self.region.as_ref().map(|_| "--region"))
+    /// The flag that means nothing to this verb.
+    pub(crate) fn meaningless_flag(&self, verb: &Verb) -> Option<&'static str> {
+        let profile = self.profile.as_ref().filter(|_| !verb.takes_profile()).map(|_| "--profile");
+        profile.or_else(|| self.region.as_ref().filter(|_| !verb.takes_region()).map(|_| "--region"))
     }
 }
 
@@ -103,7 +106,7 @@ pub enum Verb {
     Tunnel(TunnelVerb),
     /// Start tunnels and wait until they are up
     ///
-    /// Ends when each tunnel is up, or cannot come up by itself, or waits for something that a person can mend
+    /// A tunnel that needs an SSO login has somebody at this terminal sign in, once for all that do, and goes on. Ends when each tunnel is up, or cannot come up by itself, or waits for something that a person can mend
     /// (a wrong instance id, a port in use): the daemon goes on trying.
     #[command(
         after_help = "Examples:\n  stctl up db\n  stctl up db cache --timeout 2m\n  stctl up -l env=dev --no-wait\n  \
@@ -158,6 +161,9 @@ pub enum Verb {
     /// Wait until tunnels are up: 0 up, 3 blocked or stopped, 4 login needed, 124 timeout
     #[command(after_help = "Example:\n  stctl wait db --timeout 30s && psql -h localhost -p 15432")]
     Wait(WaitArgs),
+    /// Sign in to AWS with IAM Identity Center (SSO), once for all profiles and tunnels
+    #[command(subcommand, after_help = "Example:\n  stctl sso login")]
+    Sso(SsoVerb),
     /// Read and change the daemon's settings
     #[command(subcommand, after_help = "Example:\n  stctl settings get")]
     Settings(SettingsVerb),
@@ -167,8 +173,13 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// Whether `--profile` and `--region` mean something to it.
-    pub(crate) fn takes_scope(&self) -> bool {
+    /// Whether `--profile` means something to it.
+    fn takes_profile(&self) -> bool {
+        self.takes_region() || matches!(self, Self::Sso(_))
+    }
+
+    /// Whether `--region` does.
+    fn takes_region(&self) -> bool {
         match self {
             Self::Tunnel(TunnelVerb::Add(_) | TunnelVerb::Edit(_)) | Self::Targets(_) => true,
             Self::Tunnel(TunnelVerb::Show(_) | TunnelVerb::Rm(_))
@@ -182,6 +193,7 @@ impl Verb {
             | Self::Explain(_)
             | Self::Stats(_)
             | Self::Wait(_)
+            | Self::Sso(_)
             | Self::Settings(_)
             | Self::Daemon(_) => false,
         }
@@ -363,6 +375,9 @@ pub struct UpArgs {
     /// Confirm the start of tunnels whose label "confirm" asks for that
     #[arg(long)]
     pub yes: bool,
+    /// Do not sign in where a tunnel needs that; without a terminal nobody does
+    #[arg(long)]
+    pub no_login: bool,
     /// Keep waiting also while a tunnel waits for something that a person can mend
     #[arg(long, conflicts_with = "no_wait")]
     pub wait: bool,

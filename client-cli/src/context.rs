@@ -32,6 +32,8 @@ pub(crate) struct Context<'o> {
     pub(crate) globals: Globals,
     /// Where the daemon's socket, state and settings are.
     pub(crate) paths: Paths,
+    /// This program runs in a container.
+    pub(crate) in_container: bool,
     /// Somebody who can be asked.
     answer: Option<Answer>,
 }
@@ -53,16 +55,21 @@ impl<'o> Context<'o> {
         verb: &Verb,
         world: &'o mut World<'_>,
     ) -> Result<Self, Box<Problem>> {
-        let (env, answer) = (world.env.clone(), world.answer);
-        if let Some(flag) = globals.scope_flag().filter(|_| !verb.takes_scope()) {
+        let (env, answer, in_container) = (world.env.clone(), world.answer, world.in_container);
+        if let Some(flag) = globals.meaningless_flag(verb) {
             let headline = format!("{flag} has no meaning for this command");
-            return Err(Box::new(Problem::usage(
-                headline,
-                "leave it out; it belongs to `tunnel add`, `tunnel edit` and `targets`",
-            )));
+            let remedy = format!("leave it out; `stctl --help` says which commands take {flag}");
+            return Err(Box::new(Problem::usage(headline, &remedy)));
         }
         let paths = Paths::resolve(globals, |name| env.value(name))?;
-        Ok(Self { out: Output::new(world, globals), env, globals: globals.clone(), paths, answer })
+        Ok(Self {
+            out: Output::new(world, globals),
+            env,
+            globals: globals.clone(),
+            paths,
+            in_container,
+            answer,
+        })
     }
 
     /// Whether there is somebody who can be asked.

@@ -185,7 +185,7 @@ fn filled_commands(detail: &str, subject: Subject<'_>) -> String {
 }
 
 /// As it must be typed into a shell.
-fn quoted(value: &str) -> String {
+pub(crate) fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@:+=".contains(c);
     if !value.is_empty() && value.chars().all(plain) {
         value.to_owned()
@@ -311,6 +311,8 @@ mod tests {
             ("shutting_down", 5),
             ("confirmation_needed", 2),
             ("key_store_unavailable", 1),
+            ("sign_in_not_found", 6),
+            ("login_failed", 4),
         ];
         let problem = |kind: FaultKind| Problem::of_fault(&Fault::new(kind, ""), Subject::default());
         let actual: Vec<(String, u8)> = FaultKind::one_of_each()

@@ -94,6 +94,11 @@ impl<'o> Output<'o> {
         }
     }
 
+    /// What a person has to see to go on, on standard error, whatever standard output is for.
+    pub(crate) fn progress(&mut self, text: &str) {
+        ignore_unwritable(writeln!(self.err, "{text}").and_then(|()| self.err.flush()));
+    }
+
     /// A question to a person, on standard error; the answer is typed behind it.
     pub(crate) fn question(&mut self, text: &str) {
         ignore_unwritable(write!(self.err, "{text} [y/N] ").and_then(|()| self.err.flush()));

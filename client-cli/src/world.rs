@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use stormtunnel_model::Timestamp;
 
@@ -17,6 +18,8 @@ pub struct World<'w> {
     pub err: &'w mut dyn Write,
     /// What standard output is.
     pub terminal: Terminal,
+    /// This program runs in a container.
+    pub in_container: bool,
     /// Reads a line that a person types; absent where nobody can be asked.
     pub answer: Option<Answer>,
     /// Reads the wall clock.
@@ -44,7 +47,8 @@ impl<'w> World<'w> {
         let terminal = Terminal::of_process(&env);
         // A question that is not seen, or that no key can answer, is none.
         let someone = io::stdin().is_terminal() && io::stderr().is_terminal();
-        Self { env, out, err, terminal, answer: someone.then_some(typed_line as Answer), clock: wall_clock }
+        let answer = someone.then_some(typed_line as Answer);
+        Self { env, out, err, terminal, in_container: in_container(), answer, clock: wall_clock }
     }
 }
 
@@ -53,6 +57,11 @@ impl fmt::Debug for World<'_> {
         // The environment may hold credentials.
         f.debug_struct("World").field("terminal", &self.terminal).finish_non_exhaustive()
     }
+}
+
+/// Whether a container engine left its mark: Docker's, or that of Podman and its kin.
+fn in_container() -> bool {
+    ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists())
 }
 
 fn typed_line() -> io::Result<String> {

@@ -18,6 +18,7 @@ use stormtunnel_aws::{
     AwsAccess, AwsEnvironment, AwsIdentity, AwsSsm, AwsTargets, ContainerFinder, Finders, InstanceFinder,
 };
 use stormtunnel_engine::ports::Clock;
+use stormtunnel_engine::sign_in::registry::SignIns;
 use stormtunnel_engine::tasks::{Task, TaskFailed, Tasks, TasksClosed};
 use stormtunnel_engine::{Engine, Ports};
 use stormtunnel_model::Fault;
@@ -209,6 +210,7 @@ fn aws_ports(surroundings: Surroundings) -> Result<Ports, AppError> {
         network: Arc::new(SocketNetwork),
         store: Arc::new(surroundings.store.clone()),
         history: Arc::new(surroundings.store),
+        sign_ins: SignIns::none(),
         incidents: Arc::new(power::start(&surroundings.tasks)?),
         clock,
         entropy: Arc::new(SystemEntropy::new()?),

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use stormtunnel_model::{
-    Candidate, Epoch, Etag, Event, EventId, Fault, Profile, Region, RequestId, Revision, StartOptions,
-    Target, Timestamp, Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch,
+    Candidate, Epoch, Etag, Event, EventId, Fault, LoginFlow, LoginProgress, LoginSurroundings, LoginWishes,
+    Profile, Region, RequestId, Revision, SignIn, SignInChoice, SignInName, StartOptions, Target, Timestamp,
+    Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch,
 };
 
 /// Makes a tunnel.
@@ -171,6 +172,68 @@ pub struct TargetList {
     pub candidates: Vec<Candidate>,
     /// What the answer lacks and why, one sentence each.
     pub notes: Vec<String>,
+}
+
+/// Has a person sign in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Login {
+    /// To what.
+    pub sign_in: SignInChoice,
+    /// What the person asked for.
+    pub wishes: LoginWishes,
+    /// Where the person sits.
+    pub surroundings: LoginSurroundings,
+    /// Only if nothing else helps: a token that is good, or can be renewed, is left alone.
+    pub if_needed: bool,
+}
+
+/// What somebody who waits for a login is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginUpdate {
+    /// Which way it goes. Comes first.
+    Begun {
+        /// The sign-in.
+        sign_in: SignInName,
+        /// The way.
+        flow: LoginFlow,
+        /// Why, as a sentence part.
+        reason: String,
+    },
+    /// How far it is.
+    Progress(LoginProgress),
+    /// Somebody is signed in. Comes last.
+    SignedIn(Box<SignIn>),
+}
+
+/// Signs out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Logout {
+    /// Of everything.
+    All,
+    /// Of this.
+    One(SignInChoice),
+}
+
+/// One message of a watch of sign-ins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignInWatchUpdate {
+    /// The state of affairs after this message.
+    pub revision: Revision,
+    /// What happened.
+    pub event: SignInWatchEvent,
+}
+
+/// What a watch of sign-ins tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignInWatchEvent {
+    /// Replaces all that the watcher knows.
+    Snapshot(Vec<SignIn>),
+    /// One sign-in is new or different.
+    Changed(Box<SignIn>),
+    /// One sign-in is gone.
+    Removed(SignInName),
+    /// The watch goes on where it was: changes follow.
+    Resumed,
 }
 
 /// What the daemon is.

@@ -1,5 +1,7 @@
 //! The calls of a front end, over the daemon's Unix socket.
 
+mod sign_in;
+
 use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
@@ -30,6 +32,8 @@ use crate::v1::settings_service_client::SettingsServiceClient;
 use crate::v1::target_service_client::TargetServiceClient;
 use crate::v1::tunnel_service_client::TunnelServiceClient;
 use crate::v1::{self, TunnelResult};
+
+pub use self::sign_in::{RunningLogin, SignInWatch};
 
 /// The daemon could not be connected to.
 #[derive(Debug, Error)]

@@ -15,7 +15,7 @@ pub mod conversions;
 pub mod paths;
 pub mod status;
 
-pub use client::{CallError, Client, ConnectError, EventWatch, TunnelWatch};
+pub use client::{CallError, Client, ConnectError, EventWatch, RunningLogin, SignInWatch, TunnelWatch};
 pub use conversions::ConversionError;
 
 /// Generated from `stormtunnel/v1/*.proto`; the comments there are the documentation.

@@ -4,8 +4,10 @@ mod confirm;
 mod daemon;
 mod events;
 mod explain;
+mod logins;
 mod ls;
 mod settings;
+mod sso;
 mod stats;
 mod status;
 mod targets;
@@ -43,6 +45,7 @@ pub(crate) async fn run(context: &mut Context<'_>, verb: &Verb) -> Ending {
         Verb::Stats(args) => stats::run(context, args).await,
         Verb::Targets(args) => targets::run(context, args).await,
         Verb::Wait(args) => wait::run(context, args).await,
+        Verb::Sso(verb) => sso::run(context, verb).await,
         Verb::Settings(verb) => settings::run(context, verb).await,
         Verb::Daemon(verb) => daemon::run(context, verb).await,
     }
@@ -112,6 +115,8 @@ struct Reporter<'r, 'o> {
     out: &'r mut Output<'o>,
     /// What is said of a tunnel that went as wanted.
     success: fn(&Tunnel) -> String,
+    /// Nothing is said yet of tunnels that need a login, which somebody is asked for afterwards.
+    awaits_logins: bool,
 }
 
 impl Progress for Reporter<'_, '_> {
@@ -120,6 +125,9 @@ impl Progress for Reporter<'_, '_> {
     }
 
     fn settled(&mut self, settled: &Settled) -> Result<(), Failure> {
+        if self.awaits_logins && settled.login_needed().is_some() {
+            return Ok(());
+        }
         if self.out.format.is_for_people() || self.out.format == Format::Name {
             match (settled.problem(), settled.tunnel()) {
                 (Some(problem), _) => self.out.problem(&problem),

@@ -66,7 +66,7 @@ async fn add_and_follow(context: &mut Context<'_>, client: &Client, create: Crea
         let options = StartOptions { confirmed: true, ..StartOptions::default() };
         follower.answer(client.start_tunnels(StartTunnels { tunnels: vec![requested], options })).await?
     };
-    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up };
+    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up, awaits_logins: false };
     let settled = follower.follow(outcomes, Goal::Up, &mut reporter).await?;
     conclude(&mut context.out, &settled)
 }
@@ -154,7 +154,8 @@ async fn rm(context: &mut Context<'_>, args: &RmArgs) -> Ending {
     }
     let outcomes = client.delete_tunnels(&names).await?;
     let settled: Vec<Settled> = outcomes.into_iter().map(Settled::of_command).collect();
-    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_removed };
+    let mut reporter =
+        Reporter { out: &mut context.out, success: sentences::is_removed, awaits_logins: false };
     settled.iter().try_for_each(|settled| reporter.settled(settled))?;
     conclude(&mut context.out, &settled)
 }

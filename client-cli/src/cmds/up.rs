@@ -4,6 +4,7 @@ use stormtunnel_model::{StartOptions, Tunnel, TunnelSpec};
 use stormtunnel_proto::calls::{StartTunnels, TunnelOutcome};
 use stormtunnel_proto::{CallError, Client};
 
+use super::logins::{self, Again};
 use super::{Ending, Reporter, chosen, conclude, confirm, selected};
 use crate::cli::{DownArgs, Selection, UpArgs};
 use crate::context::Context;
@@ -59,8 +60,15 @@ async fn start(context: &mut Context<'_>, args: &UpArgs, command: Command) -> En
     tell_if_none(&mut context.out, &tunnels);
     let outcomes = follower.answer(command.send(&client, StartTunnels { tunnels, options })).await?;
     let goal = if args.wait { Goal::UpPatiently } else { Goal::Up };
-    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up };
-    let settled = follower.follow(outcomes, goal, &mut reporter).await?;
+    // Programs get what there is, and sign in themselves.
+    let logs_in = !args.no_login && context.has_person() && context.out.format.is_for_people();
+    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up, awaits_logins: logs_in };
+    let mut settled = follower.follow(outcomes, goal, &mut reporter).await?;
+    if logs_in {
+        let options = StartOptions { confirmed, reason: args.reason.clone(), ttl: args.ttl };
+        let again = Again { options, goal, timeout: args.timeout };
+        logins::carry_on(context, &client, &mut settled, again).await?;
+    }
     conclude(&mut context.out, &settled)
 }
 
@@ -93,7 +101,8 @@ pub(super) async fn down(context: &mut Context<'_>, args: &DownArgs) -> Ending {
     if args.no_wait {
         return taken(&mut context.out, outcomes, sentences::is_stopping);
     }
-    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_stopped };
+    let mut reporter =
+        Reporter { out: &mut context.out, success: sentences::is_stopped, awaits_logins: false };
     let settled = follower.follow(outcomes, Goal::Stopped, &mut reporter).await?;
     conclude(&mut context.out, &settled)
 }
@@ -111,7 +120,7 @@ fn tell_if_none(out: &mut Output<'_>, names: &[String]) {
 /// Tells that commands were taken, which is all that was asked.
 fn taken(out: &mut Output<'_>, outcomes: Vec<TunnelOutcome>, success: fn(&Tunnel) -> String) -> Ending {
     let settled: Vec<Settled> = outcomes.into_iter().map(Settled::of_command).collect();
-    let mut reporter = Reporter { out, success };
+    let mut reporter = Reporter { out, success, awaits_logins: false };
     settled.iter().try_for_each(|settled| reporter.settled(settled))?;
     conclude(out, &settled)
 }

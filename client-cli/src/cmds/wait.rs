@@ -12,7 +12,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: &WaitArgs) -> Ending {
     let client = context.client().await?;
     let (follower, tunnels) = Follower::subscribe(&client, Limit::Wait(args.timeout)).await?;
     let outcomes = chosen(&args.selection, tunnels)?;
-    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up };
+    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up, awaits_logins: false };
     let settled = follower.follow(outcomes, Goal::UpPatiently, &mut reporter).await?;
     let told = conclude(&mut context.out, &settled)?;
     Ok(settled.iter().map(exit_code).max().unwrap_or(told))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stormtunnel_model::{Event, EventKind, EventSubject};
+use stormtunnel_model::{Event, EventKind, EventSubject, SignInEvent};
 
 use super::{Style, Tone, times};
 
@@ -38,6 +38,7 @@ fn sentence(event: &Event, style: Style) -> String {
         | EventKind::Woke { .. }
         | EventKind::NetworkChanged
         | EventKind::ClockJumped { .. }
+        | EventKind::SignIn { .. }
         | EventKind::Created
         | EventKind::Changed { .. }
         | EventKind::Deleted
@@ -102,6 +103,12 @@ fn tone(kind: &EventKind) -> Tone {
         | EventKind::PayloadReduced { .. }
         | EventKind::SessionEnded { fault: Some(_), .. } => Tone::Moving,
         EventKind::Blocked { .. } | EventKind::EventsLost { .. } => Tone::Bad,
+        EventKind::SignIn { event, .. } => match event {
+            SignInEvent::SignedIn { .. } => Tone::Good,
+            SignInEvent::LoginNeeded { .. } => Tone::Bad,
+            SignInEvent::RenewalFailed { .. } => Tone::Moving,
+            SignInEvent::SignedOut { .. } | SignInEvent::TokenRenewed { .. } => Tone::Off,
+        },
         EventKind::DaemonStarted
         | EventKind::DaemonStopping
         | EventKind::Woke { .. }

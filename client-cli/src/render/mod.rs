@@ -1,4 +1,4 @@
-//! Tunnels, settings and failures as text or as data for programs. Pure: everything is an argument.
+//! Tunnels, sign-ins, settings and failures as text or as data for programs. Pure: everything is an argument.
 
 pub mod details;
 pub mod events;
@@ -7,6 +7,8 @@ pub mod history_views;
 pub mod lines;
 pub mod problems;
 pub mod sentences;
+pub mod sign_in_views;
+pub mod sign_ins;
 pub mod tables;
 pub mod target_views;
 pub mod times;

@@ -218,7 +218,7 @@ fn local_cell(tunnel: &Tunnel, style: Style) -> Cell {
     if warns { cell.fg(cell_colour(Tone::Bad)) } else { cell }
 }
 
-fn cell_colour(tone: Tone) -> Color {
+pub(super) fn cell_colour(tone: Tone) -> Color {
     match tone {
         Tone::Good => Color::Green,
         Tone::Moving => Color::Yellow,
@@ -227,7 +227,7 @@ fn cell_colour(tone: Tone) -> Color {
     }
 }
 
-fn table(header: &[&str], style: Style, width: Option<u16>) -> Table {
+pub(super) fn table(header: &[&str], style: Style, width: Option<u16>) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let heading = |text: &&str| {
@@ -249,7 +249,7 @@ fn table(header: &[&str], style: Style, width: Option<u16>) -> Table {
 }
 
 /// The first `whole` columns are never broken over lines: they are what people copy.
-fn finished(table: &mut Table, whole: usize) -> String {
+pub(super) fn finished(table: &mut Table, whole: usize) -> String {
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         if index < whole {

@@ -1,6 +1,7 @@
 //! A daemon with the API and without tunnels: what it is told to say, it says.
 
 mod events;
+mod sign_ins;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -10,17 +11,19 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use stormtunnel_model::{
-    Attempt, ConnectStep, Epoch, Event, Fault, FaultKind, Intent, Revision, StartOptions, Timestamp, Tunnel,
-    TunnelState, TunnelStatistics,
+    Attempt, ConnectStep, Epoch, Event, Fault, FaultKind, Intent, Revision, SignIn, StartOptions, Timestamp,
+    Tunnel, TunnelState, TunnelStatistics,
 };
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, EventWatchUpdate, SettingState, SettingsState, StartTunnels, TargetList,
-    TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
+    CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, SettingState, SettingsState, StartTunnels,
+    TargetList, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels,
+    WatchUpdate,
 };
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1::daemon_service_server::{DaemonService, DaemonServiceServer};
 use stormtunnel_proto::v1::event_service_server::EventServiceServer;
 use stormtunnel_proto::v1::settings_service_server::{SettingsService, SettingsServiceServer};
+use stormtunnel_proto::v1::sign_in_service_server::SignInServiceServer;
 use stormtunnel_proto::v1::target_service_server::TargetServiceServer;
 use stormtunnel_proto::v1::tunnel_service_server::{TunnelService, TunnelServiceServer};
 use stormtunnel_proto::{API_LEVEL, v1};
@@ -48,8 +51,17 @@ struct State {
     statistics: Vec<TunnelStatistics>,
     /// What tunnels can go through.
     targets: Option<TargetList>,
+    sign_ins: Vec<SignIn>,
+    /// What becomes of a login.
+    login: Option<Vec<Result<LoginUpdate, Fault>>>,
+    /// Logins are begun and never end.
+    holds_logins: bool,
+    /// Held by each login that is waited for.
+    waiting_login: Arc<()>,
     /// What becomes of a tunnel after its next start or stop.
     plots: BTreeMap<String, Vec<TunnelState>>,
+    /// And after the one that follows.
+    later_plots: BTreeMap<String, Vec<TunnelState>>,
     /// What was asked.
     asked: Vec<String>,
     /// What every answer of the tunnel service is, if anything.
@@ -82,7 +94,12 @@ impl Fake {
             events: Vec::new(),
             statistics: Vec::new(),
             targets: None,
+            sign_ins: Vec::new(),
+            login: None,
+            holds_logins: false,
+            waiting_login: Arc::default(),
             plots: BTreeMap::new(),
+            later_plots: BTreeMap::new(),
             asked: Vec::new(),
             refusal: None,
             holds_stops: false,
@@ -105,6 +122,7 @@ impl Fake {
             .add_service(TunnelServiceServer::new(self.clone()))
             .add_service(EventServiceServer::new(self.clone()))
             .add_service(TargetServiceServer::new(self.clone()))
+            .add_service(SignInServiceServer::new(self.clone()))
             .add_service(SettingsServiceServer::new(self.clone()))
             .add_service(DaemonServiceServer::new(self.clone()));
         async move { router.serve_with_incoming(incoming).await.unwrap() }
@@ -117,6 +135,11 @@ impl Fake {
     /// After its next start or stop the tunnel goes through these states.
     pub(crate) fn plot(&self, name: &str, states: Vec<TunnelState>) {
         self.lock().plots.insert(name.to_owned(), states);
+    }
+
+    /// After the start or stop that follows that one, through these.
+    pub(crate) fn plot_after(&self, name: &str, states: Vec<TunnelState>) {
+        self.lock().later_plots.insert(name.to_owned(), states);
     }
 
     /// Every call about tunnels fails with this.
@@ -189,6 +212,15 @@ impl Fake {
         tunnels.into_iter().map(one).collect()
     }
 
+    fn next_plot(&self, name: &str) -> Vec<TunnelState> {
+        let mut state = self.lock();
+        let plot = state.plots.remove(name).unwrap_or_default();
+        if let Some(later) = state.later_plots.remove(name) {
+            state.plots.insert(name.to_owned(), later);
+        }
+        plot
+    }
+
     fn set_one_going(&self, name: &str, intent: Intent, first: TunnelState) -> TunnelOutcome {
         let Some(mut tunnel) = self.lock().tunnels.get(name).cloned() else {
             let fault = Fault::new(FaultKind::TunnelNotFound { tunnel: name.to_owned() }, "");
@@ -198,7 +230,7 @@ impl Fake {
         tunnel.status.attempt = Attempt(tunnel.status.attempt.0 + 1);
         tunnel.status.state = first;
         let answer = tunnel.clone();
-        let plot = self.lock().plots.remove(name).unwrap_or_default();
+        let plot = self.next_plot(name);
         for state in plot {
             let spec = &tunnel.spec;
             let shown = running(name, &spec.remote.to_string(), &spec.local.to_string(), state);

@@ -8,6 +8,7 @@ mod guards;
 mod history;
 mod labels;
 mod rendering;
+mod sso;
 mod starting;
 mod support;
 mod targets;

@@ -175,8 +175,15 @@ async fn a_second_stop_waits_for_the_end_of_the_first() {
     let mut err = LetsGo(Some(held), Vec::new());
     let env = [("STORMTUNNEL_SOCKET", socket.to_str().unwrap()), ("HOME", "/home/u")].into_iter().collect();
     let mut out = Vec::new();
-    let mut world =
-        World { env, out: &mut out, err: &mut err, terminal: Terminal::default(), answer: None, clock: now };
+    let mut world = World {
+        env,
+        out: &mut out,
+        err: &mut err,
+        terminal: Terminal::default(),
+        in_container: false,
+        answer: None,
+        clock: now,
+    };
     let code = stctl::run(["stctl", "daemon", "stop"].map(Into::into), &mut world).await;
     let said = String::from_utf8(err.1).unwrap();
     assert_eq!(
@@ -210,6 +217,7 @@ async fn a_closed_pipe_ends_the_command_quietly() {
             out: &mut Gone,
             err: &mut err,
             terminal: Terminal::default(),
+            in_container: false,
             answer: None,
             clock: now,
         };
@@ -217,6 +225,25 @@ async fn a_closed_pipe_ends_the_command_quietly() {
         assert_eq!((code, err.as_slice()), (ExitCode::Ok, b"".as_slice()));
     })
     .await;
+}
+
+/// Somebody who leaves while a login runs has given it up: the daemon is told by the end of the call.
+#[tokio::test]
+async fn ctrl_c_gives_a_login_up() {
+    let code = Fake::beside(Vec::new(), async |fake: Fake| {
+        fake.hold_logins();
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_stctl"));
+        command.args(["sso", "login"]).env("STORMTUNNEL_SOCKET", fake.socket()).kill_on_drop(true);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        fake.logins_waited_for(1).await;
+        let pid = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        let code = tokio::time::timeout(Duration::from_secs(20), child.wait()).await.unwrap().unwrap().code();
+        fake.logins_waited_for(0).await;
+        code
+    })
+    .await;
+    assert_eq!(code, Some(130));
 }
 
 /// The program itself: Ctrl-C ends it with the code that shells give an interrupted program.

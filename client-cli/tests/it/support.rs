@@ -66,7 +66,8 @@ async fn within(
     let env: Environment = own.into_iter().chain(variables.iter().copied()).collect();
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let terminal = Terminal { width: Some(80), out_colour: false, err_colour: false };
-    let mut world = World { env, out: &mut out, err: &mut err, terminal, answer, clock: now };
+    let mut world =
+        World { env, out: &mut out, err: &mut err, terminal, in_container: false, answer, clock: now };
     let code = tokio::time::timeout(limit, stctl::run(args, &mut world)).await;
     let code: ExitCode = code.expect("the command ends in time");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

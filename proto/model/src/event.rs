@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::fault::Fault;
 use crate::ids::{Attempt, Principal, SsmSessionId, Timestamp, TunnelId};
 use crate::name::{Profile, Region, TunnelName};
+use crate::sign_in::SignInName;
+use crate::sign_in_event::SignInEvent;
 use crate::state::Intent;
 use crate::target::{ResolvedTarget, Target};
 use crate::tunnel::Traffic;
@@ -24,7 +26,7 @@ pub struct Event {
     pub id: EventId,
     /// When.
     pub at: Timestamp,
-    /// The tunnel it happened to; absent when it happened to the daemon.
+    /// The tunnel it happened to; absent when it happened to the daemon, the machine or a sign-in.
     pub subject: Option<EventSubject>,
     /// What.
     pub kind: EventKind,
@@ -77,6 +79,13 @@ pub enum EventKind {
     ClockJumped {
         /// By so many milliseconds; negative is back.
         by_ms: i64,
+    },
+    /// Something happened to a sign-in, and so to all tunnels that live on it.
+    SignIn {
+        /// The sign-in.
+        sign_in: SignInName,
+        /// What.
+        event: SignInEvent,
     },
     /// The tunnel was made.
     Created,
@@ -183,6 +192,7 @@ impl EventKind {
             Self::Woke { .. } => "woke",
             Self::NetworkChanged => "network_changed",
             Self::ClockJumped { .. } => "clock_jumped",
+            Self::SignIn { event, .. } => event.name(),
             Self::Created => "created",
             Self::Changed { .. } => "changed",
             Self::Deleted => "deleted",
@@ -216,6 +226,7 @@ impl EventKind {
             | Self::ConnectionRefused { fault }
             | Self::ReaderReset { fault }
             | Self::AgentStalled { fault } => Some(fault),
+            Self::SignIn { event, .. } => event.fault(),
             Self::DaemonStarted
             | Self::DaemonStopping
             | Self::EventsLost { .. }
@@ -256,6 +267,7 @@ impl fmt::Display for EventKind {
                 let direction = if *by_ms < 0 { "back" } else { "forward" };
                 return write!(f, "the clock was set {direction} by {} ms", by_ms.unsigned_abs());
             }
+            Self::SignIn { sign_in, event } => return event.write(f, sign_in),
             Self::Created => "made",
             Self::Changed { fields } => return write!(f, "changed: {}", fields.join(", ")),
             Self::Deleted => "removed",

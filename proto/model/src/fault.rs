@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::login::LoginEnd;
+
 /// A failure, with what is known of this one case.
 ///
 /// Never holds a secret: it is stored in events, shown, logged and sent to front ends.
@@ -157,6 +159,18 @@ pub enum FaultKind {
     KeyStoreUnavailable {
         /// Which one, in words.
         store: String,
+    },
+    /// No sign-in of that name, or none that the profile uses.
+    SignInNotFound {
+        /// The sign-in asked for; empty when none was named.
+        sign_in: String,
+    },
+    /// Nobody is signed in after a login.
+    LoginFailed {
+        /// The sign-in.
+        sign_in: String,
+        /// Why.
+        end: LoginEnd,
     },
 }
 
@@ -415,6 +429,15 @@ impl FaultKind {
                 "unlock or mend it, which is noticed within a minute; or choose another with \
                  `stctl settings set sso.key_store STORE` and start the daemon again",
             ),
+            Self::SignInNotFound { .. } => row(
+                R::FixByUser,
+                G::NotFound,
+                E::NotFound,
+                "`stctl sso status` shows the sign-ins there are; any other one needs --start-url and --sso-region",
+            ),
+            Self::LoginFailed { end, .. } => {
+                row(end.recovery(), G::Unauthenticated, end.exit_code(), end.remedy())
+            }
         }
     }
 }
@@ -470,6 +493,9 @@ impl fmt::Display for FaultKind {
                 write!(f, "tunnel \"{tunnel}\" is labelled {label}: its start has to be confirmed")
             }
             Self::KeyStoreUnavailable { store } => write!(f, "{store} cannot be used for SSO tokens"),
+            Self::SignInNotFound { sign_in } if sign_in.is_empty() => f.write_str("there is no such sign-in"),
+            Self::SignInNotFound { sign_in } => write!(f, "there is no sign-in \"{sign_in}\""),
+            Self::LoginFailed { sign_in, end } => end.write(f, sign_in),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Every kind of fault, by name and by example.
 
 use crate::fault::FaultKind;
+use crate::login::LoginEnd;
 
 impl FaultKind {
     /// The kind's name in the API, such as `port_in_use`; stable.
@@ -31,6 +32,8 @@ impl FaultKind {
             Self::ShuttingDown => "shutting_down",
             Self::ConfirmationNeeded { .. } => "confirmation_needed",
             Self::KeyStoreUnavailable { .. } => "key_store_unavailable",
+            Self::SignInNotFound { .. } => "sign_in_not_found",
+            Self::LoginFailed { .. } => "login_failed",
         }
     }
 
@@ -68,6 +71,8 @@ impl FaultKind {
             Self::ShuttingDown,
             Self::ConfirmationNeeded { tunnel: text("prod-db"), label: text("confirm=true") },
             Self::KeyStoreUnavailable { store: text("the Secret Service") },
+            Self::SignInNotFound { sign_in: text("corp") },
+            Self::LoginFailed { sign_in: text("corp"), end: LoginEnd::Declined },
         ]
     }
 }

@@ -36,10 +36,12 @@ mod ids;
 mod keep;
 mod key_store;
 mod label;
+mod login;
 mod name;
 mod selector;
 pub mod settings;
 mod sign_in;
+mod sign_in_event;
 mod sign_in_state;
 mod spec;
 mod state;
@@ -55,9 +57,11 @@ pub use ids::{Attempt, Epoch, Etag, Principal, RequestId, Revision, SsmSessionId
 pub use keep::{Keep, SessionCount};
 pub use key_store::KeyStoreChoice;
 pub use label::{Label, Labels};
+pub use login::{LoginEnd, LoginFlow, LoginSurroundings, LoginWishes, Opener, SignInChoice};
 pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, TunnelName};
 pub use selector::Selector;
-pub use sign_in::{SignInForm, SignInName};
+pub use sign_in::{SignIn, SignInForm, SignInName, SignInProfile};
+pub use sign_in_event::SignInEvent;
 pub use sign_in_state::{
     CannotRenew, LoginProgress, LoginReason, Renewal, RenewalRule, SignInActivity, SignInState, SignInStatus,
 };

@@ -1,17 +1,44 @@
-//! The name of a sign-in: whose token it is.
+//! Sign-ins: the name, which says whose token it is, and what people are shown.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{InvalidName, checked_name};
+use crate::name::{InvalidName, Profile, Region, checked_name};
+use crate::sign_in_state::SignInStatus;
 
 checked_name! {
     /// One SSO token, however many profiles live on it: the name of an `[sso-session]`, or the start URL of profiles
     /// that have theirs inline, byte for byte. `https://…/start` and `https://…/start/` are two sign-ins, because
     /// they are two files to the AWS CLI and to every SDK. [`SignInName::form`] tells the two forms apart.
     SignInName, "sign_in", check_sign_in
+}
+
+/// A sign-in, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignIn {
+    /// Its name.
+    pub name: SignInName,
+    /// Its start URL, as configured.
+    pub start_url: String,
+    /// The region of its IAM Identity Center instance.
+    pub region: Region,
+    /// The profiles that use it, ordered by name.
+    pub profiles: Vec<SignInProfile>,
+    /// What is true of it now.
+    pub status: SignInStatus,
+}
+
+/// A profile that uses a sign-in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SignInProfile {
+    /// The profile.
+    pub profile: Profile,
+    /// The account that its credentials are for; absent where it only has a token.
+    pub account: Option<String>,
+    /// The permission set, likewise.
+    pub role: Option<String>,
 }
 
 /// A sign-in's name, taken apart.

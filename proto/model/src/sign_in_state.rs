@@ -161,6 +161,16 @@ impl SignInState {
         }
     }
 
+    /// When the token expires, while it is good.
+    pub fn good_until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Authenticated { expires_at, .. } | Self::ExpiringSoon { expires_at, .. } => {
+                Some(*expires_at)
+            }
+            Self::Unknown | Self::Expired { .. } | Self::NeedsLogin { .. } => None,
+        }
+    }
+
     /// Why nothing but a login helps, as a sentence part; absent while the token is good or may still be renewed.
     pub fn needs_login(&self) -> Option<&'static str> {
         match self {

@@ -1,6 +1,8 @@
 //! Events, and the messages of the event service.
 
-use stormtunnel_model::{Attempt, Event, EventId, EventKind, EventSubject, Fault, SsmSessionId, Timestamp};
+use stormtunnel_model::{
+    Attempt, Event, EventId, EventKind, EventSubject, Fault, SignInEvent, SsmSessionId, Timestamp,
+};
 
 use super::state::parse_intent;
 use super::{ConversionError, non_empty, parse_span, parse_timestamp, parsed, required, span, timestamp};
@@ -82,6 +84,7 @@ fn kind_to_message(kind: EventKind) -> Option<Kind> {
         EventKind::Woke { slept, dark } => Kind::Woke(event::Woke { slept: Some(span(slept)), dark }),
         EventKind::NetworkChanged => Kind::NetworkChanged(event::NetworkChanged {}),
         EventKind::ClockJumped { by_ms } => Kind::ClockJumped(event::ClockJumped { by_ms }),
+        EventKind::SignIn { sign_in, event } => of_sign_in(sign_in.into(), event),
         EventKind::Created => Kind::Created(event::Created {}),
         EventKind::Changed { fields } => Kind::Changed(event::Changed { fields }),
         EventKind::Deleted => Kind::Deleted(event::Deleted {}),
@@ -120,6 +123,22 @@ fn kind_to_message(kind: EventKind) -> Option<Kind> {
     })
 }
 
+fn of_sign_in(sign_in: String, event: SignInEvent) -> Kind {
+    match event {
+        SignInEvent::SignedIn { elsewhere } => Kind::SignedIn(event::SignedIn { sign_in, elsewhere }),
+        SignInEvent::SignedOut { elsewhere } => Kind::SignedOut(event::SignedOut { sign_in, elsewhere }),
+        SignInEvent::LoginNeeded { reason, before } => {
+            Kind::LoginNeeded(event::LoginNeeded { sign_in, reason, before: before.map(timestamp) })
+        }
+        SignInEvent::TokenRenewed { expires_at } => {
+            Kind::TokenRenewed(event::TokenRenewed { sign_in, expires_at: Some(timestamp(expires_at)) })
+        }
+        SignInEvent::RenewalFailed { fault } => {
+            Kind::RenewalFailed(event::RenewalFailed { sign_in, fault: Some(fault.into()) })
+        }
+    }
+}
+
 fn parse_kind(kind: Kind) -> Result<EventKind, ConversionError> {
     let one = |fault| parsed("fault", fault);
     let optional = |fault: Option<v1::Fault>| fault.map(|fault| parsed("fault", Some(fault))).transpose();
@@ -132,6 +151,28 @@ fn parse_kind(kind: Kind) -> Result<EventKind, ConversionError> {
         }
         Kind::NetworkChanged(event::NetworkChanged {}) => EventKind::NetworkChanged,
         Kind::ClockJumped(event::ClockJumped { by_ms }) => EventKind::ClockJumped { by_ms },
+        Kind::SignedIn(event::SignedIn { sign_in, elsewhere }) => {
+            EventKind::SignIn { sign_in: sign_in.parse()?, event: SignInEvent::SignedIn { elsewhere } }
+        }
+        Kind::SignedOut(event::SignedOut { sign_in, elsewhere }) => {
+            EventKind::SignIn { sign_in: sign_in.parse()?, event: SignInEvent::SignedOut { elsewhere } }
+        }
+        Kind::LoginNeeded(event::LoginNeeded { sign_in, reason, before }) => {
+            let before =
+                before.map(|before| parse_timestamp("login_needed.before", Some(before))).transpose()?;
+            EventKind::SignIn {
+                sign_in: sign_in.parse()?,
+                event: SignInEvent::LoginNeeded { reason, before },
+            }
+        }
+        Kind::TokenRenewed(event::TokenRenewed { sign_in, expires_at }) => {
+            let expires_at = parse_timestamp("token_renewed.expires_at", expires_at)?;
+            EventKind::SignIn { sign_in: sign_in.parse()?, event: SignInEvent::TokenRenewed { expires_at } }
+        }
+        Kind::RenewalFailed(event::RenewalFailed { sign_in, fault }) => {
+            let event = SignInEvent::RenewalFailed { fault: one(fault)? };
+            EventKind::SignIn { sign_in: sign_in.parse()?, event }
+        }
         Kind::Created(event::Created {}) => EventKind::Created,
         Kind::Changed(event::Changed { fields }) => EventKind::Changed { fields },
         Kind::Deleted(event::Deleted {}) => EventKind::Deleted,

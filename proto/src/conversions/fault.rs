@@ -1,6 +1,6 @@
 //! Faults. Outgoing ones carry headline, remedy and recovery in words, for clients that do not know the kind.
 
-use stormtunnel_model::{Fault, FaultKind, Recovery};
+use stormtunnel_model::{Fault, FaultKind, LoginEnd, Recovery};
 
 use super::{ConversionError, required};
 use crate::v1;
@@ -78,6 +78,10 @@ impl From<FaultKind> for Kind {
             FaultKind::KeyStoreUnavailable { store } => {
                 Self::KeyStoreUnavailable(fault::KeyStoreUnavailable { store })
             }
+            FaultKind::SignInNotFound { sign_in } => Self::SignInNotFound(fault::SignInNotFound { sign_in }),
+            FaultKind::LoginFailed { sign_in, end } => {
+                Self::LoginFailed(fault::LoginFailed { sign_in, end: v1::LoginEnd::from(end).into() })
+            }
         }
     }
 }
@@ -122,6 +126,38 @@ impl From<Kind> for FaultKind {
             Kind::KeyStoreUnavailable(fault::KeyStoreUnavailable { store }) => {
                 Self::KeyStoreUnavailable { store }
             }
+            Kind::SignInNotFound(fault::SignInNotFound { sign_in }) => Self::SignInNotFound { sign_in },
+            Kind::LoginFailed(failed) => {
+                Self::LoginFailed { end: failed.end().into(), sign_in: failed.sign_in }
+            }
+        }
+    }
+}
+
+impl From<LoginEnd> for v1::LoginEnd {
+    fn from(end: LoginEnd) -> Self {
+        match end {
+            LoginEnd::Cancelled => Self::Cancelled,
+            LoginEnd::TimedOut => Self::TimedOut,
+            LoginEnd::Declined => Self::Declined,
+            LoginEnd::Mismatch => Self::Mismatch,
+            LoginEnd::NobodyThere => Self::NobodyThere,
+            LoginEnd::DoesNotLast => Self::DoesNotLast,
+            LoginEnd::Other => Self::Unspecified,
+        }
+    }
+}
+
+impl From<v1::LoginEnd> for LoginEnd {
+    fn from(end: v1::LoginEnd) -> Self {
+        match end {
+            v1::LoginEnd::Cancelled => Self::Cancelled,
+            v1::LoginEnd::TimedOut => Self::TimedOut,
+            v1::LoginEnd::Declined => Self::Declined,
+            v1::LoginEnd::Mismatch => Self::Mismatch,
+            v1::LoginEnd::NobodyThere => Self::NobodyThere,
+            v1::LoginEnd::DoesNotLast => Self::DoesNotLast,
+            v1::LoginEnd::Unspecified => Self::Other,
         }
     }
 }

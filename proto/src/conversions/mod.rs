@@ -8,6 +8,8 @@ mod events;
 mod fault;
 mod guards;
 mod settings;
+mod sign_in;
+mod sign_in_state;
 mod spec;
 mod state;
 mod statistics;
@@ -15,9 +17,13 @@ mod targets;
 mod tunnels;
 
 #[cfg(test)]
+mod sign_in_strategies;
+#[cfg(test)]
 mod strategies;
 
 pub(crate) use events::parse_events;
+pub use sign_in::parse_choice;
+pub(crate) use sign_in::parse_sign_ins;
 
 use std::time::Duration;
 

@@ -18,6 +18,7 @@ use stormtunnel_model::{
 };
 use uuid::Uuid;
 
+use super::sign_in_strategies;
 use crate::calls::{
     CreateTunnel, DaemonInfo, EventUpdate, EventWatchUpdate, ListEvents, ListTargets, SettingChange,
     SettingState, SettingsState, StartTunnels, TargetList, TunnelOutcome, TunnelPage, UpdateTunnel,
@@ -28,11 +29,11 @@ fn name() -> impl Strategy<Value = TunnelName> {
     "[a-z0-9][a-z0-9-]{0,20}".prop_map(|text| text.parse().unwrap())
 }
 
-fn profile() -> impl Strategy<Value = Profile> {
+pub(super) fn profile() -> impl Strategy<Value = Profile> {
     "[A-Za-z0-9 @/._-]{1,20}".prop_map(|text| text.parse().unwrap())
 }
 
-fn region() -> impl Strategy<Value = Region> {
+pub(super) fn region() -> impl Strategy<Value = Region> {
     select(vec!["eu-west-1", "us-gov-east-1", "ap-southeast-12"]).prop_map(|text| text.parse().unwrap())
 }
 
@@ -210,7 +211,7 @@ fn state() -> impl Strategy<Value = TunnelState> {
     ]
 }
 
-fn time() -> impl Strategy<Value = Timestamp> {
+pub(super) fn time() -> impl Strategy<Value = Timestamp> {
     any::<u64>().prop_map(Timestamp::from_millis)
 }
 
@@ -294,7 +295,7 @@ fn id() -> impl Strategy<Value = TunnelId> {
     any::<u128>().prop_map(|number| TunnelId::from(Uuid::from_u128(number)))
 }
 
-fn revision() -> impl Strategy<Value = Revision> {
+pub(super) fn revision() -> impl Strategy<Value = Revision> {
     (any::<u64>(), any::<u64>()).prop_map(|(epoch, counter)| Revision { epoch: Epoch(epoch), counter })
 }
 
@@ -421,6 +422,8 @@ fn event_kind() -> impl Strategy<Value = EventKind> {
         any::<u64>().prop_map(|limit| EventKind::PayloadReduced { limit }),
         (node(), option::of("[a-z ]{1,20}"), any::<u32>())
             .prop_map(|(node, name, candidates)| EventKind::NodeChosen { node, name, candidates }),
+        (sign_in_strategies::name(), sign_in_strategies::event())
+            .prop_map(|(sign_in, event)| EventKind::SignIn { sign_in, event }),
         "[a-z ]{1,20}".prop_map(|headline| EventKind::Unknown { headline }),
     ]
 }

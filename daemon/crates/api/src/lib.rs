@@ -10,6 +10,7 @@ mod daemon;
 mod events;
 mod page;
 mod settings;
+mod sign_in;
 mod targets;
 mod tunnels;
 
@@ -25,6 +26,7 @@ use stormtunnel_proto::calls::{DaemonInfo, SettingChange, SettingState, Settings
 use stormtunnel_proto::v1::daemon_service_server::DaemonServiceServer;
 use stormtunnel_proto::v1::event_service_server::EventServiceServer;
 use stormtunnel_proto::v1::settings_service_server::SettingsServiceServer;
+use stormtunnel_proto::v1::sign_in_service_server::SignInServiceServer;
 use stormtunnel_proto::v1::target_service_server::TargetServiceServer;
 use stormtunnel_proto::v1::tunnel_service_server::TunnelServiceServer;
 use thiserror::Error;
@@ -39,6 +41,7 @@ use tonic_reflection::server::Builder as Reflection;
 use daemon::DaemonApi;
 use events::EventApi;
 use settings::SettingsApi;
+use sign_in::SignInApi;
 use targets::TargetApi;
 use tunnels::TunnelApi;
 
@@ -136,17 +139,19 @@ async fn router(api: Api) -> Result<(Router, HealthReporter), ServeError> {
         .add_service(DaemonServiceServer::new(DaemonApi::new(api.daemon)))
         .add_service(EventServiceServer::new(EventApi::new(api.engine.clone(), api.stopping.clone())))
         .add_service(SettingsServiceServer::new(SettingsApi::new(api.settings)))
+        .add_service(SignInServiceServer::new(SignInApi::new(&api.engine, api.stopping.clone())))
         .add_service(TargetServiceServer::new(TargetApi::new(api.engine.clone())))
         .add_service(TunnelServiceServer::new(TunnelApi::new(api.engine, api.stopping)));
     Ok((router, reporter))
 }
 
 /// Services whose health is told; the empty name stands for all of them.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "",
     "stormtunnel.v1.TunnelService",
     "stormtunnel.v1.EventService",
     "stormtunnel.v1.SettingsService",
+    "stormtunnel.v1.SignInService",
     "stormtunnel.v1.TargetService",
     "stormtunnel.v1.DaemonService",
 ];

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod sign_in;
+#[cfg(test)]
 mod targets;
 
 use std::path::{Path, PathBuf};
@@ -12,9 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stormtunnel_api::{Api, DaemonControl, SettingsControl};
-use stormtunnel_engine::Engine;
 use stormtunnel_engine::ports::PortFuture;
+use stormtunnel_engine::sign_in::registry::SignIns;
 use stormtunnel_engine::testing::{World, spec};
+use stormtunnel_engine::{Engine, Ports};
 use stormtunnel_model::{
     Epoch, Fault, FaultKind, Intent, Label, RequestId, StartOptions, Timestamp, TunnelSpec, TunnelSpecPatch,
 };
@@ -289,8 +292,15 @@ async fn health_and_reflection_need_no_proto_files() {
     let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
     let mut services: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
     services.sort();
-    let expected = ["DaemonService", "EventService", "SettingsService", "TargetService", "TunnelService"]
-        .map(|name| format!("stormtunnel.v1.{name}"));
+    let expected = [
+        "DaemonService",
+        "EventService",
+        "SettingsService",
+        "SignInService",
+        "TargetService",
+        "TunnelService",
+    ]
+    .map(|name| format!("stormtunnel.v1.{name}"));
     assert!(expected.iter().all(|name| services.contains(name)), "{services:?}");
     daemon.stop().await;
 }
@@ -307,9 +317,14 @@ struct Daemon {
 
 impl Daemon {
     async fn start() -> Self {
+        Self::with(SignIns::none()).await
+    }
+
+    async fn with(sign_ins: SignIns) -> Self {
         let home = TempDir::new().unwrap();
         let world = World::default();
-        let (engine, handle) = Engine::start(world.ports(), world.settings.subscribe()).await.unwrap();
+        let ports = Ports { sign_ins, ..world.ports() };
+        let (engine, handle) = Engine::start(ports, world.settings.subscribe()).await.unwrap();
         let settings = Arc::new(FakeSettings::default());
         let (stopping, stop_asked) = (CancellationToken::new(), CancellationToken::new());
         let api = Api {

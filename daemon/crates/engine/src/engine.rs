@@ -17,6 +17,8 @@ use crate::ports::{
     TargetDirectory, TunnelStore,
 };
 use crate::publish::Publisher;
+use crate::sign_in::follow::follow;
+use crate::sign_in::registry::SignIns;
 use crate::tasks::{Task, Tasks, TasksClosed};
 use crate::tunnel::context::Context;
 use crate::tunnel::payload_limits::PayloadLimits;
@@ -58,6 +60,8 @@ pub struct Ports {
     pub store: Arc<dyn TunnelStore>,
     /// Events and statistics.
     pub history: Arc<dyn HistoryStore>,
+    /// SSO sign-ins.
+    pub sign_ins: SignIns,
     /// Sleep, network, clock of the machine.
     pub incidents: Arc<dyn Incidents>,
     /// Time.
@@ -78,6 +82,7 @@ pub struct Engine {
     tasks: Tasks,
     publisher: Publisher,
     history: History,
+    sign_ins: SignIns,
     /// Tells the supervisor to stop.
     stop: CancellationToken,
     supervisor: Task<()>,
@@ -108,7 +113,7 @@ impl Engine {
         let history = History::open(Arc::clone(&ports.history), Arc::clone(&ports.clock)).await?;
         history.record(None, EventKind::DaemonStarted);
         let (seed, keeper_seed) = (ports.entropy.seed(), ports.entropy.seed());
-        let targets = Arc::clone(&ports.targets);
+        let (targets, sign_ins) = (Arc::clone(&ports.targets), ports.sign_ins.clone());
         let publisher = Publisher::new(Epoch(u64::from_be_bytes(*seed.first_chunk().unwrap_or(&[0; 8]))));
         let tasks = Tasks::new();
         let source = Arc::clone(&ports.incidents);
@@ -136,8 +141,12 @@ impl Engine {
         tasks.spawn("statistics", statistics).map_err(|error| internal(&error))?;
         let keeper = until_cancelled(tasks.clone(), history.clone().keep(keeper_seed));
         tasks.spawn("history", keeper).map_err(|error| internal(&error))?;
-        let handle = EngineHandle::new(sender, publisher.clone(), history.clone(), targets);
-        Ok((Self { tasks, publisher, history, stop, supervisor }, handle))
+        let follow = follow(sign_ins.clone(), history.clone(), sender.clone());
+        tasks
+            .spawn("follow sign-ins", until_cancelled(tasks.clone(), follow))
+            .map_err(|error| internal(&error))?;
+        let handle = EngineHandle::new(sender, publisher.clone(), history.clone(), targets, sign_ins.clone());
+        Ok((Self { tasks, publisher, history, sign_ins, stop, supervisor }, handle))
     }
 
     /// Ends all sessions and listeners without touching the stored intent, and all tasks. Takes at most `bound`, and a
@@ -151,6 +160,7 @@ impl Engine {
         }
         self.publisher.close();
         self.history.close();
+        self.sign_ins.close();
         let left = end.saturating_duration_since(tokio::time::Instant::now());
         if let Err(remain) = self.tasks.shutdown(left).await {
             tracing::warn!(%remain, "engine stopped with tasks left");

@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use stormtunnel_model::{
-    Epoch, Etag, Event, EventId, Fault, FaultKind, RequestId, Revision, StartOptions, Target, Timestamp,
-    Tunnel, TunnelId, TunnelSpec, TunnelSpecPatch, TunnelStatistics,
+    Epoch, Etag, Event, EventId, Fault, FaultKind, RequestId, Revision, SignIn, StartOptions, Target,
+    Timestamp, Tunnel, TunnelId, TunnelSpec, TunnelSpecPatch, TunnelStatistics,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,6 +16,7 @@ use crate::history::History;
 use crate::history::watch::{EventWatcher, EventsWatched};
 use crate::ports::{AwsScope, Candidates, TargetDirectory};
 use crate::publish::{Publisher, Watcher};
+use crate::sign_in::registry::SignIns;
 
 /// What an update did, or would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub(crate) enum Command {
         tunnels: Vec<String>,
         reply: Reply<Vec<TunnelResult>>,
     },
+    /// Not a front end's: the token of this sign-in is good, so that tunnels that waited for it go on.
+    SignedIn(Box<SignIn>),
 }
 
 /// A change of a spec.
@@ -82,6 +85,7 @@ pub struct EngineHandle {
     publisher: Publisher,
     history: History,
     targets: Arc<dyn TargetDirectory>,
+    sign_ins: SignIns,
 }
 
 impl fmt::Debug for EngineHandle {
@@ -96,8 +100,9 @@ impl EngineHandle {
         publisher: Publisher,
         history: History,
         targets: Arc<dyn TargetDirectory>,
+        sign_ins: SignIns,
     ) -> Self {
-        Self { commands, publisher, history, targets }
+        Self { commands, publisher, history, targets, sign_ins }
     }
 
     /// Makes a tunnel. With a `request_id` that was used before, or for a name that exists with the same spec, the
@@ -226,6 +231,11 @@ impl EngineHandle {
             (one.agent, &one.name, &one.node).cmp(&(other.agent, &other.name, &other.node))
         });
         Ok(found)
+    }
+
+    /// The sign-ins that tunnels live on.
+    pub fn sign_ins(&self) -> &SignIns {
+        &self.sign_ins
     }
 
     /// Troubles that a person should know of, one sentence each.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper's panic is its test's failure")]
 
 mod credentials;
+mod registry;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,8 @@ use stormtunnel_engine::testing::{
     MemoryCache, MemoryKeys, MemoryObserver, MemoryOidc, PATIENCE, ScriptedBrowser, TestClock, TestEntropy,
 };
 use stormtunnel_model::{
-    Fault, FaultKind, LoginProgress, LoginReason, SignInActivity, SignInName, SignInState, SignInStatus,
+    Fault, FaultKind, LoginProgress, LoginReason, SignInActivity, SignInEvent, SignInName, SignInState,
+    SignInStatus,
 };
 use tokio::sync::watch;
 
@@ -221,6 +223,7 @@ async fn what_another_tool_does_counts_here() {
     handle.logout().await.unwrap();
     assert!(world.keys.stored(&world.name).is_none());
     assert!(world.observer.forgotten() >= 1);
+    assert_eq!(world.observer.events(), [SignInEvent::SignedOut { elsewhere: true }]);
     assert!(matches!(world.cache.file(&world.name), SharedFile::Missing), "it is not put back");
 }
 
@@ -280,6 +283,26 @@ async fn a_login_ends_for_everybody_who_waits() {
     world.browser.finish(Some(Err(LoginFailure::Declined)));
     assert_eq!(handle.login(person()).await, Err(LoginFailure::Declined));
     assert_eq!(world.oidc.registered(), 2, "once, and once more after a page that led nowhere");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_is_given_up_when_the_last_one_who_waits_leaves() {
+    let world = World::new();
+    let handle = world.start();
+    let (mut first, mut second) = (Box::pin(handle.login(person())), Box::pin(handle.login(person())));
+    tokio::select! {
+        _ = &mut first => panic!("nobody signed in"),
+        _ = &mut second => panic!("nobody signed in"),
+        () = world.browser.wait_for_opened(1) => {}
+    }
+    drop(first);
+    // Answered after the actor knows that the first one left.
+    handle.refresh().await.unwrap_err();
+    assert!(matches!(handle.watch().borrow().activity, Some(SignInActivity::LoggingIn(_))));
+    drop(second);
+    wait_until(&handle, |status| status.activity.is_none()).await;
+    world.browser.finish(Some(Ok(())));
+    handle.login(person()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

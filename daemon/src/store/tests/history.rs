@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stormtunnel_engine::ports::{EventQuery, HistoryBatch, HistoryStore, QueryEnd};
 use stormtunnel_model::{
-    Attempt, Event, EventId, EventKind, EventSubject, Fault, FaultKind, Statistics, Traffic,
+    Attempt, Event, EventId, EventKind, EventSubject, Fault, FaultKind, SignInEvent, Statistics, Traffic,
 };
 
 use super::*;
@@ -79,7 +79,36 @@ fn forms() -> Vec<(EventKind, &'static str)> {
         (EventKind::Unknown { headline: "x".to_owned() }, r#"{"unknown":{"headline":"x"}}"#),
     ];
     forms.extend(forms_with_faults());
+    forms.extend(forms_of_sign_ins());
     forms
+}
+
+fn forms_of_sign_ins() -> Vec<(EventKind, &'static str)> {
+    let of = |event| EventKind::SignIn { sign_in: "corp".parse().unwrap(), event };
+    let (before, expires_at) = (Some(Timestamp::from_millis(7)), Timestamp::from_millis(8));
+    let fault = Fault::new(FaultKind::Network, "dns error");
+    vec![
+        (
+            of(SignInEvent::SignedIn { elsewhere: true }),
+            r#"{"sign_in":{"sign_in":"corp","event":{"signed_in":{"elsewhere":true}}}}"#,
+        ),
+        (
+            of(SignInEvent::SignedOut { elsewhere: false }),
+            r#"{"sign_in":{"sign_in":"corp","event":{"signed_out":{"elsewhere":false}}}}"#,
+        ),
+        (
+            of(SignInEvent::LoginNeeded { reason: "why".to_owned(), before }),
+            r#"{"sign_in":{"sign_in":"corp","event":{"login_needed":{"reason":"why","before":7}}}}"#,
+        ),
+        (
+            of(SignInEvent::TokenRenewed { expires_at }),
+            r#"{"sign_in":{"sign_in":"corp","event":{"token_renewed":{"expires_at":8}}}}"#,
+        ),
+        (
+            of(SignInEvent::RenewalFailed { fault }),
+            r#"{"sign_in":{"sign_in":"corp","event":{"renewal_failed":{"fault":{"kind":"Network","detail":"dns error"}}}}}"#,
+        ),
+    ]
 }
 
 fn forms_with_faults() -> Vec<(EventKind, &'static str)> {

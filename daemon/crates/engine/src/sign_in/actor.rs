@@ -39,6 +39,8 @@ enum Message {
     Rejected(Generation),
     Login(LoginOrder, oneshot::Sender<Result<(), LoginFailure>>),
     CancelLogin,
+    /// Somebody who waited for a login does not any more.
+    LoginLeft,
     Refresh(oneshot::Sender<Result<(), Fault>>),
     Logout(oneshot::Sender<Result<(), Fault>>),
     SharedChanged,
@@ -142,11 +144,13 @@ impl SignInHandle {
         self.tell(Message::Rejected(generation)).await;
     }
 
-    /// Has somebody sign in, or joins the login that runs.
+    /// Has somebody sign in, or joins the login that runs. It is given up when the last one who waits for it leaves.
     ///
     /// # Errors
     /// Why nobody is signed in after it.
     pub async fn login(&self, order: LoginOrder) -> Result<(), LoginFailure> {
+        // Dropped after the answer's receiver, so that the actor finds that closed.
+        let _leaving = Leaving(&self.mailbox);
         let outcome = self.ask(|done| Message::Login(order, done)).await;
         outcome.unwrap_or(Err(LoginFailure::Cancelled))
     }
@@ -198,6 +202,16 @@ impl SignInHandle {
         let (sender, answer) = oneshot::channel();
         self.tell(message(sender)).await;
         answer.await.map_err(|_gone| Stopped)
+    }
+}
+
+/// Tells the actor that somebody does not wait for a login any more.
+struct Leaving<'a>(&'a mpsc::Sender<Message>);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        // A full mailbox costs no more than the time that a login has.
+        let _full = self.0.try_send(Message::LoginLeft);
     }
 }
 
@@ -350,6 +364,7 @@ impl Actor {
                 self.input(Input::Command(Command::Login(order)));
             }
             Message::CancelLogin => self.input(Input::Command(Command::CancelLogin)),
+            Message::LoginLeft => self.on_login_left(),
             Message::Refresh(done) => {
                 self.waiting.renewal.push(done);
                 self.input(Input::Command(Command::Refresh));
@@ -374,6 +389,15 @@ impl Actor {
                     self.input(Input::Answer(attempt, answer));
                 }
             }
+        }
+    }
+
+    /// A login that nobody waits for would leave a page open for nobody.
+    fn on_login_left(&mut self) {
+        let waited_for = !self.waiting.login.is_empty();
+        self.waiting.login.retain(|waiter| !waiter.is_closed());
+        if waited_for && self.waiting.login.is_empty() {
+            self.input(Input::Command(Command::CancelLogin));
         }
     }
 
@@ -410,6 +434,7 @@ impl Actor {
             Effect::Revoke(token) => self.revoke(token),
             Effect::ForgetCredentials => ports.observer.forget_credentials(&self.outside.site.name),
             Effect::Notify(notice) => ports.observer.notify(&self.outside.site.name, &notice),
+            Effect::Record(event) => ports.observer.record(&self.outside.site.name, &event),
             Effect::BeginLogin { attempt, plan, register } => {
                 let cancel = CancellationToken::new();
                 LoginTask::new(attempt, plan, register, self.outside.clone()).start(cancel.clone());

@@ -1,49 +1,7 @@
 //! Which way to sign in, and why.
 
+pub use stormtunnel_model::{LoginFlow, LoginSurroundings, LoginWishes, Opener};
 use stormtunnel_model::{SignInForm, SignInName};
-
-/// The two ways to sign in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LoginFlow {
-    /// Authorization code with PKCE: the browser comes back to an address of this machine.
-    AuthorizationCode,
-    /// Device code: the browser may be anywhere.
-    DeviceCode,
-}
-
-/// What the person asked for on the command line.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LoginWishes {
-    /// A way, if one was named.
-    pub flow: Option<LoginFlow>,
-    /// How to show the page.
-    pub opener: Opener,
-}
-
-/// How the login page is shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Opener {
-    /// The system's browser.
-    #[default]
-    Default,
-    /// This command, with the address as its last argument.
-    Command(String),
-    /// Not at all: the address is printed.
-    Nobody,
-}
-
-/// Where the person sits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LoginSurroundings {
-    /// The command came through SSH.
-    pub remote: bool,
-    /// It runs in a container.
-    pub container: bool,
-    /// It runs in the Windows Subsystem for Linux.
-    pub wsl: bool,
-    /// There is a display to show a browser on.
-    pub display: bool,
-}
 
 /// The way chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]

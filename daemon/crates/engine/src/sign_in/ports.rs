@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use stormtunnel_model::{Fault, Region, SignInName};
+use stormtunnel_model::{Fault, Region, SignInEvent, SignInName};
 
 use super::classify::{LoginFailure, SsoError};
 use super::credentials::{Role, RoleCredentials};
@@ -216,10 +216,12 @@ pub trait Browser: Send + Sync {
     fn open<'a>(&'a self, url: &'a str, opener: &'a Opener) -> PortFuture<'a, bool>;
 }
 
-/// Who has to know what happens to sign-ins. Both calls return at once.
+/// Who has to know what happens to sign-ins. Every call returns at once.
 pub trait SignInObserver: Send + Sync {
     /// A person is to know this, if anything needs that sign-in.
     fn notify(&self, name: &SignInName, notice: &Notice);
+    /// This belongs into the history.
+    fn record(&self, name: &SignInName, event: &SignInEvent);
     /// The credentials of roles that came from that sign-in are to be forgotten.
     fn forget_credentials(&self, name: &SignInName);
 }

@@ -51,6 +51,7 @@ use crate::handle::EngineHandle;
 use crate::incidents::Bulletin;
 use crate::ports::{Clock, Entropy, StoredTunnel};
 use crate::publish::Change;
+use crate::sign_in::registry::SignIns;
 
 /// How long a test waits for something before it fails. Under a paused clock this costs nothing.
 pub const PATIENCE: Duration = Duration::from_secs(3600);
@@ -159,6 +160,7 @@ impl World {
             network: Arc::clone(&self.network) as _,
             store: Arc::clone(&self.store) as _,
             history: Arc::clone(&self.history) as _,
+            sign_ins: SignIns::none(),
             incidents: Arc::new(self.incidents.clone()),
             clock: Arc::new(TestClock { slept: Arc::clone(&self.slept), ..TestClock::new() }),
             entropy: Arc::new(TestEntropy::default()),

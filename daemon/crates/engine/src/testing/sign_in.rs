@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use stormtunnel_model::{Fault, SignInName, Timestamp};
+use stormtunnel_model::{Fault, SignInEvent, SignInName, Timestamp};
 use tokio::sync::watch;
 
 use super::PATIENCE;
@@ -440,31 +440,47 @@ impl Authorization for PendingAuthorization {
 
 /// Notes what it is told.
 #[derive(Debug, Default)]
-pub struct MemoryObserver(Mutex<(Vec<Notice>, u32)>);
+pub struct MemoryObserver(Mutex<Noted>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    notices: Vec<Notice>,
+    events: Vec<SignInEvent>,
+    forgotten: u32,
+}
 
 impl MemoryObserver {
     /// What persons were to know.
     pub fn notices(&self) -> Vec<Notice> {
-        self.noted().0.clone()
+        self.noted().notices.clone()
+    }
+
+    /// What was to be in the history.
+    pub fn events(&self) -> Vec<SignInEvent> {
+        self.noted().events.clone()
     }
 
     /// How often credentials were to be forgotten.
     pub fn forgotten(&self) -> u32 {
-        self.noted().1
+        self.noted().forgotten
     }
 
-    fn noted(&self) -> MutexGuard<'_, (Vec<Notice>, u32)> {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SignInObserver for MemoryObserver {
     fn notify(&self, _name: &SignInName, notice: &Notice) {
-        self.noted().0.push(notice.clone());
+        self.noted().notices.push(notice.clone());
+    }
+
+    fn record(&self, _name: &SignInName, event: &SignInEvent) {
+        self.noted().events.push(event.clone());
     }
 
     fn forget_credentials(&self, _name: &SignInName) {
-        self.noted().1 += 1;
+        self.noted().forgotten += 1;
     }
 }
 

@@ -63,7 +63,9 @@ fn blames_node(kind: &FaultKind) -> bool {
         | FaultKind::EtagMismatch { .. }
         | FaultKind::ShuttingDown
         | FaultKind::ConfirmationNeeded { .. }
-        | FaultKind::KeyStoreUnavailable { .. } => false,
+        | FaultKind::KeyStoreUnavailable { .. }
+        | FaultKind::SignInNotFound { .. }
+        | FaultKind::LoginFailed { .. } => false,
     }
 }
 

@@ -4,6 +4,7 @@
 //! awaited by a task of the call. An actor that fails is replaced; the others do not notice.
 
 mod intent;
+mod signed_in;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -150,6 +151,9 @@ impl Supervisor {
     async fn on_disturbance(&mut self, disturbance: Disturbance) {
         let now = self.context.now().mono;
         self.told.tell(disturbance, &self.context.history, self.tunnels.len(), now);
+        for incident in disturbance.incidents() {
+            self.context.ports.sign_ins.disturbed(incident).await;
+        }
         self.end_overdue().await;
         for entry in self.tunnels.values() {
             // An actor that just failed gets a successor, which tries again by itself.
@@ -179,6 +183,7 @@ impl Supervisor {
             }
             Command::Update { change, reply } => self.update(change, reply).await,
             Command::Act { verb, tunnels, reply } => self.act(&verb, tunnels, reply).await,
+            Command::SignedIn(sign_in) => self.go_on(&sign_in).await,
         }
     }
 

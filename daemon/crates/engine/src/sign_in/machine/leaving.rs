@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stormtunnel_model::{Fault, LoginReason};
+use stormtunnel_model::{Fault, LoginReason, SignInEvent};
 
 use super::shown::Troubles;
 use super::{Effect, LoginFailure, SharedFile, Sharing, SignInMachine, SsoToken, StoredToken, Work};
@@ -36,6 +36,7 @@ impl SignInMachine {
         let token = self.held.take().map(|held| held.token);
         if let Some(token) = &token {
             self.past.add(token);
+            self.record(SignInEvent::SignedOut { elsewhere: reason == LoginReason::SignedOutElsewhere });
         }
         // Whoever signs out once more has what is left of the first time tried again.
         let token = token.or_else(|| self.leaving.take()?.token);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use stormtunnel_model::{Attempt, LoginProgress, LoginReason, Recovery};
+use stormtunnel_model::{Attempt, LoginProgress, LoginReason, Recovery, SignInEvent};
 
 use super::reading::{Look, Purpose};
 use super::{
@@ -209,6 +209,7 @@ impl SignInMachine {
         let token = Arc::new(SsoToken::of_login(issued, client, now.wall));
         self.hold(token, Source::Issued(lifetime), now);
         self.lasting.logged_in(now.mono);
+        self.record(SignInEvent::SignedIn { elsewhere: false });
         self.shared = false;
         self.looked = true;
         self.loaded = true;

@@ -56,7 +56,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stormtunnel_model::{Attempt, Fault, LoginProgress, LoginReason, SignInState, SignInStatus, Timestamp};
+use stormtunnel_model::{
+    Attempt, Fault, LoginProgress, LoginReason, SignInEvent, SignInState, SignInStatus, Timestamp,
+};
 
 use self::held::{Held, Source};
 use self::leaving::Leaving;
@@ -217,6 +219,8 @@ pub enum Effect {
     LoggedOut(Result<(), Fault>),
     /// Tell the person, if anything needs this sign-in.
     Notify(Notice),
+    /// Have this in the history. What is a notice is there as well.
+    Record(SignInEvent),
     /// Show this.
     Publish(SignInStatus),
 }

@@ -1,8 +1,8 @@
 //! Key store and shared file: what is in them, and who is right.
 
 use super::{
-    Arc, Duration, Effect, Fault, Held, LoginReason, Now, SharedFile, Sharing, SignInMachine, SignInPolicy,
-    Source, SsoToken, StoredToken, Work,
+    Arc, Duration, Effect, Fault, Held, LoginReason, Now, SharedFile, Sharing, SignInEvent, SignInMachine,
+    SignInPolicy, Source, SsoToken, StoredToken, Work,
 };
 
 /// A file that is missing for so long is gone: whoever replaces it by deleting it first has had the time.
@@ -301,6 +301,7 @@ impl SignInMachine {
     /// Takes the token of somebody else over: their login is our login.
     fn adopt(&mut self, token: Arc<SsoToken>, now: Now) {
         let was_good = self.lost.is_none() && self.held.as_ref().is_some_and(|held| held.is_usable(now));
+        let was_out = self.held.is_none() || self.lost.is_some();
         self.hold(token, Source::Found, now);
         self.troubles.writing = None;
         self.shared = true;
@@ -309,6 +310,9 @@ impl SignInMachine {
         self.effects.push_back(Effect::ForgetCredentials);
         if self.held.as_ref().is_some_and(|held| held.is_usable(now)) {
             self.renewal_ended(Ok(()));
+            if was_out {
+                self.record(SignInEvent::SignedIn { elsewhere: true });
+            }
             if !was_good {
                 self.end_login(Ok(()));
             }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use stormtunnel_model::{CannotRenew, Fault, FaultKind, LoginReason, Renewal, RenewalRule};
+use stormtunnel_model::{CannotRenew, Fault, FaultKind, LoginReason, Renewal, RenewalRule, SignInEvent};
 
 use super::reading::{Look, Purpose};
 use super::{
@@ -104,6 +104,7 @@ impl SignInMachine {
             None => Source::Issued(issued.expires_in),
         };
         let token = Arc::new(held.token.renewed(issued, now.wall));
+        self.record(SignInEvent::TokenRenewed { expires_at: token.expires_at });
         self.hold(token, source, now);
         // AWS takes no other refresh token any more, whatever the key store has.
         self.loaded = true;
@@ -138,7 +139,10 @@ impl SignInMachine {
     fn retry_after(&mut self, wait: Duration, fault: Fault, now: Now) {
         let at = now.mono + wait;
         self.retry = Some(Retry { at, shown: now.wall_at(at) });
-        self.troubles.renewal = Some(fault.clone());
+        let before = self.troubles.renewal.replace(fault.clone());
+        if before.is_none_or(|before| before.kind != fault.kind) {
+            self.record(SignInEvent::RenewalFailed { fault: fault.clone() });
+        }
         self.renewal_ended(Err(fault));
     }
 

@@ -1,6 +1,6 @@
 //! What is told of a sign-in: to people, and to whoever needs its token.
 
-use stormtunnel_model::{FaultKind, SignInActivity};
+use stormtunnel_model::{FaultKind, SignInActivity, SignInEvent};
 
 use super::reading::Purpose;
 use super::{
@@ -137,6 +137,10 @@ impl SignInMachine {
         } else {
             SignInState::Authenticated { expires_at, renewal }
         }
+    }
+
+    pub(super) fn record(&mut self, event: SignInEvent) {
+        self.effects.push_back(Effect::Record(event));
     }
 
     pub(super) fn publish(&mut self, now: Now) {

@@ -133,6 +133,7 @@ impl World {
                 | Effect::DeleteShared(_)
                 | Effect::Revoke(_)
                 | Effect::ForgetCredentials
+                | Effect::Record(_)
                 | Effect::ForgetClients
                 | Effect::EndLogin(_)
                 | Effect::LoginEnded(_)
