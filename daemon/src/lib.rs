@@ -22,7 +22,8 @@ pub mod local_network;
 pub mod logging;
 pub mod paths;
 pub mod power;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod private_bus;
 pub mod settings_file;
 pub mod signals;

@@ -4,11 +4,11 @@
 //! |---|---|---|
 //! | `keychain` | in the user's login keychain | macOS |
 //! | `secret_service` | in the keyring of the desktop, over D-Bus | Linux |
-//! | [`file`] | in files that only the user can read | everywhere |
+//! | [`mod@file`] | in files that only the user can read | everywhere |
 //! | [`memory`] | until the daemon ends | everywhere |
 //!
 //! A [`Vault`] keeps bytes by name and knows nothing of tokens; [`Keys`] makes the engine's [`KeyStore`] of any of them, with one
-//! [`form`] for all. Why it is so: `docs/adr/0007-one-item-per-token.md`.
+//! form for all. Why it is so: `docs/adr/0007-one-item-per-token.md`.
 
 mod blocking;
 pub mod file;
