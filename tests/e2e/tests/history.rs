@@ -133,7 +133,13 @@ async fn drop_and_resume(scene: &Scene, port: u16, follow: &mut Watch) -> Result
 async fn who(scene: &Scene) -> Result<()> {
     let counters = scene.emulator().counters();
     ensure!(counters.value(Counter::SessionsStarted) >= 3, "there were several sessions");
-    assert_eq!(counters.value(Counter::ApiGetCallerIdentity), 1);
+    // A question that is overtaken by its session is asked once more.
+    let asked = counters.value(Counter::ApiGetCallerIdentity);
+    assert!(
+        (1..=2).contains(&asked),
+        "{asked} questions for {} sessions",
+        counters.value(Counter::SessionsStarted)
+    );
     let principal = Config::default().principal;
     assert_eq!(scene.tunnel("db").await?["status"]["sessions"][0]["principal"], principal);
     for line in [["explain", "db"], ["status", "db"]] {
