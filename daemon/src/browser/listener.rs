@@ -13,14 +13,13 @@ use secrecy::SecretString;
 use stormtunnel_engine::ports::PortFuture;
 use stormtunnel_engine::sign_in::classify::{self, LoginFailure, ServiceError, SsoError};
 use stormtunnel_engine::sign_in::machine::LOGIN_LIMIT;
-use stormtunnel_engine::sign_in::ports::{Authorization, AuthorizationCode};
+use stormtunnel_engine::sign_in::ports::{Authorization, AuthorizationCode, CALLBACK_PATH};
 use stormtunnel_model::SignInName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::form_urlencoded;
 
-use super::CALLBACK_PATH;
 use super::page::Page;
 use super::proof::{Proof, is_same};
 

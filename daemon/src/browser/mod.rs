@@ -14,16 +14,13 @@ use std::sync::Arc;
 use stormtunnel_aws_files::shell_words;
 use stormtunnel_engine::ports::{Entropy, PortFuture};
 use stormtunnel_engine::sign_in::flow::Opener;
-use stormtunnel_engine::sign_in::ports::{Authorization, Browser, SignInSite};
+use stormtunnel_engine::sign_in::ports::{Authorization, Browser, CALLBACK_PATH, SignInSite};
 use stormtunnel_engine::sign_in::token::OidcClient;
 use stormtunnel_model::Fault;
 use tokio::net::TcpListener;
 
 use self::listener::BrowserListener;
 use self::proof::Proof;
-
-/// Where the browser comes back to; clients are registered with it, and without a port.
-pub const CALLBACK_PATH: &str = "/oauth/callback";
 
 /// Answers with the address of SSO-OIDC for a sign-in: scheme, host and, where it is not the usual one, port.
 pub type OidcEndpoint = dyn Fn(&SignInSite) -> Result<String, Fault> + Send + Sync;
@@ -64,7 +61,7 @@ impl Browser for SystemBrowser {
             })?;
             let redirect_uri = format!("http://127.0.0.1:{port}{CALLBACK_PATH}");
             let proof = Proof::new(self.entropy.as_ref());
-            let url = proof.url(&endpoint, &client.id, &redirect_uri, &site.scopes);
+            let url = proof.url(&endpoint, &client.id, &redirect_uri, &site.code_scopes());
             let listener = BrowserListener::new(socket, url, redirect_uri, proof, site.name.clone());
             Ok(Box::new(listener) as Box<dyn Authorization>)
         })

@@ -6,9 +6,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use stormtunnel_engine::ports::Entropy;
 use url::form_urlencoded;
 
-/// Asked for where the configuration names no scopes, as the AWS CLI does. Without one there is no refresh token.
-const DEFAULT_SCOPE: &str = "sso:account:access";
-
 /// The two secrets of one login. No `Debug`.
 pub(super) struct Proof {
     /// Never leaves the machine but to AWS, with the code.
@@ -26,7 +23,7 @@ impl Proof {
 
     /// The page that the browser is sent to.
     pub(super) fn url(&self, endpoint: &str, client: &str, redirect_uri: &str, scopes: &[String]) -> String {
-        let scopes = if scopes.is_empty() { DEFAULT_SCOPE.to_owned() } else { scopes.join(" ") };
+        let scopes = scopes.join(" ");
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("response_type", "code")
             .append_pair("client_id", client)
@@ -59,6 +56,8 @@ fn challenge(verifier: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use stormtunnel_engine::sign_in::ports::SignInSite;
 
     use super::*;
     use crate::system::SystemEntropy;
@@ -102,7 +101,14 @@ mod tests {
 
     #[test]
     fn without_scopes_the_usual_one_is_asked_for() {
-        let url = Proof::new(&SystemEntropy).url("https://o", "id", "http://127.0.0.1:7/", &[]);
+        let site = SignInSite {
+            name: "corp".parse().unwrap(),
+            start_url: "https://x.awsapps.com/start".to_owned(),
+            region: "eu-west-1".parse().unwrap(),
+            scopes: Vec::new(),
+        };
+        let scopes = site.code_scopes();
+        let url = Proof::new(&SystemEntropy).url("https://o", "id", "http://127.0.0.1:7/", &scopes);
         assert!(url.contains("scopes=sso%3Aaccount%3Aaccess&"), "{url}");
     }
 }

@@ -320,14 +320,14 @@ pub static SETTINGS: &[Setting] = &[
         endpoint_sso,
         parse_api_endpoint,
         "URL of the endpoint of the AWS access portal, which gives credentials of roles, instead of AWS's own: \
-         https://HOST[:PORT], or http to loopback"
+         https://HOST[:PORT], or http to loopback; without effect until the daemon signs in itself"
     ),
     text!(
         "aws.endpoint_sso_oidc",
         endpoint_sso_oidc,
         parse_api_endpoint,
         "URL of the endpoint of SSO-OIDC, which signs in and renews tokens, instead of AWS's own: \
-         https://HOST[:PORT], or http to loopback"
+         https://HOST[:PORT], or http to loopback; without effect until the daemon signs in itself"
     ),
     text!(
         "aws.endpoint_sts",
@@ -346,7 +346,8 @@ pub static SETTINGS: &[Setting] = &[
         key: "sso.key_store",
         kind: SettingKind::Choice(KeyStoreChoice::NAMES),
         meaning: "where SSO tokens are kept, from the next start of the daemon on: the Keychain of macOS, the Secret Service of a Linux \
-                  desktop, files, or memory, which ends with the daemon; auto takes the system's own, or files where there is none",
+                  desktop, files, or memory, which ends with the daemon; auto takes the system's own, or files where there is none; \
+                  without effect until the daemon signs in itself",
         read: |settings| settings.key_store.to_string(),
         write: |settings, value| {
             settings.key_store =

@@ -14,7 +14,7 @@ use stormtunnel_aws_files::normalized;
 use stormtunnel_engine::ports::PortFuture;
 use stormtunnel_engine::sign_in::classify::SsoError;
 use stormtunnel_engine::sign_in::flow::LoginFlow;
-use stormtunnel_engine::sign_in::ports::{DeviceLogin, Grant, OidcApi, SignInSite};
+use stormtunnel_engine::sign_in::ports::{CALLBACK_PATH, DeviceLogin, Grant, OidcApi, SignInSite};
 use stormtunnel_engine::sign_in::token::{IssuedToken, OidcClient, SsoToken};
 use stormtunnel_model::{Fault, FaultKind, Timestamp};
 
@@ -27,15 +27,12 @@ use crate::endpoint::check_safe;
 /// Who asks, on the page where the person agrees.
 const CLIENT_NAME: &str = "StormTunnel";
 
-/// What a client of the authorization code is registered with: any port will do, and no other host would. Some instances
-/// refuse a client that wants device codes as well (aws-sso-cli issue 1359).
-const REDIRECT_URI: &str = "http://127.0.0.1/oauth/callback";
+/// What a client of the authorization code is registered with, before the path: any port will do, and no other host would. Some
+/// instances refuse a client that wants device codes as well (aws-sso-cli issue 1359).
+const REDIRECT_HOST: &str = "http://127.0.0.1";
 const AUTHORIZATION_CODE: &str = "authorization_code";
 const REFRESH_TOKEN: &str = "refresh_token";
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
-
-/// The scope of logins by authorization code that name none, as the AWS CLI has it. With it the token can be renewed.
-const DEFAULT_SCOPE: &str = "sso:account:access";
 
 /// Between two polls, where the service says nothing (RFC 8628, section 3.2).
 const USUAL_INTERVAL: Duration = Duration::from_secs(5);
@@ -86,12 +83,10 @@ impl AwsOidc {
         let call = match flow {
             LoginFlow::DeviceCode => call,
             LoginFlow::AuthorizationCode => {
-                if scopes.is_empty() {
-                    scopes.push(DEFAULT_SCOPE.to_owned());
-                }
+                scopes = site.code_scopes();
                 call.grant_types(AUTHORIZATION_CODE)
                     .grant_types(REFRESH_TOKEN)
-                    .redirect_uris(REDIRECT_URI)
+                    .redirect_uris(format!("{REDIRECT_HOST}{CALLBACK_PATH}"))
                     .issuer_url(normalized(&site.start_url))
             }
         };

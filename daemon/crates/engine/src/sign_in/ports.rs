@@ -29,6 +29,17 @@ pub struct SignInSite {
     pub scopes: Vec<String>,
 }
 
+/// Where a browser comes back to on this machine, whatever the port. Clients are registered with it, as those of the AWS CLI are.
+pub const CALLBACK_PATH: &str = "/oauth/callback";
+
+impl SignInSite {
+    /// What a login by authorization code asks for: what is configured, else what the AWS CLI asks for, since with that the token
+    /// can be renewed.
+    pub fn code_scopes(&self) -> Vec<String> {
+        if self.scopes.is_empty() { vec!["sso:account:access".to_owned()] } else { self.scopes.clone() }
+    }
+}
+
 /// A device login that was begun.
 pub struct DeviceLogin {
     /// What polls are made with.
