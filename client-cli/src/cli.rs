@@ -162,8 +162,7 @@ pub enum Verb {
     #[command(after_help = "Example:\n  stctl wait db --timeout 30s && psql -h localhost -p 15432")]
     Wait(WaitArgs),
     /// Sign in to AWS with IAM Identity Center (SSO), once for all profiles and tunnels
-    // Hidden until the daemon puts its sign-ins together: today it answers that there are none.
-    #[command(subcommand, hide = true, after_help = "Example:\n  stctl sso login")]
+    #[command(subcommand, after_help = "Example:\n  stctl sso login")]
     Sso(SsoVerb),
     /// Read and change the daemon's settings
     #[command(subcommand, after_help = "Example:\n  stctl settings get")]

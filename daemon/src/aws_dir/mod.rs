@@ -7,7 +7,9 @@
 //! something vanished, or is another one, only when that is still so half a second later: it may have been half a file.
 
 mod paths;
+mod sign_ins;
 mod snapshot;
+mod source;
 
 use std::io;
 use std::path::Path;
@@ -21,7 +23,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::paths::AwsPaths;
+pub use self::sign_ins::configured_sign_ins;
 pub use self::snapshot::{ProfilesSnapshot, TokenFiles, Unreadable};
+pub use self::source::WatchedProfiles;
 use crate::file_watch;
 
 /// For how long something must be missing or another one until that is believed. Writers that truncate first, or that delete

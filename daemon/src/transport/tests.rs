@@ -1,6 +1,5 @@
 //! The dialer against WebSocket servers on loopback, plain and TLS.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 

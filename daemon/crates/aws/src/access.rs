@@ -36,7 +36,7 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 /// The profiles, as the AWS files have them.
 pub trait ProfileSource: Send + Sync {
     /// What was read last.
-    fn profiles(&self) -> Arc<ProfileSet>;
+    fn current(&self) -> Arc<ProfileSet>;
     /// Looks at the files, for whoever misses something that may have been written a moment ago.
     fn look_again(&self) -> PortFuture<'_, ()>;
     /// The files, for people.
@@ -250,11 +250,11 @@ impl AwsAccess {
     async fn chosen(&self, scope: &AwsScope, default: Option<&Profile>) -> Result<Chosen, Fault> {
         let name = scope.profile.as_ref().or(default);
         let environment = self.network.environment();
-        if let Some(chosen) = Chosen::find(name, &self.profiles.profiles(), environment) {
+        if let Some(chosen) = Chosen::find(name, &self.profiles.current(), environment) {
             return Ok(chosen);
         }
         self.profiles.look_again().await;
-        let profiles = self.profiles.profiles();
+        let profiles = self.profiles.current();
         Chosen::find(name, &profiles, environment)
             .ok_or_else(|| not_found(name, &profiles, &self.profiles.files()))
     }

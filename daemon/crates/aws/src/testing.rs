@@ -18,7 +18,7 @@ use crate::{AskCode, AwsAccess, AwsEnvironment, AwsNetwork, AwsPortal, ProfileSo
 pub struct FileProfiles(pub PathBuf);
 
 impl ProfileSource for FileProfiles {
-    fn profiles(&self) -> Arc<ProfileSet> {
+    fn current(&self) -> Arc<ProfileSet> {
         let [config, credentials] = ["config", "credentials"].map(|name| {
             let path = self.0.join(name);
             ProfileFile::new(&path, std::fs::read(&path).unwrap_or_default())
