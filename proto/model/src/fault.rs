@@ -290,7 +290,7 @@ impl FaultKind {
                 R::SignIn,
                 G::Unauthenticated,
                 E::LoginNeeded,
-                "log in with `stctl sso login`; the tunnel goes on by itself",
+                "log in with `stctl sso login --profile PROFILE`; the tunnel goes on by itself",
             ),
             Self::PermissionDenied { .. } => row(
                 R::FixByUser,
