@@ -10,6 +10,8 @@
 mod identity;
 #[cfg(test)]
 mod providers;
+#[cfg(test)]
+mod renewal;
 mod server;
 #[cfg(test)]
 mod sign_in;
