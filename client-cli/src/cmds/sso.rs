@@ -13,6 +13,7 @@ use crate::cli::{Format, LoginArgs, LogoutArgs, SignInArgs, SsoVerb};
 use crate::context::{CALL_DEADLINE, Context};
 use crate::exit::{Failure, Problem, Subject, quoted};
 use crate::output::Output;
+use crate::render::logins::Telling;
 use crate::render::sign_in_views::{LoginView, SignInView};
 use crate::render::sign_ins;
 
@@ -121,13 +122,13 @@ async fn follow(
     out: &mut Output<'_>,
     client: &Client,
     login: Login,
-    tell: fn(&mut Output<'_>, &LoginUpdate, &LoginWishes) -> Result<(), Failure>,
+    tell: fn(&mut Output<'_>, &LoginUpdate, &mut Telling) -> Result<(), Failure>,
 ) -> Result<SignIn, Failure> {
-    let wishes = login.wishes.clone();
+    let mut telling = Telling::new(login.wishes.clone());
     let opened = timeout(CALL_DEADLINE, client.login(login)).await;
     let mut running = opened.unwrap_or(Err(CallError::DeadlineExceeded))?;
     while let Some(update) = running.next().await? {
-        tell(out, &update, &wishes)?;
+        tell(out, &update, &mut telling)?;
         if let LoginUpdate::SignedIn(sign_in) = update {
             return Ok(*sign_in);
         }
@@ -135,19 +136,19 @@ async fn follow(
     Err(CallError::Disconnected("the daemon ended the login".to_owned()).into())
 }
 
-fn tell_login(out: &mut Output<'_>, update: &LoginUpdate, wishes: &LoginWishes) -> Result<(), Failure> {
+fn tell_login(out: &mut Output<'_>, update: &LoginUpdate, telling: &mut Telling) -> Result<(), Failure> {
     match (out.format, update) {
         (Format::Json | Format::Yaml, _) => out.record(&LoginView::of(update)),
         (Format::Table | Format::Wide, LoginUpdate::SignedIn(sign_in)) => {
             out.text(&sign_ins::signed_in(sign_in))
         }
-        (Format::Table | Format::Wide | Format::Name, _) => tell_progress(out, update, wishes),
+        (Format::Table | Format::Wide | Format::Name, _) => tell_progress(out, update, telling),
     }
 }
 
 /// What a person has to see is shown whatever standard output is for.
-fn tell_progress(out: &mut Output<'_>, update: &LoginUpdate, wishes: &LoginWishes) -> Result<(), Failure> {
-    if let Some(text) = sign_ins::progress(update, wishes) {
+fn tell_progress(out: &mut Output<'_>, update: &LoginUpdate, telling: &mut Telling) -> Result<(), Failure> {
+    if let Some(text) = telling.of(update) {
         out.progress(&text);
     }
     Ok(())

@@ -5,6 +5,7 @@ pub mod events;
 pub mod explain;
 pub mod history_views;
 pub mod lines;
+pub mod logins;
 pub mod problems;
 pub mod sentences;
 pub mod sign_in_views;

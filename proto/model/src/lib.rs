@@ -63,7 +63,8 @@ pub use selector::Selector;
 pub use sign_in::{SignIn, SignInForm, SignInName, SignInProfile};
 pub use sign_in_event::SignInEvent;
 pub use sign_in_state::{
-    CannotRenew, LoginProgress, LoginReason, Renewal, RenewalRule, SignInActivity, SignInState, SignInStatus,
+    CannotRenew, LoginPage, LoginProgress, LoginReason, Renewal, RenewalRule, SignInActivity, SignInState,
+    SignInStatus,
 };
 pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
 pub use state::{ConnectStep, Intent, RemoteHealth, TunnelLimit, TunnelState};

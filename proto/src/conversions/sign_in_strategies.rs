@@ -5,9 +5,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use stormtunnel_model::{
-    CannotRenew, LoginFlow, LoginProgress, LoginReason, LoginSurroundings, LoginWishes, Opener, Renewal,
-    RenewalRule, SignIn, SignInActivity, SignInChoice, SignInEvent, SignInName, SignInProfile, SignInState,
-    SignInStatus,
+    CannotRenew, LoginFlow, LoginPage, LoginProgress, LoginReason, LoginSurroundings, LoginWishes, Opener,
+    Renewal, RenewalRule, SignIn, SignInActivity, SignInChoice, SignInEvent, SignInName, SignInProfile,
+    SignInState, SignInStatus,
 };
 
 use super::strategies::{fault, profile, region, revision, time};
@@ -104,12 +104,13 @@ fn state() -> impl Strategy<Value = SignInState> {
 }
 
 fn progress() -> impl Strategy<Value = LoginProgress> {
+    let pages = vec![LoginPage::Opening, LoginPage::Opened, LoginPage::NotOpened, LoginPage::LeftToPerson];
     prop_oneof![
         Just(LoginProgress::Starting),
-        (TEXT, option::of(TEXT), any::<bool>()).prop_map(|(url, user_code, opened)| LoginProgress::Waiting {
+        (TEXT, option::of(TEXT), select(pages)).prop_map(|(url, user_code, page)| LoginProgress::Waiting {
             url,
             user_code,
-            opened
+            page
         }),
         Just(LoginProgress::Finishing),
     ]

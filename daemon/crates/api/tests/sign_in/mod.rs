@@ -9,8 +9,8 @@ use stormtunnel_engine::testing::{
     MemoryCache, MemoryKeys, MemoryObserver, MemoryOidc, ScriptedBrowser, TestClock, TestEntropy,
 };
 use stormtunnel_model::{
-    LoginEnd, LoginFlow, LoginProgress, LoginSurroundings, LoginWishes, Opener, SignIn, SignInChoice,
-    SignInProfile,
+    LoginEnd, LoginFlow, LoginPage, LoginProgress, LoginSurroundings, LoginWishes, Opener, SignIn,
+    SignInChoice, SignInProfile,
 };
 use stormtunnel_proto::RunningLogin;
 use stormtunnel_proto::calls::{ListEvents, Login, LoginUpdate, Logout, SignInWatchEvent};
@@ -103,7 +103,7 @@ async fn a_login_is_streamed_and_joined_and_the_sign_in_is_good_after_it() {
     let LoginUpdate::Begun { sign_in, flow, reason } = &first[0] else { panic!("{first:?}") };
     assert_eq!((sign_in.as_str(), *flow), ("corp", LoginFlow::AuthorizationCode));
     assert!(reason.contains("come back"), "{reason}");
-    let shown = |update: &LoginUpdate| matches!(update, LoginUpdate::Progress(LoginProgress::Waiting { url, opened: true, .. }) if url.contains("authorize"));
+    let shown = |update: &LoginUpdate| matches!(update, LoginUpdate::Progress(LoginProgress::Waiting { url, page: LoginPage::Opened, .. }) if url.contains("authorize"));
     assert!(first.iter().any(shown), "{first:?}");
     for updates in [&first, &second] {
         let Some(LoginUpdate::SignedIn(sign_in)) = updates.last() else { panic!("{updates:?}") };

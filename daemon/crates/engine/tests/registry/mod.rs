@@ -308,7 +308,7 @@ async fn a_login_is_shown_to_everybody_who_joins_it() {
     let setup = Setup::of(World::new(), &["corp"]);
     let waiting = |news: &[Result<LoginNews, Fault>]| {
         let at_page = |one: &Result<LoginNews, Fault>| {
-            matches!(one, Ok(LoginNews::Progress(LoginProgress::Waiting { opened: true, .. })))
+            matches!(one, Ok(LoginNews::Progress(LoginProgress::Waiting { page: LoginPage::Opened, .. })))
         };
         news.iter().filter(|one| at_page(one)).count()
     };
