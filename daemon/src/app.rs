@@ -18,6 +18,7 @@ use stormtunnel_aws::{
     AwsAccess, AwsEnvironment, AwsIdentity, AwsSsm, AwsTargets, ContainerFinder, Finders, InstanceFinder,
 };
 use stormtunnel_engine::ports::Clock;
+use stormtunnel_engine::profiles::registry::Profiles;
 use stormtunnel_engine::sign_in::registry::SignIns;
 use stormtunnel_engine::tasks::{Task, TaskFailed, Tasks, TasksClosed};
 use stormtunnel_engine::{Engine, Ports};
@@ -211,6 +212,7 @@ fn aws_ports(surroundings: Surroundings) -> Result<Ports, AppError> {
         store: Arc::new(surroundings.store.clone()),
         history: Arc::new(surroundings.store),
         sign_ins: SignIns::none(),
+        profiles: Profiles::none(),
         incidents: Arc::new(power::start(&surroundings.tasks)?),
         clock,
         entropy: Arc::new(SystemEntropy::new()?),
