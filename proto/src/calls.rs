@@ -4,8 +4,8 @@ use std::fmt;
 
 use stormtunnel_model::{
     AwsProfile, Candidate, Epoch, Etag, Event, EventId, Fault, FileProblem, LoginFlow, LoginProgress,
-    LoginSurroundings, LoginWishes, Profile, Region, RequestId, Revision, SignIn, SignInChoice, SignInName,
-    StartOptions, Target, Timestamp, Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch,
+    LoginSurroundings, LoginWishes, Profile, ProfileList, Region, RequestId, Revision, SignIn, SignInChoice,
+    SignInName, StartOptions, Target, Timestamp, Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch,
 };
 
 /// Makes a tunnel.
@@ -234,15 +234,6 @@ pub enum SignInWatchEvent {
     Removed(SignInName),
     /// The watch goes on where it was: changes follow.
     Resumed,
-}
-
-/// All profiles, and what is wrong in their files.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProfileList {
-    /// Ordered by name.
-    pub profiles: Vec<AwsProfile>,
-    /// In the order of the files.
-    pub problems: Vec<FileProblem>,
 }
 
 /// One message of a watch of profiles.

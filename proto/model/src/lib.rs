@@ -62,7 +62,7 @@ pub use label::{Label, Labels};
 pub use login::{LoginEnd, LoginFlow, LoginSurroundings, LoginWishes, Opener, SignInChoice};
 pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, TunnelName};
 pub use profile::{
-    AwsProfile, CheckedProfile, FileProblem, OnDemand, ProfileKind, ProfileRule, ProfileState,
+    AwsProfile, CheckedProfile, FileProblem, OnDemand, ProfileKind, ProfileList, ProfileRule, ProfileState,
 };
 pub use selector::Selector;
 pub use sign_in::{SignIn, SignInForm, SignInName, SignInProfile};

@@ -104,6 +104,15 @@ pub struct FileProblem {
     pub text: String,
 }
 
+/// All profiles, and what is wrong in their files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProfileList {
+    /// Ordered by name.
+    pub profiles: Vec<AwsProfile>,
+    /// In the order of the files.
+    pub problems: Vec<FileProblem>,
+}
+
 /// What the profile of a question was chosen by, where the question named none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProfileRule {

@@ -1,11 +1,11 @@
 //! Calls about profiles.
 
-use stormtunnel_model::{CheckedProfile, Profile, Revision};
+use stormtunnel_model::{CheckedProfile, Profile, ProfileList, Revision};
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 
 use super::{CallError, Client, MAX_MESSAGE, answer};
-use crate::calls::{ProfileList, ProfileWatchUpdate};
+use crate::calls::ProfileWatchUpdate;
 use crate::v1;
 use crate::v1::profile_service_client::ProfileServiceClient;
 

@@ -1,12 +1,12 @@
 //! The messages of the profile service.
 
 use stormtunnel_model::{
-    AwsProfile, CheckedProfile, FileProblem, OnDemand, Principal, Profile, ProfileKind, ProfileRule,
-    ProfileState, Region, SignInName,
+    AwsProfile, CheckedProfile, FileProblem, OnDemand, Principal, Profile, ProfileKind, ProfileList,
+    ProfileRule, ProfileState, Region, SignInName,
 };
 
 use super::{ConversionError, enum_value, parse_timestamp, parsed, required, timestamp};
-use crate::calls::{ProfileList, ProfileWatchEvent, ProfileWatchUpdate};
+use crate::calls::{ProfileWatchEvent, ProfileWatchUpdate};
 use crate::v1;
 use crate::v1::profile_state::{Checking, Connected, Invalid, State, Unchecked, Unknown};
 use crate::v1::watch_profiles_response::{Event, Problems, Resumed, Snapshot};

@@ -5,18 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::{Stream, StreamExt as _};
-use stormtunnel_model::{AwsProfile, FileProblem, Profile, Revision};
+use stormtunnel_model::{AwsProfile, FileProblem, Profile, ProfileList, Revision};
 
 use crate::board::{Change, News, Row, Watcher};
-
-/// All profiles, and what is wrong in their files.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProfileList {
-    /// Ordered by name.
-    pub profiles: Vec<AwsProfile>,
-    /// In the order of the files.
-    pub problems: Vec<FileProblem>,
-}
 
 /// One message to a watcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,23 +58,22 @@ impl Row for Line {
     }
 }
 
-impl FromIterator<Line> for ProfileList {
-    fn from_iter<I: IntoIterator<Item = Line>>(lines: I) -> Self {
-        let mut list = Self::default();
-        for line in lines {
-            match line {
-                Line::Problems(problems) => list.problems = problems,
-                Line::Profile(profile) => list.profiles.push(*profile),
-            }
+/// All that stands on it.
+pub(super) fn list(lines: Vec<Line>) -> ProfileList {
+    let mut list = ProfileList::default();
+    for line in lines {
+        match line {
+            Line::Problems(problems) => list.problems = problems,
+            Line::Profile(profile) => list.profiles.push(*profile),
         }
-        list
     }
+    list
 }
 
 impl From<News<Line>> for ProfileNews {
     fn from(News { revision, change }: News<Line>) -> Self {
         let change = match change {
-            Change::Snapshot(lines) => ProfileChange::Snapshot(lines.into_iter().collect()),
+            Change::Snapshot(lines) => ProfileChange::Snapshot(list(lines)),
             Change::Changed(line) => match *line {
                 Line::Problems(problems) => ProfileChange::Problems(problems),
                 Line::Profile(profile) => ProfileChange::Changed(profile),

@@ -8,11 +8,11 @@ use futures_util::StreamExt as _;
 use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{
     Attempt, AwsProfile, CheckedProfile, Epoch, Fault, FaultKind, Principal, Profile, ProfileKind,
-    ProfileRule, ProfileState, Recovery, Region, Revision, SignIn, SignInName,
+    ProfileList, ProfileRule, ProfileState, Recovery, Region, Revision, SignIn, SignInName,
 };
 use tokio::sync::{Semaphore, watch};
 
-use super::board::{Line, LineName, ProfileList, ProfileWatcher};
+use super::board::{Line, LineName, ProfileWatcher, list};
 use super::decide::{Decision, Occasion, decide};
 use super::directory::{ConfiguredProfile, ConfiguredProfiles};
 use super::standing::Standing;
@@ -121,7 +121,7 @@ impl Profiles {
 
     /// All of them, and what is wrong in their files.
     pub fn list(&self) -> ProfileList {
-        self.0.board.list().into_iter().collect()
+        list(self.0.board.list())
     }
 
     /// The profiles as they are, then each change. With a `since` of this daemon life only the changes, as far as they are
