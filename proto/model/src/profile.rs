@@ -212,9 +212,9 @@ impl OnDemand {
     /// As a sentence part.
     pub fn in_words(self) -> &'static str {
         match self {
-            Self::AsksForCode => "not checked by itself: it asks for an MFA code",
-            Self::RunsProgram => "not checked by itself: it runs a program (credential_process)",
-            Self::RenewsToken => "not checked by itself: it would renew the token, and auto_refresh is off",
+            Self::AsksForCode => "it asks for an MFA code",
+            Self::RunsProgram => "it runs a program (credential_process)",
+            Self::RenewsToken => "it would renew the token, and auto_refresh is off",
         }
     }
 }

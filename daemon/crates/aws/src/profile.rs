@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use stormtunnel_aws_files::profile_not_found;
 use stormtunnel_model::{Fault, FaultKind, Profile};
 
 use crate::environment::AwsEnvironment;
@@ -20,6 +21,8 @@ const MAX_SOURCES: usize = 8;
 pub(crate) struct ProfileFiles {
     config: String,
     credentials: String,
+    /// Where they stand.
+    files: Vec<PathBuf>,
     profiles: BTreeMap<String, Keys>,
 }
 
@@ -37,7 +40,9 @@ impl ProfileFiles {
     pub(crate) async fn read(environment: &AwsEnvironment) -> Result<Self, Fault> {
         let config = read_file(environment.config_file()).await?;
         let credentials = read_file(environment.credentials_file()).await?;
-        Ok(Self::parse(config, credentials))
+        let files = [environment.config_file(), environment.credentials_file()];
+        let files = files.into_iter().flatten().map(Path::to_owned).collect();
+        Ok(Self { files, ..Self::parse(config, credentials) })
     }
 
     fn parse(config: String, credentials: String) -> Self {
@@ -45,7 +50,7 @@ impl ProfileFiles {
         collect(&config, config_profile_name, &mut profiles);
         // Second, because a value in the credentials file beats one in the config file.
         collect(&credentials, Some, &mut profiles);
-        Self { config, credentials, profiles }
+        Self { config, credentials, files: Vec::new(), profiles }
     }
 
     /// A number that is another one when the files have other contents.
@@ -64,13 +69,13 @@ impl ProfileFiles {
     }
 
     /// # Errors
-    /// [`FaultKind::ProfileNotFound`], with the nearest names there are.
+    /// [`FaultKind::ProfileNotFound`], with the files looked in and the nearest names there are.
     pub(crate) fn require(&self, profile: &Profile) -> Result<(), Fault> {
         if self.profiles.contains_key(profile.as_str()) {
             return Ok(());
         }
-        let kind = FaultKind::ProfileNotFound { profile: profile.to_string() };
-        Err(Fault::new(kind, self.alternatives(profile.as_str())))
+        let files: Vec<&Path> = self.files.iter().map(PathBuf::as_path).collect();
+        Err(profile_not_found(profile, self.profiles.keys().map(String::as_str), &files))
     }
 
     /// The profile's `region`.
@@ -89,29 +94,6 @@ impl ProfileFiles {
             name = keys.source_profile.as_deref()?;
         }
         None
-    }
-
-    fn alternatives(&self, wanted: &str) -> String {
-        const MOST: usize = 5;
-        // Two typing errors, or three in a long name.
-        let near = |name: &&String| {
-            strsim::damerau_levenshtein(name, wanted) <= (wanted.len() / 4).clamp(2, 3)
-                || name.contains(wanted)
-        };
-        let mut names: Vec<&str> = self.profiles.keys().filter(near).map(String::as_str).collect();
-        let question = !names.is_empty();
-        if question {
-            names.sort_by_key(|name| strsim::damerau_levenshtein(name, wanted));
-        } else {
-            names = self.profiles.keys().map(String::as_str).collect();
-        }
-        let more = if names.len() > MOST { ", …" } else { "" };
-        let list = names[..names.len().min(MOST)].join(", ");
-        match (names.is_empty(), question) {
-            (true, _) => "the AWS files hold no profile at all".to_owned(),
-            (false, true) => format!("did you mean {list}?"),
-            (false, false) => format!("the AWS files have {list}{more}"),
-        }
     }
 }
 
@@ -211,10 +193,6 @@ sso_start_url = https://legacy.awsapps.com/start
         )
     }
 
-    fn not_found(name: &str) -> Fault {
-        files().require(&name.parse().unwrap()).expect_err(name)
-    }
-
     #[test]
     fn profiles_of_both_files_are_found() {
         let files = files();
@@ -235,16 +213,9 @@ sso_start_url = https://legacy.awsapps.com/start
 
     #[test]
     fn a_missing_profile_comes_with_the_nearest_names() {
-        assert_eq!(not_found("prd").detail, "did you mean prod?");
-        assert_eq!(not_found("space").detail, "did you mean with space?");
-        assert_eq!(
-            not_found("staging-account").detail,
-            "the AWS files have default, keys, legacy, prod, with space"
-        );
-        assert_eq!(not_found("corp").kind, FaultKind::ProfileNotFound { profile: "corp".to_owned() });
-        let empty = ProfileFiles::parse(String::new(), String::new());
-        let fault = empty.require(&"prod".parse().unwrap()).unwrap_err();
-        assert_eq!(fault.detail, "the AWS files hold no profile at all");
+        let fault = files().require(&"prd".parse().unwrap()).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::ProfileNotFound { profile: "prd".to_owned() });
+        assert_eq!(fault.detail, "did you mean prod?");
     }
 
     #[test]

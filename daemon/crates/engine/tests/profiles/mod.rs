@@ -348,7 +348,7 @@ async fn what_is_wrong_in_the_files_is_told_and_taken_back() {
     let problem = FileProblem { file: "config".to_owned(), line: Some(3), text: "odd".to_owned() };
     setup.configured.send_modify(|files| Arc::make_mut(files).problems.push(problem.clone()));
     setup.settle().await;
-    assert_eq!(setup.profiles.list().problems, [problem.clone()]);
+    assert_eq!(setup.profiles.list().problems, std::slice::from_ref(&problem));
     assert_eq!(told(&mut watcher), [ProfileChange::Problems(vec![problem])]);
     setup.edit(&[]);
     setup.settle().await;
