@@ -14,7 +14,7 @@ use stormtunnel_model::{
     TunnelName,
 };
 
-pub use self::profiles::ProfilesArgs;
+pub use self::profiles::{ProfileVerb, ProfilesArgs};
 pub use self::selection::{Filter, Selection};
 pub use self::sso::{LoginArgs, LogoutArgs, SignInArgs, SsoVerb};
 use self::times::{parse_age, parse_timeout, parse_ttl};
@@ -160,17 +160,9 @@ pub enum Verb {
         stctl targets ecs-service:main/web\n  \
         stctl targets -o json")]
     Targets(TargetsArgs),
-    /// List the profiles of the AWS files: 0 also where some are invalid
-    ///
-    /// AWS is asked about each when the daemon starts, when its lines in the files or its sign-in change, and by `whoami`; not
-    /// about one that asks for an MFA code or runs a program (credential_process), unless by `whoami`.
-    #[command(after_help = "Examples:\n  stctl profiles\n  stctl profiles --watch\n  stctl profiles -o json")]
-    Profiles(ProfilesArgs),
-    /// Ask AWS who it takes a profile's credentials for: 0 they are good, 4 a login is needed, 6 no such profile, 8 denied, 1 else
-    ///
-    /// The profile is that of --profile, of STCTL_PROFILE, of AWS_PROFILE, of the setting aws.default_profile, or \"default\".
-    #[command(after_help = "Examples:\n  stctl whoami\n  stctl whoami --profile prod -o json")]
-    Whoami,
+    /// Profiles of the AWS files.
+    #[command(flatten)]
+    Profile(ProfileVerb),
     /// Wait until tunnels are up: 0 up, 3 blocked or stopped, 4 login needed, 124 timeout
     #[command(after_help = "Example:\n  stctl wait db --timeout 30s && psql -h localhost -p 15432")]
     Wait(WaitArgs),
@@ -189,7 +181,7 @@ pub enum Verb {
 impl Verb {
     /// Whether `--profile` means something to it.
     fn takes_profile(&self) -> bool {
-        self.takes_region() || matches!(self, Self::Sso(_) | Self::Profiles(_) | Self::Whoami)
+        self.takes_region() || matches!(self, Self::Sso(_) | Self::Profile(_))
     }
 
     /// Whether `--region` does.
@@ -207,8 +199,7 @@ impl Verb {
             | Self::Explain(_)
             | Self::Stats(_)
             | Self::Wait(_)
-            | Self::Profiles(_)
-            | Self::Whoami
+            | Self::Profile(_)
             | Self::Sso(_)
             | Self::Settings(_)
             | Self::Daemon(_) => false,

@@ -12,13 +12,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use stormtunnel_model::{
-    Attempt, CheckedProfile, ConnectStep, Epoch, Event, Fault, FaultKind, Intent, ProfileList, Revision,
-    SignIn, StartOptions, Timestamp, Tunnel, TunnelState, TunnelStatistics,
+    Attempt, ConnectStep, Epoch, Event, Fault, FaultKind, Intent, Revision, SignIn, StartOptions, Timestamp,
+    Tunnel, TunnelState, TunnelStatistics,
 };
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, ProfileWatchEvent, SettingState, SettingsState,
-    StartTunnels, TargetList, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent,
-    WatchTunnels, WatchUpdate,
+    CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, SettingState, SettingsState, StartTunnels,
+    TargetList, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels,
+    WatchUpdate,
 };
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1::daemon_service_server::{DaemonService, DaemonServiceServer};
@@ -54,11 +54,7 @@ struct State {
     /// What tunnels can go through.
     targets: Option<TargetList>,
     sign_ins: Vec<SignIn>,
-    profiles: ProfileList,
-    /// What changes after the snapshot of a watch of profiles.
-    profile_changes: Vec<ProfileWatchEvent>,
-    /// What a question about a profile is answered with.
-    checked: Option<Result<CheckedProfile, Fault>>,
+    profiles: profiles::Told,
     /// What becomes of a login.
     login: Option<Vec<Result<LoginUpdate, Fault>>>,
     /// Logins are begun and never end.
@@ -102,9 +98,7 @@ impl Fake {
             statistics: Vec::new(),
             targets: None,
             sign_ins: Vec::new(),
-            profiles: ProfileList::default(),
-            profile_changes: Vec::new(),
-            checked: None,
+            profiles: Default::default(),
             login: None,
             holds_logins: false,
             waiting_login: Arc::default(),

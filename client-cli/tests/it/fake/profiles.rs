@@ -13,6 +13,16 @@ use tonic::{Request, Response, Status};
 
 use super::{Fake, revision};
 
+/// What the daemon was told of profiles.
+#[derive(Default)]
+pub(super) struct Told {
+    list: ProfileList,
+    /// What changes after the snapshot of a watch.
+    changes: Vec<ProfileWatchEvent>,
+    /// What a question about a profile is answered with.
+    checked: Option<Result<CheckedProfile, Fault>>,
+}
+
 #[tonic::async_trait]
 impl ProfileService for Fake {
     type WatchProfilesStream = Pin<Box<dyn Stream<Item = Result<v1::WatchProfilesResponse, Status>> + Send>>;
@@ -21,7 +31,7 @@ impl ProfileService for Fake {
         &self,
         _: Request<v1::ListProfilesRequest>,
     ) -> Result<Response<v1::ListProfilesResponse>, Status> {
-        Ok(Response::new(self.lock().profiles.clone().into()))
+        Ok(Response::new(self.lock().profiles.list.clone().into()))
     }
 
     /// Tells what the test planned, and then stops.
@@ -30,8 +40,8 @@ impl ProfileService for Fake {
         _: Request<v1::WatchProfilesRequest>,
     ) -> Result<Response<Self::WatchProfilesStream>, Status> {
         let (snapshot, changes) = {
-            let state = self.lock();
-            (ProfileWatchEvent::Snapshot(state.profiles.clone()), state.profile_changes.clone())
+            let told = &self.lock().profiles;
+            (ProfileWatchEvent::Snapshot(told.list.clone()), told.changes.clone())
         };
         let events = std::iter::once(snapshot).chain(changes).zip(0..);
         let updates: Vec<_> = events
@@ -49,7 +59,7 @@ impl ProfileService for Fake {
         let profile = parse_profile(request.into_inner().profile)?;
         let asked = profile.map_or_else(|| "-".to_owned(), |profile| profile.to_string());
         self.heard(format!("check {asked}"))?;
-        let answer = self.lock().checked.clone().expect("the test tells what comes of it");
+        let answer = self.lock().profiles.checked.clone().expect("the test tells what comes of it");
         answer.map(|checked| Response::new(checked.into())).map_err(from_fault)
     }
 }
@@ -57,12 +67,12 @@ impl ProfileService for Fake {
 impl Fake {
     /// What there is from now on, and what changes while somebody watches.
     pub(crate) fn have_profiles(&self, profiles: ProfileList, changes: Vec<ProfileWatchEvent>) {
-        let mut state = self.lock();
-        (state.profiles, state.profile_changes) = (profiles, changes);
+        let told = &mut self.lock().profiles;
+        (told.list, told.changes) = (profiles, changes);
     }
 
     /// What comes of asking AWS from now on.
     pub(crate) fn check(&self, checked: Result<CheckedProfile, Fault>) {
-        self.lock().checked = Some(checked);
+        self.lock().profiles.checked = Some(checked);
     }
 }

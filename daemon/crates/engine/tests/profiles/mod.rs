@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use stormtunnel_engine::ports::AwsScope;
+use stormtunnel_engine::ports::{AwsScope, Identity, PortFuture};
 use stormtunnel_engine::profiles::board::{ProfileChange, ProfileWatcher};
 use stormtunnel_engine::profiles::directory::{ConfiguredProfile, ConfiguredProfiles};
 use stormtunnel_engine::profiles::registry::{ProfileWorld, Profiles};
@@ -66,6 +66,11 @@ struct Setup {
 impl Setup {
     /// With the sign-in `corp`.
     fn new(world: World, profiles: &[(&str, ConfiguredProfile)]) -> Self {
+        let identity: Arc<ScriptedIdentity> = Arc::default();
+        Self { identity: Arc::clone(&identity), ..Self::of(world, profiles, identity) }
+    }
+
+    fn of(world: World, profiles: &[(&str, ConfiguredProfile)], identity: Arc<dyn Identity>) -> Self {
         let known = ConfiguredSignIn { site: world.site(), profiles: Vec::new() };
         let known: ConfiguredSignIns = [(world.name.clone(), known)].into();
         let sign_ins = SignIns::start(SignInWorld {
@@ -75,10 +80,10 @@ impl Setup {
             tasks: world.tasks.clone(),
         });
         let sign_ins = sign_ins.unwrap();
-        let (identity, settings) = (Arc::<ScriptedIdentity>::default(), watch::Sender::default());
+        let settings = watch::Sender::default();
         let configured = watch::Sender::new(Arc::new(files(profiles)));
         let profiles = Profiles::start(ProfileWorld {
-            identity: Arc::clone(&identity) as _,
+            identity,
             configured: configured.subscribe(),
             sign_ins: sign_ins.clone(),
             settings: settings.subscribe(),
@@ -86,7 +91,8 @@ impl Setup {
             entropy: Arc::new(TestEntropy::default()),
             tasks: world.tasks.clone(),
         });
-        Self { world, identity, settings, configured, sign_ins, profiles: profiles.unwrap() }
+        let (identity, profiles) = (Arc::default(), profiles.unwrap());
+        Self { world, identity, settings, configured, sign_ins, profiles }
     }
 
     /// The same, and AWS takes all credentials.
@@ -365,4 +371,21 @@ async fn who_waits_while_the_daemon_stops_is_told() {
     let (state, ()) = tokio::join!(setup.check("a"), stop);
     assert_eq!(state.fault().unwrap().kind, FaultKind::ShuttingDown);
     assert_eq!(Profiles::none().check(None).await.unwrap_err().kind.name(), "profile_not_found");
+}
+
+/// Fails as no adapter should.
+struct Broken;
+
+impl Identity for Broken {
+    fn caller<'a>(&'a self, _: &'a AwsScope) -> PortFuture<'a, Result<Principal, Fault>> {
+        Box::pin(async { panic!("an adapter is broken") })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_breaks_off_says_so_and_holds_nobody_up() {
+    let setup = Setup::of(World::new(), &[("a", keys(1))], Arc::new(Broken));
+    setup.shows(&[("a", "Unknown")]).await;
+    let fault = setup.check("a").await.fault().cloned().unwrap();
+    assert_eq!((fault.kind, fault.detail.as_str()), (FaultKind::Internal, "the check was given up"));
 }
