@@ -1,5 +1,7 @@
 //! `whoami`: who AWS takes a profile's credentials for.
 
+use std::time::Duration;
+
 use stormtunnel_model::{CheckedProfile, ExitCode, Fault, FaultKind, ProfileState};
 use stormtunnel_proto::CallError;
 
@@ -10,9 +12,12 @@ use crate::exit::{Problem, Subject};
 use crate::render::profile_views::WhoamiView;
 use crate::render::profiles;
 
+/// Longest wait for the answer: a token may have to be renewed, a program to run, and a person to type a code.
+const CHECK_DEADLINE: Duration = Duration::from_secs(240);
+
 pub(super) async fn run(context: &mut Context<'_>) -> Ending {
     let (profile, named_by) = context.chosen_profile()?.unzip();
-    let client = context.client().await?;
+    let client = context.client().await?.with_deadline(CHECK_DEADLINE);
     let checked = client.check_profile(profile).await.map_err(|error| unanswered(&error))?;
     let rule = named_by.unwrap_or(profiles::rule(checked.rule));
     let out = &mut context.out;
