@@ -313,6 +313,7 @@ mod tests {
             ("key_store_unavailable", 1),
             ("sign_in_not_found", 6),
             ("login_failed", 4),
+            ("section_exists", 7),
         ];
         let problem = |kind: FaultKind| Problem::of_fault(&Fault::new(kind, ""), Subject::default());
         let actual: Vec<(String, u8)> = FaultKind::one_of_each()

@@ -172,6 +172,11 @@ pub enum FaultKind {
         /// Why.
         end: LoginEnd,
     },
+    /// The config file of AWS has a section of that name that says something else.
+    SectionExists {
+        /// The section, such as `[profile dev]`.
+        section: String,
+    },
 }
 
 /// Who can end a fault.
@@ -438,6 +443,12 @@ impl FaultKind {
             Self::LoginFailed { end, .. } => {
                 row(end.recovery(), G::Unauthenticated, end.exit_code(), end.remedy())
             }
+            Self::SectionExists { .. } => row(
+                R::FixByUser,
+                G::AlreadyExists,
+                E::Conflict,
+                "choose another name, or repeat with --overwrite, which keeps a copy of the file",
+            ),
         }
     }
 }
@@ -496,6 +507,9 @@ impl fmt::Display for FaultKind {
             Self::SignInNotFound { sign_in } if sign_in.is_empty() => f.write_str("there is no such sign-in"),
             Self::SignInNotFound { sign_in } => write!(f, "there is no sign-in \"{sign_in}\""),
             Self::LoginFailed { sign_in, end } => end.write(f, sign_in),
+            Self::SectionExists { section } => {
+                write!(f, "the AWS config file has {section} already, and it says something else")
+            }
         }
     }
 }

@@ -44,6 +44,7 @@ mod sign_in;
 mod sign_in_event;
 mod sign_in_state;
 mod spec;
+mod sso_config;
 mod state;
 mod statistics;
 mod target;
@@ -66,6 +67,10 @@ pub use sign_in_state::{
     CannotRenew, LoginProgress, LoginReason, Renewal, RenewalRule, SignInActivity, SignInState, SignInStatus,
 };
 pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
+pub use sso_config::{
+    Account, AccountId, AwsOutput, ConfiguredSection, DEFAULT_SCOPE, RoleName, SectionChange, SsoConfig,
+    SsoConfigured, SsoProfile, SsoScope, SsoSection, SsoSession, StartUrl,
+};
 pub use state::{ConnectStep, Intent, RemoteHealth, TunnelLimit, TunnelState};
 pub use statistics::{Statistics, TunnelStatistics};
 pub use target::{
