@@ -5,9 +5,12 @@
 //!
 //! Others write these files while we read them, and not all of them by rename. So something new is believed at once, but that
 //! something vanished, or is another one, only when that is still so half a second later: it may have been half a file.
+//!
+//! [`ConfigWriter`] is the one that writes: sign-ins and profiles, when somebody asks for them.
 
 mod paths;
 mod snapshot;
+mod writer;
 
 use std::io;
 use std::path::Path;
@@ -22,6 +25,7 @@ use tokio::time::Instant;
 
 pub use self::paths::AwsPaths;
 pub use self::snapshot::{ProfilesSnapshot, TokenFiles, Unreadable};
+pub use self::writer::ConfigWriter;
 use crate::file_watch;
 
 /// For how long something must be missing or another one until that is believed. Writers that truncate first, or that delete
@@ -204,3 +208,5 @@ fn read(path: &Path, unreadable: &mut Vec<Unreadable>) -> Option<ProfileFile> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod writer_tests;
