@@ -14,7 +14,8 @@ use stormtunnel_model::{
 };
 
 pub use self::selection::{Filter, Selection};
-pub use self::sso::{LoginArgs, LogoutArgs, SignInArgs, SsoVerb};
+pub(crate) use self::sso::parse_session;
+pub use self::sso::{ConfigureArgs, LoginArgs, LoginWay, LogoutArgs, RoleFlag, SignInArgs, SsoVerb};
 use self::times::{parse_age, parse_timeout, parse_ttl};
 
 /// Keeps AWS Session Manager tunnels up.
@@ -51,10 +52,10 @@ pub struct Globals {
     /// Settings file for a daemon that is started [env: STORMTUNNEL_CONFIG]
     #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
-    /// AWS profile, for `tunnel add`, `tunnel edit`, `targets` and `sso` [env, not for `edit`: STCTL_PROFILE, AWS_PROFILE]
+    /// AWS profile, for `tunnel add`, `tunnel edit`, `targets` and `sso` [env, not for `edit` and `configure`: STCTL_PROFILE, AWS_PROFILE]
     #[arg(long, global = true, value_name = "PROFILE")]
     pub profile: Option<Profile>,
-    /// AWS region, for `tunnel add`, `tunnel edit` and `targets` [env, not for `edit`: AWS_REGION, AWS_DEFAULT_REGION]
+    /// AWS region, for `tunnel add`, `tunnel edit`, `targets` and `sso configure` [env, not for `edit` and `configure`: AWS_REGION, AWS_DEFAULT_REGION]
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<Region>,
     /// Form of the output
@@ -182,7 +183,9 @@ impl Verb {
     /// Whether `--region` does.
     fn takes_region(&self) -> bool {
         match self {
-            Self::Tunnel(TunnelVerb::Add(_) | TunnelVerb::Edit(_)) | Self::Targets(_) => true,
+            Self::Tunnel(TunnelVerb::Add(_) | TunnelVerb::Edit(_))
+            | Self::Targets(_)
+            | Self::Sso(SsoVerb::Configure(_)) => true,
             Self::Tunnel(TunnelVerb::Show(_) | TunnelVerb::Rm(_))
             | Self::Up(_)
             | Self::Down(_)
@@ -194,7 +197,7 @@ impl Verb {
             | Self::Explain(_)
             | Self::Stats(_)
             | Self::Wait(_)
-            | Self::Sso(_)
+            | Self::Sso(SsoVerb::Login(_) | SsoVerb::Logout(_) | SsoVerb::Status(_) | SsoVerb::Refresh(_))
             | Self::Settings(_)
             | Self::Daemon(_) => false,
         }

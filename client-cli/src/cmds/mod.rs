@@ -1,5 +1,6 @@
 //! One file per verb.
 
+mod ask;
 mod confirm;
 mod daemon;
 mod events;
@@ -8,6 +9,7 @@ mod logins;
 mod ls;
 mod settings;
 mod sso;
+mod sso_configure;
 mod stats;
 mod status;
 mod targets;

@@ -9,6 +9,7 @@ pub mod problems;
 pub mod sentences;
 pub mod sign_in_views;
 pub mod sign_ins;
+pub mod sso_config;
 pub mod tables;
 pub mod target_views;
 pub mod times;

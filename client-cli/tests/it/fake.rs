@@ -2,6 +2,7 @@
 
 mod events;
 mod sign_ins;
+mod sso_config;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -11,8 +12,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use stormtunnel_model::{
-    Attempt, ConnectStep, Epoch, Event, Fault, FaultKind, Intent, Revision, SignIn, StartOptions, Timestamp,
-    Tunnel, TunnelState, TunnelStatistics,
+    Account, Attempt, ConnectStep, Epoch, Event, Fault, FaultKind, Intent, Revision, SignIn, StartOptions,
+    Timestamp, Tunnel, TunnelState, TunnelStatistics,
 };
 use stormtunnel_proto::calls::{
     CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, SettingState, SettingsState, StartTunnels,
@@ -52,6 +53,12 @@ struct State {
     /// What tunnels can go through.
     targets: Option<TargetList>,
     sign_ins: Vec<SignIn>,
+    /// What the person may use.
+    accounts: Vec<(Account, Vec<String>)>,
+    /// Nobody is signed in yet.
+    lacks_login: bool,
+    /// What the config file of AWS says, section by section.
+    sections: BTreeMap<String, String>,
     /// What becomes of a login.
     login: Option<Vec<Result<LoginUpdate, Fault>>>,
     /// Logins are begun and never end.
@@ -95,6 +102,9 @@ impl Fake {
             statistics: Vec::new(),
             targets: None,
             sign_ins: Vec::new(),
+            accounts: Vec::new(),
+            lacks_login: false,
+            sections: BTreeMap::new(),
             login: None,
             holds_logins: false,
             waiting_login: Arc::default(),

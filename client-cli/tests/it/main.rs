@@ -9,6 +9,7 @@ mod history;
 mod labels;
 mod rendering;
 mod sso;
+mod sso_configure;
 mod starting;
 mod support;
 mod targets;

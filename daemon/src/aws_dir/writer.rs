@@ -51,7 +51,7 @@ impl Writer {
         for _ in 0..TRIES {
             let config = read(&paths.config)?;
             let Configured { content, sections } =
-                configure(&config, &read(&paths.credentials)?, wanted).map_err(refused)?;
+                configure(&config, &read(&paths.credentials)?, wanted).map_err(|error| refused(&error))?;
             let file = paths.config.display().to_string();
             if sections.iter().all(|one| one.change == SectionChange::Unchanged) {
                 return Ok(SsoConfigured { file, backup: None, sections });
@@ -86,8 +86,8 @@ fn unwritable(path: &Path, error: &dyn std::error::Error) -> Fault {
     Fault::internal(format!("{} cannot be written: {}", path.display(), chain(error)))
 }
 
-fn refused(error: ConfigureError) -> Fault {
-    let field = match &error {
+fn refused(error: &ConfigureError) -> Fault {
+    let field = match error {
         ConfigureError::Exists(sections) => {
             let section = sections.first().map(|(section, _)| section.to_string()).unwrap_or_default();
             return Fault::new(FaultKind::SectionExists { section }, error.to_string());

@@ -130,7 +130,7 @@ async fn what_is_in_the_way_is_named_and_the_file_is_as_it_was() {
     let (text, files) = (home.text(), home.files());
     let fault = home.configure("dev", "Admin", false).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::SectionExists { section: "[profile dev]".to_owned() });
-    assert_eq!(fault.detail, "[profile dev]: sso_role_name is \"Dev\", not \"Admin\"");
+    assert_eq!(fault.detail, "sso_role_name is \"Dev\", not \"Admin\"");
     assert_eq!((home.text(), home.files()), (text.clone(), files));
     let over = home.configure("dev", "Admin", true).await.unwrap();
     assert_eq!(changes(&over), [SectionChange::Unchanged, SectionChange::Changed]);

@@ -69,7 +69,7 @@ impl TryFrom<Session> for SsoSession {
 
     fn try_from(Session { name, start_url, region, scopes }: Session) -> Result<Self, Self::Error> {
         Ok(Self {
-            name: name.parse().map_err(named)?,
+            name: name.parse().map_err(|error| named(&error))?,
             start_url: start_url.parse()?,
             region: region.parse()?,
             scopes: scopes.iter().map(|scope| scope.parse()).collect::<Result<_, InvalidName>>()?,
@@ -82,7 +82,7 @@ impl TryFrom<Profile> for SsoProfile {
 
     fn try_from(Profile { name, account, role, region, output }: Profile) -> Result<Self, Self::Error> {
         Ok(Self {
-            name: name.parse().map_err(named)?,
+            name: name.parse().map_err(|error| named(&error))?,
             account: account.parse()?,
             role: role.parse()?,
             region: region.map(|region| region.parse()).transpose()?,
@@ -92,7 +92,7 @@ impl TryFrom<Profile> for SsoProfile {
 }
 
 /// The field is called `name` here, whatever it names.
-fn named(error: InvalidName) -> ConversionError {
+fn named(error: &InvalidName) -> ConversionError {
     ConversionError::invalid("name", &error.value, error.rule)
 }
 
@@ -187,10 +187,7 @@ mod tests {
     #[test]
     fn what_cannot_be_right_is_refused_with_its_field() {
         assert!(request(|_, _| {}).is_ok());
-        let field = |edit: fn(&mut Session, &mut Profile)| match request(edit).unwrap_err() {
-            ConversionError::Invalid { field, .. } => field,
-            other => other.to_string(),
-        };
+        let field = |edit: fn(&mut Session, &mut Profile)| request(edit).unwrap_err().field().to_owned();
         assert_eq!(field(|session, _| session.name.clear()), "session.name");
         assert_eq!(field(|session, _| session.start_url = "x.awsapps.com".to_owned()), "session.start_url");
         assert_eq!(field(|session, _| session.region = "moon".to_owned()), "session.region");

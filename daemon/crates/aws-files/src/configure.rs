@@ -69,6 +69,10 @@ pub enum ConfigureError {
 }
 
 fn differences(sections: &[(SsoSection, Vec<String>)]) -> String {
+    // Whoever tells of one names it.
+    if let [(_, found)] = sections {
+        return found.join(", ");
+    }
     let of_one = |(section, found): &(SsoSection, Vec<String>)| format!("{section}: {}", found.join(", "));
     sections.iter().map(of_one).collect::<Vec<_>>().join("; ")
 }

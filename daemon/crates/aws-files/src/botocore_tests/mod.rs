@@ -256,7 +256,7 @@ fn what_is_configured_is_what_botocore_reads() {
     ];
     let configured = |before: &&str| {
         let written = configure(&file("config", before), &file("credentials", ""), &wanted);
-        String::from_utf8(written.ok().expect("it can be written").content).unwrap()
+        String::from_utf8(written.expect("it can be written").content).unwrap()
     };
     let pairs: Vec<(String, &str)> = before.iter().map(|before| (configured(before), "")).collect();
     let order = json!({"pairs": pairs, "kinds": true});

@@ -82,7 +82,7 @@ fn scopes_are_a_list_whatever_their_blanks() {
     let before = SESSION.replace("sso:account:access", "sso:account:access , sso:other,");
     assert_eq!(written(&before, &two).unwrap(), (before, vec![SectionChange::Unchanged]));
     let fewer = refused(&SESSION.replace("sso:account:access", "x"), &wanted(&[]));
-    assert_eq!(fewer, "[sso-session corp]: sso_registration_scopes is \"x\", not \"sso:account:access\"");
+    assert_eq!(fewer, "sso_registration_scopes is \"x\", not \"sso:account:access\"");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_profile_with_its_start_url_inline_moves_to_the_session() {
     let before = "[profile dev]\nsso_start_url = https://x.awsapps.com/start\nsso_region = us-east-1\n\
                   sso_account_id = 111122223333\nsso_role_name = Dev\n";
     let mut wanted = wanted(&[("dev", "Dev")]);
-    assert_eq!(refused(before, &wanted), "[profile dev]: it has sso_start_url, it has sso_region");
+    assert_eq!(refused(before, &wanted), "it has sso_start_url, it has sso_region");
     wanted.overwrite = true;
     let (text, _) = written(before, &wanted).unwrap();
     let profile = text.split("[sso-session").next().unwrap();
