@@ -1,6 +1,7 @@
 //! The grammar of the command line.
 
 mod selection;
+mod settings;
 mod sso;
 mod times;
 
@@ -14,6 +15,7 @@ use stormtunnel_model::{
 };
 
 pub use self::selection::{Filter, Selection};
+pub use self::settings::SettingsVerb;
 pub(crate) use self::sso::parse_session;
 pub use self::sso::{ConfigureArgs, LoginArgs, LoginWay, LogoutArgs, RoleFlag, SignInArgs, SsoVerb};
 use self::times::{parse_age, parse_timeout, parse_ttl};
@@ -163,8 +165,7 @@ pub enum Verb {
     #[command(after_help = "Example:\n  stctl wait db --timeout 30s && psql -h localhost -p 15432")]
     Wait(WaitArgs),
     /// Sign in to AWS with IAM Identity Center (SSO), once for all profiles and tunnels
-    // Hidden until the daemon puts its sign-ins together: today it answers that there are none.
-    #[command(subcommand, hide = true, after_help = "Example:\n  stctl sso login")]
+    #[command(subcommand, after_help = "Example:\n  stctl sso login")]
     Sso(SsoVerb),
     /// Read and change the daemon's settings
     #[command(subcommand, after_help = "Example:\n  stctl settings get")]
@@ -465,36 +466,6 @@ pub struct WaitArgs {
     /// Longest wait, such as 30, 30s, 2m or 500ms
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
     pub timeout: Duration,
-}
-
-/// What to do with settings.
-#[derive(Debug, Subcommand)]
-pub enum SettingsVerb {
-    /// Show settings; of a single one only the value
-    #[command(after_help = "Examples:\n  stctl settings get\n  stctl settings get tunnels.connect_timeout")]
-    Get {
-        /// Keys; without any, all settings
-        #[arg(value_name = "KEY")]
-        keys: Vec<String>,
-    },
-    /// Change a setting, at once and for good
-    #[command(after_help = "Example:\n  stctl settings set tunnels.connect_timeout 60")]
-    Set {
-        /// Which setting
-        key: String,
-        /// New value
-        value: String,
-    },
-    /// Take settings out of the file: their defaults hold again
-    #[command(after_help = "Example:\n  stctl settings unset tunnels.connect_timeout")]
-    Unset {
-        /// Which settings
-        #[arg(value_name = "KEY", required = true)]
-        keys: Vec<String>,
-    },
-    /// Print the path of the settings file
-    #[command(after_help = "Example:\n  $EDITOR \"$(stctl settings path)\"")]
-    Path,
 }
 
 /// What to do with the daemon.

@@ -254,10 +254,10 @@ mod tests {
     fn placeholders_are_whole_words() {
         assert_eq!(replace_word("NAME, xNAME, NAMES, `NAME`", "NAME", "db"), "db, xNAME, NAMES, `db`");
         let subject = Subject { tunnel: Some("db"), profile: Some("Prod Admin") };
-        let remedy = "log in with `aws sso login --profile PROFILE`, then `stctl restart NAME`";
+        let remedy = "log in with `stctl sso login --profile PROFILE`, then `stctl restart NAME`";
         assert_eq!(
             filled(remedy, subject),
-            "log in with `aws sso login --profile 'Prod Admin'`, then `stctl restart db`"
+            "log in with `stctl sso login --profile 'Prod Admin'`, then `stctl restart db`"
         );
     }
 
@@ -267,9 +267,9 @@ mod tests {
         let remedy = |profile| Problem::of_fault(&sign_in, Subject { tunnel: Some("db"), profile }).remedy;
         assert_eq!(
             remedy(Some("prod")),
-            "log in with `aws sso login --profile prod`; the tunnel goes on by itself"
+            "log in with `stctl sso login --profile prod`; the tunnel goes on by itself"
         );
-        assert_eq!(remedy(None), "log in with `aws sso login`; the tunnel goes on by itself");
+        assert_eq!(remedy(None), "log in with `stctl sso login`; the tunnel goes on by itself");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Start and stop of the daemon, in order.
 //!
-//! Start: arguments, paths, **locks**, log, database, settings, adapters, socket, engine (which restores the tunnels),
+//! Start: arguments, paths, **locks**, log, database, settings, adapters (key store and sign-ins among them), socket, engine (which restores the tunnels),
 //! API, `ready`. Nothing before the locks writes anything.
 //!
-//! Stop: no new connections and no more watches, the engine with all its sessions, the remaining tasks, the database,
+//! Stop: no new connections and no more watches, the engine with all its sessions and the sign-ins, the remaining tasks, the database,
 //! the socket's path, the locks. Each step has a bound of its own; together they stay below 20 seconds, the time that
 //! launchd gives by default before it kills.
 
@@ -14,13 +14,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use stormtunnel_api::{Api, ServeError};
-use stormtunnel_aws::{
-    AwsAccess, AwsEnvironment, AwsIdentity, AwsSsm, AwsTargets, ContainerFinder, Finders, InstanceFinder,
-};
+use stormtunnel_engine::Engine;
 use stormtunnel_engine::ports::Clock;
-use stormtunnel_engine::sign_in::registry::SignIns;
 use stormtunnel_engine::tasks::{Task, TaskFailed, Tasks, TasksClosed};
-use stormtunnel_engine::{Engine, Ports};
 use stormtunnel_model::Fault;
 use stormtunnel_model::settings::Settings;
 use thiserror::Error;
@@ -29,28 +25,26 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::{self, Adapters, Surroundings};
 use crate::args::Args;
 use crate::control::{FileSettings, Process};
 use crate::detach;
 use crate::instance::{
     self, Claim, Holder, Instance, InstanceError, PeerStream, Socket, SocketError, Unlink,
 };
-use crate::local_network::SocketNetwork;
 use crate::logging::{self, LogControl, LoggingError};
 use crate::paths::{Paths, PathsError};
-use crate::power;
 use crate::settings_file::SettingsFile;
 use crate::signals::{self, SignalsError};
-use crate::store::{OpenedStore, SqliteStore, StoreError, StoreHandle};
-use crate::system::{NoEntropy, SystemClock, SystemEntropy};
-use crate::transport::WsDialer;
+use crate::store::{OpenedStore, SqliteStore, StoreError};
+use crate::system::{NoEntropy, SystemClock};
 
 /// How long to wait for a daemon that holds the lock but does not serve: longer than one takes to stop.
 const HOLDER_PATIENCE: Duration = Duration::from_secs(25);
 
 /// How long calls in progress may take to end.
 const STOP_API: Duration = Duration::from_secs(3);
-/// How long ending all sessions may take; AWS is asked for each of them.
+/// How long ending all sessions may take, and renewals that are under way; AWS is asked for each of them.
 const STOP_ENGINE: Duration = Duration::from_secs(11);
 /// How long tasks that only have to look up may take.
 const STOP_TASKS: Duration = Duration::from_secs(1);
@@ -155,7 +149,7 @@ pub async fn run(args: &Args) -> Result<(), AppError> {
         paths,
         log,
         stop: stop.clone(),
-        ports: aws_ports,
+        adapters: adapters::of_system,
     })
     .await?;
     if let Some(error) = log_file.and_then(|file| detach::let_go(detach::READY, &file).err()) {
@@ -181,64 +175,6 @@ async fn claim(args: &Args, paths: &Paths) -> Result<Option<Instance>, AppError>
     }
 }
 
-/// What the adapters of the engine's ports are made from.
-#[derive(Debug)]
-pub struct Surroundings {
-    /// Settings in force.
-    pub settings: watch::Receiver<Arc<Settings>>,
-    /// The database.
-    pub store: StoreHandle,
-    /// Where adapters with tasks of their own start them.
-    pub tasks: Tasks,
-}
-
-/// The real world.
-fn aws_ports(surroundings: Surroundings) -> Result<Ports, AppError> {
-    // The only cryptography in this program; libraries that ask for the process's default get it too.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let environment = AwsEnvironment::from_vars(|name| std::env::var(name).ok());
-    let access = AwsAccess::new(surroundings.settings, environment, Arc::clone(&clock));
-    Ok(Ports {
-        ssm: Arc::new(AwsSsm::new(Arc::clone(&access))),
-        identity: Arc::new(AwsIdentity::new(Arc::clone(&access))),
-        targets: Arc::new(AwsTargets::new(
-            Arc::clone(&access),
-            Finders { instances: instances(), containers: containers() },
-        )),
-        dialer: Arc::new(WsDialer::new(access)),
-        network: Arc::new(SocketNetwork),
-        store: Arc::new(surroundings.store.clone()),
-        history: Arc::new(surroundings.store),
-        sign_ins: SignIns::none(),
-        incidents: Arc::new(power::start(&surroundings.tasks)?),
-        clock,
-        entropy: Arc::new(SystemEntropy::new()?),
-    })
-}
-
-/// Looks instances up, where this daemon can.
-#[cfg(feature = "ec2")]
-fn instances() -> Option<Arc<dyn InstanceFinder>> {
-    Some(Arc::new(stormtunnel_aws_ec2::Ec2Instances))
-}
-
-#[cfg(not(feature = "ec2"))]
-fn instances() -> Option<Arc<dyn InstanceFinder>> {
-    None
-}
-
-/// Looks containers up, where this daemon can.
-#[cfg(feature = "ecs")]
-fn containers() -> Option<Arc<dyn ContainerFinder>> {
-    Some(Arc::new(stormtunnel_aws_ecs::EcsContainers))
-}
-
-#[cfg(not(feature = "ecs"))]
-fn containers() -> Option<Arc<dyn ContainerFinder>> {
-    None
-}
-
 /// What a daemon is started with.
 pub(crate) struct Start<P> {
     pub(crate) instance: Instance,
@@ -246,7 +182,7 @@ pub(crate) struct Start<P> {
     pub(crate) log: LogControl,
     pub(crate) log_path: Option<PathBuf>,
     pub(crate) stop: CancellationToken,
-    pub(crate) ports: P,
+    pub(crate) adapters: P,
 }
 
 /// A daemon that serves.
@@ -256,6 +192,7 @@ pub(crate) struct Daemon {
     api: Task<Result<(), ServeError>>,
     api_stopping: CancellationToken,
     engine: Engine,
+    sign_in_tasks: Tasks,
     tasks: Tasks,
     store: SqliteStore,
     unlink: Unlink,
@@ -266,20 +203,26 @@ pub(crate) struct Daemon {
 impl Daemon {
     pub(crate) async fn start<P>(start: Start<P>) -> Result<Self, AppError>
     where
-        P: FnOnce(Surroundings) -> Result<Ports, AppError>,
+        P: AsyncFnOnce(Surroundings) -> Result<Adapters, AppError>,
     {
-        let Start { instance, paths, log, log_path, stop, ports } = start;
+        let Start { instance, paths, log, log_path, stop, adapters } = start;
         let descriptors = instance::raise_descriptor_limit();
         let started_at = SystemClock.wall();
-        let OpenedStore { store, warnings } = open_store(&paths, &SystemClock).await?;
-        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let tasks = Tasks::new();
+        let OpenedStore { store, mut warnings } = open_store(&paths, &SystemClock).await?;
+        let (tasks, sign_in_tasks) = (Tasks::new(), Tasks::new());
         let settings = SettingsFile::open(&paths.settings);
         settings.watch(&tasks)?;
         follow_log_filter(&tasks, settings.subscribe(), log.clone())?;
-        let surroundings =
-            Surroundings { settings: settings.subscribe(), store: store.handle(), tasks: tasks.clone() };
-        let ports = ports(surroundings)?;
+        let surroundings = Surroundings {
+            settings: settings.subscribe(),
+            state_dir: paths.state_dir.clone(),
+            store: store.handle(),
+            tasks: tasks.clone(),
+            sign_in_tasks: sign_in_tasks.clone(),
+        };
+        let Adapters { ports, warnings: of_adapters } = adapters(surroundings).await?;
+        warnings.extend(of_adapters);
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let (connections, unlink) =
             Socket::bind(&paths.socket, &instance)?.into_connections(rustix::process::geteuid().as_raw());
         let (engine, handle) = Engine::start(ports, settings.subscribe()).await.map_err(AppError::Engine)?;
@@ -302,7 +245,7 @@ impl Daemon {
         };
         let api = serve(&tasks, api, connections)?;
         tracing::info!(socket = %paths.socket.display(), ?descriptors, "serving");
-        Ok(Self { api, api_stopping, engine, tasks, store, unlink, instance, stop })
+        Ok(Self { api, api_stopping, engine, sign_in_tasks, tasks, store, unlink, instance, stop })
     }
 
     /// Serves until somebody asks to stop, then stops.
@@ -320,13 +263,17 @@ impl Daemon {
     }
 
     async fn stop(self, api_lives: bool) {
-        let Self { api, api_stopping, engine, tasks, store, unlink, instance, stop: _ } = self;
+        let Self { api, api_stopping, engine, sign_in_tasks, tasks, store, unlink, instance, stop: _ } = self;
         tracing::info!("stopping");
         api_stopping.cancel();
         if api_lives && tokio::time::timeout(STOP_API, api).await.is_err() {
             tracing::warn!("some calls did not end in time");
         }
-        engine.shutdown(STOP_ENGINE).await;
+        // A renewal that is cut off may cost the login: AWS has taken the old token by then.
+        let (sign_ins, ()) = tokio::join!(sign_in_tasks.shutdown(STOP_ENGINE), engine.shutdown(STOP_ENGINE));
+        if let Err(remain) = sign_ins {
+            tracing::warn!(%remain, "sign-ins did not end in time");
+        }
         if let Err(remain) = tasks.shutdown(STOP_TASKS).await {
             tracing::warn!(%remain, "going on without them");
         }

@@ -7,12 +7,14 @@
 //! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness), [`power`] (sleep, network, clock changes),
 //! [`sso_cache`] (token files), [`browser`] (logins). [`aws_dir`] follows the files of the AWS CLI. [`keystore`] keeps SSO tokens.
 
+pub mod adapters;
 pub mod app;
 pub mod args;
 mod atomic_file;
 pub mod aws_dir;
 pub mod browser;
 mod control;
+mod derived;
 pub mod detach;
 pub mod environment;
 mod file_watch;

@@ -1,6 +1,7 @@
 //! A daemon with the API and without tunnels: what it is told to say, it says.
 
 mod events;
+mod settings;
 mod sign_ins;
 mod sso_config;
 mod targets;
@@ -16,14 +17,13 @@ use stormtunnel_model::{
     Timestamp, Tunnel, TunnelState, TunnelStatistics,
 };
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, SettingState, SettingsState, StartTunnels,
-    TargetList, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels,
-    WatchUpdate,
+    CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, StartTunnels, TargetList, TunnelOutcome,
+    TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
 };
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1::daemon_service_server::{DaemonService, DaemonServiceServer};
 use stormtunnel_proto::v1::event_service_server::EventServiceServer;
-use stormtunnel_proto::v1::settings_service_server::{SettingsService, SettingsServiceServer};
+use stormtunnel_proto::v1::settings_service_server::SettingsServiceServer;
 use stormtunnel_proto::v1::sign_in_service_server::SignInServiceServer;
 use stormtunnel_proto::v1::target_service_server::TargetServiceServer;
 use stormtunnel_proto::v1::tunnel_service_server::{TunnelService, TunnelServiceServer};
@@ -416,50 +416,6 @@ impl Fake {
         while self.changes.receiver_count() == 0 {
             tokio::task::yield_now().await;
         }
-    }
-}
-
-fn setting(key: &str, value: Option<&str>) -> SettingState {
-    SettingState {
-        key: key.to_owned(),
-        value: value.unwrap_or("30").to_owned(),
-        default_value: "30".to_owned(),
-        range: "whole seconds from 10 to 120".to_owned(),
-        meaning: "how long one attempt to connect may take".to_owned(),
-        is_set: value.is_some(),
-    }
-}
-
-#[tonic::async_trait]
-impl SettingsService for Fake {
-    async fn get_settings(
-        &self,
-        request: Request<v1::GetSettingsRequest>,
-    ) -> Result<Response<v1::GetSettingsResponse>, Status> {
-        let keys = request.into_inner().keys;
-        let all = [setting("tunnels.connect_timeout", Some("60")), setting("tunnels.half_close_grace", None)];
-        let settings =
-            all.into_iter().filter(|setting| keys.is_empty() || keys.contains(&setting.key)).collect();
-        let state = SettingsState {
-            settings,
-            path: "/home/u/.config/stormtunnel/settings.toml".to_owned(),
-            problem: None,
-        };
-        Ok(Response::new(state.into()))
-    }
-
-    async fn update_settings(
-        &self,
-        request: Request<v1::UpdateSettingsRequest>,
-    ) -> Result<Response<v1::UpdateSettingsResponse>, Status> {
-        let changes = request.into_inner().changes;
-        if changes.iter().any(|change| change.value.as_deref() == Some("5")) {
-            let kind = FaultKind::InvalidArgument { field: changes[0].key.clone() };
-            return Err(from_fault(Fault::new(kind, "\"5\": whole seconds from 10 to 120")));
-        }
-        let settings =
-            changes.iter().map(|change| setting(&change.key, change.value.as_deref()).into()).collect();
-        Ok(Response::new(v1::UpdateSettingsResponse { settings }))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use stormtunnel_engine::Ports;
 use stormtunnel_engine::testing::{TestEntropy, World, spec};
 use stormtunnel_model::{EventKind, Intent};
 use stormtunnel_proto::calls::{CreateTunnel, EventUpdate, SettingChange, WatchEvents, WatchTunnels};
@@ -164,7 +165,7 @@ impl Running {
             log: logging::unattached(),
             log_path: None,
             stop: stop.clone(),
-            ports: fake_ports,
+            adapters: fake_adapters,
         };
         let daemon = Daemon::start(start).await.unwrap();
         #[expect(clippy::disallowed_methods, reason = "the test joins it")]
@@ -183,10 +184,11 @@ impl Running {
 }
 
 /// AWS and the local network are fakes; the database is real.
-fn fake_ports(surroundings: Surroundings) -> Result<Ports, AppError> {
+async fn fake_adapters(surroundings: Surroundings) -> Result<Adapters, AppError> {
     let (store, history) = (Arc::new(surroundings.store.clone()), Arc::new(surroundings.store));
     let ports = Ports { store, history, ..World::default().ports() };
-    Ok(Ports { clock: Arc::new(SystemClock), entropy: Arc::new(TestEntropy::default()), ..ports })
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(TestEntropy::default()));
+    Ok(Adapters { ports: Ports { clock, entropy, ..ports }, warnings: Vec::new() })
 }
 
 async fn within<F: Future>(future: F) -> F::Output {

@@ -9,7 +9,9 @@
 //! [`ConfigWriter`] is the one that writes: sign-ins and profiles, when somebody asks for them.
 
 mod paths;
+mod sign_ins;
 mod snapshot;
+mod source;
 mod writer;
 
 use std::io;
@@ -24,7 +26,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::paths::AwsPaths;
+pub use self::sign_ins::configured_sign_ins;
 pub use self::snapshot::{ProfilesSnapshot, TokenFiles, Unreadable};
+pub use self::source::WatchedProfiles;
 pub use self::writer::ConfigWriter;
 use crate::file_watch;
 

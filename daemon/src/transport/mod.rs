@@ -101,7 +101,15 @@ impl ChannelDialer for WsDialer {
         scope: &'a AwsScope,
         grant: &'a SessionGrant,
     ) -> PortFuture<'a, Result<BoxChannel, Fault>> {
-        Box::pin(self.open(scope, grant))
+        Box::pin(async move {
+            match self.open(scope, grant).await {
+                // The session lives; what it was started with may not.
+                Err(fault) if self.access.may_renew(scope, &grant.region, &fault).await => {
+                    self.open(scope, grant).await
+                }
+                outcome => outcome,
+            }
+        })
     }
 }
 

@@ -1,6 +1,5 @@
 //! The dialer against WebSocket servers on loopback, plain and TLS.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,6 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use secrecy::SecretString;
 use ssm_session::{SecretText, WsMessage};
 use stormtunnel_aws::AwsEnvironment;
+use stormtunnel_aws::testing::access;
 use stormtunnel_engine::ports::Clock;
 use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{SsmSessionId, Timestamp};
@@ -67,7 +67,7 @@ impl Fixture {
             ..Settings::default()
         };
         let (_, receiver) = watch::channel(Arc::new(settings));
-        let access = AwsAccess::new(receiver, environment(directory.path()), Arc::new(FixedClock));
+        let access = access(receiver, AwsEnvironment::default(), directory.path(), Arc::new(FixedClock));
         let grant = grant(&format!("{scheme}://{address}{PATH}"));
         Self { dialer: WsDialer::new(access), grant, listener, _directory: directory }
     }
@@ -105,13 +105,6 @@ impl Fixture {
         let (channel, (request, _socket)) = tokio::join!(self.dial(), serve);
         (request, channel.err().expect("the upgrade is refused"))
     }
-}
-
-fn environment(directory: &Path) -> AwsEnvironment {
-    let credentials = directory.join("credentials").display().to_string();
-    AwsEnvironment::from_vars(move |name| {
-        (name == "AWS_SHARED_CREDENTIALS_FILE").then(|| credentials.clone())
-    })
 }
 
 fn grant(stream_url: &str) -> SessionGrant {

@@ -25,6 +25,7 @@
 //! | event | [`Event`] | something that happened to a tunnel; stored |
 //! | statistics | [`Statistics`] | what a tunnel carried and went through, in numbers; stored |
 
+mod codes;
 mod endpoint;
 mod event;
 mod fault;
@@ -50,9 +51,10 @@ mod statistics;
 mod target;
 mod tunnel;
 
+pub use codes::{ExitCode, GrpcCode, Recovery};
 pub use endpoint::{BoundAddress, LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint, SocketPath};
 pub use event::{Event, EventId, EventKind, EventSubject};
-pub use fault::{ExitCode, Fault, FaultKind, GrpcCode, Recovery};
+pub use fault::{Fault, FaultKind};
 pub use guards::{CONFIRM_LABEL, Reason, RunTerms, StartOptions, Ttl};
 pub use ids::{Attempt, Epoch, Etag, Principal, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
 pub use keep::{Keep, SessionCount};

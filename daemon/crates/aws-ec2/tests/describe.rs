@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use stormtunnel_aws::{AwsAccess, AwsEnvironment, AwsTargets, Finders};
+use stormtunnel_aws::testing::access;
+use stormtunnel_aws::{AwsEnvironment, AwsTargets, Finders};
 use stormtunnel_aws_ec2::Ec2Instances;
 use stormtunnel_engine::ports::{AwsScope, Clock, TargetDirectory as _};
 use stormtunnel_model::settings::Settings;
@@ -49,19 +50,13 @@ impl Fixture {
         let keys = "[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = CANARYsecret\n";
         std::fs::write(directory.path().join("credentials"), keys).unwrap();
         std::fs::write(directory.path().join("config"), "[default]\nregion = eu-west-1\n").unwrap();
-        let files = directory.path().to_owned();
-        let environment = AwsEnvironment::from_vars(move |name| match name {
-            "AWS_CONFIG_FILE" => Some(files.join("config").display().to_string()),
-            "AWS_SHARED_CREDENTIALS_FILE" => Some(files.join("credentials").display().to_string()),
-            _ => None,
-        });
         let (settings, receiver) = watch::channel(Arc::new(Settings {
             endpoint_ec2: Some(url.clone()),
             endpoint_ssm: Some(url),
             default_profile: Some("default".parse().unwrap()),
             ..Settings::default()
         }));
-        let access = AwsAccess::new(receiver, environment, Arc::new(StillClock));
+        let access = access(receiver, AwsEnvironment::default(), directory.path(), Arc::new(StillClock));
         let finders = Finders { instances: Some(Arc::new(Ec2Instances)), containers: None };
         let targets = AwsTargets::new(access, finders);
         Self { targets, requests, task, _directory: directory, _settings: settings }

@@ -2,31 +2,68 @@
 
 use std::path::{Path, PathBuf};
 
+use stormtunnel_aws_files::WebIdentity;
 use stormtunnel_model::Fault;
 
 use crate::endpoint::check_safe;
 
-/// Variables with an endpoint in the place of AWS's own, of the services whose clients are in this process. Those of
-/// other services lead nowhere from here.
-const ENDPOINTS: [&str; 8] = [
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_EC2",
-    "AWS_ENDPOINT_URL_ECS",
-    "AWS_ENDPOINT_URL_SSM",
-    "AWS_ENDPOINT_URL_SSMMESSAGES",
-    "AWS_ENDPOINT_URL_SSO",
-    "AWS_ENDPOINT_URL_SSO_OIDC",
-    "AWS_ENDPOINT_URL_STS",
-];
+/// The endpoint of all APIs in the place of AWS's own.
+const OF_ALL: &str = "AWS_ENDPOINT_URL";
+/// That of data channels, which are no API.
+const OF_CHANNELS: &str = "AWS_ENDPOINT_URL_SSMMESSAGES";
 
-/// Values of the AWS variables. Empty values count as not set.
-///
-/// Keys (`AWS_ACCESS_KEY_ID` and so on) are not among them: the SDK's default credential chain reads those by itself.
+/// The services whose clients are in this process. Variables of others lead nowhere from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// EC2.
+    Ec2,
+    /// ECS.
+    Ecs,
+    /// The Session Manager API.
+    Ssm,
+    /// The access portal.
+    Sso,
+    /// SSO-OIDC.
+    SsoOidc,
+    /// STS.
+    Sts,
+}
+
+impl Service {
+    const ALL: [Self; 6] = [Self::Ec2, Self::Ecs, Self::Ssm, Self::Sso, Self::SsoOidc, Self::Sts];
+
+    /// Its key in a `[services]` section.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Ec2 => "ec2",
+            Self::Ecs => "ecs",
+            Self::Ssm => "ssm",
+            Self::Sso => "sso",
+            Self::SsoOidc => "sso_oidc",
+            Self::Sts => "sts",
+        }
+    }
+
+    /// The variable with its endpoint.
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Ec2 => "AWS_ENDPOINT_URL_EC2",
+            Self::Ecs => "AWS_ENDPOINT_URL_ECS",
+            Self::Ssm => "AWS_ENDPOINT_URL_SSM",
+            Self::Sso => "AWS_ENDPOINT_URL_SSO",
+            Self::SsoOidc => "AWS_ENDPOINT_URL_SSO_OIDC",
+            Self::Sts => "AWS_ENDPOINT_URL_STS",
+        }
+    }
+}
+
+/// Values of the AWS variables. Empty values count as not set. Where the profile files are is for others to know, and keys are
+/// read by whoever uses them.
 #[derive(Clone, Debug, Default)]
 pub struct AwsEnvironment {
-    config_file: Option<PathBuf>,
-    credentials_file: Option<PathBuf>,
     profile: Option<String>,
+    has_keys: bool,
+    web_identity: Option<WebIdentity>,
     region: Option<String>,
     ca_bundle: Option<PathBuf>,
     endpoints: Vec<(&'static str, String)>,
@@ -37,33 +74,36 @@ impl AwsEnvironment {
     pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> Self {
         let var = |name: &str| var(name).filter(|value| !value.is_empty());
         let home = var("HOME").map(PathBuf::from);
-        let file = |name: &str, default: &str| {
-            let in_home = || home.as_ref().map(|home| home.join(".aws").join(default));
-            var(name).map(|value| expand_home(&value, home.as_deref())).or_else(in_home)
-        };
+        let variables = Service::ALL.map(Service::variable).into_iter().chain([OF_ALL, OF_CHANNELS]);
         Self {
-            config_file: file("AWS_CONFIG_FILE", "config"),
-            credentials_file: file("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
             profile: var("AWS_PROFILE"),
+            has_keys: ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].iter().all(|name| var(name).is_some()),
+            web_identity: var("AWS_WEB_IDENTITY_TOKEN_FILE").zip(var("AWS_ROLE_ARN")).map(
+                |(token_file, role_arn)| WebIdentity {
+                    token_file,
+                    role_arn,
+                    session_name: var("AWS_ROLE_SESSION_NAME"),
+                },
+            ),
             region: var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION")),
             ca_bundle: var("AWS_CA_BUNDLE").map(|value| expand_home(&value, home.as_deref())),
-            endpoints: ENDPOINTS.iter().filter_map(|name| var(name).map(|url| (*name, url))).collect(),
+            endpoints: variables.filter_map(|name| var(name).map(|url| (name, url))).collect(),
         }
     }
 
-    /// `~/.aws/config`, or what stands in for it.
-    pub(crate) fn config_file(&self) -> Option<&Path> {
-        self.config_file.as_deref()
-    }
-
-    /// `~/.aws/credentials`, or what stands in for it.
-    pub(crate) fn credentials_file(&self) -> Option<&Path> {
-        self.credentials_file.as_deref()
-    }
-
-    /// The profile of the default credential chain.
+    /// The profile of whoever names none.
     pub(crate) fn chain_profile(&self) -> &str {
         self.profile.as_deref().unwrap_or("default")
+    }
+
+    /// Whether there are keys. They beat a profile that nobody named.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.has_keys
+    }
+
+    /// A token, and a role to assume with it.
+    pub(crate) fn web_identity(&self) -> Option<&WebIdentity> {
+        self.web_identity.as_ref()
     }
 
     /// Region of last resort.
@@ -76,48 +116,23 @@ impl AwsEnvironment {
         self.ca_bundle.as_deref()
     }
 
-    /// Endpoint of the Session Manager API, behind the name of its variable.
-    pub(crate) fn endpoint_ssm(&self) -> Option<(&'static str, &str)> {
-        self.endpoint("AWS_ENDPOINT_URL_SSM").or_else(|| self.endpoint("AWS_ENDPOINT_URL"))
-    }
-
-    /// Endpoint of the EC2 API, behind the name of its variable.
-    pub(crate) fn endpoint_ec2(&self) -> Option<(&'static str, &str)> {
-        self.endpoint("AWS_ENDPOINT_URL_EC2").or_else(|| self.endpoint("AWS_ENDPOINT_URL"))
-    }
-
-    /// Endpoint of the ECS API, behind the name of its variable.
-    pub(crate) fn endpoint_ecs(&self) -> Option<(&'static str, &str)> {
-        self.endpoint("AWS_ENDPOINT_URL_ECS").or_else(|| self.endpoint("AWS_ENDPOINT_URL"))
+    /// Endpoint of that service alone, behind the name of its variable.
+    pub(crate) fn endpoint_of(&self, service: Service) -> Option<(&'static str, &str)> {
+        self.found(service.variable())
     }
 
     /// Endpoint of data channels, behind the name of its variable. `AWS_ENDPOINT_URL` does not count: it names an API, and the token goes here.
-    pub(crate) fn endpoint_ssmmessages(&self) -> Option<(&'static str, &str)> {
-        self.endpoint("AWS_ENDPOINT_URL_SSMMESSAGES")
-    }
-
-    /// Endpoint of the access portal, behind the name of its variable.
-    pub(crate) fn endpoint_sso(&self) -> Option<(&'static str, &str)> {
-        self.endpoint("AWS_ENDPOINT_URL_SSO").or_else(|| self.endpoint("AWS_ENDPOINT_URL"))
-    }
-
-    /// Endpoint of SSO-OIDC, behind the name of its variable.
-    pub(crate) fn endpoint_sso_oidc(&self) -> Option<(&'static str, &str)> {
-        self.endpoint("AWS_ENDPOINT_URL_SSO_OIDC").or_else(|| self.endpoint("AWS_ENDPOINT_URL"))
-    }
-
-    /// Endpoint of STS alone, behind the name of its variable.
-    pub(crate) fn endpoint_sts(&self) -> Option<(&'static str, &str)> {
-        self.endpoint("AWS_ENDPOINT_URL_STS")
+    pub(crate) fn endpoint_of_channels(&self) -> Option<(&'static str, &str)> {
+        self.found(OF_CHANNELS)
     }
 
     /// Endpoint of every API that has none of its own, behind the name of its variable.
     pub(crate) fn endpoint_of_all(&self) -> Option<(&'static str, &str)> {
-        self.endpoint("AWS_ENDPOINT_URL")
+        self.found(OF_ALL)
     }
 
-    /// Refuses endpoints that would get credentials in the clear. The SDK reads the variables of sign-in and STS by
-    /// itself, so all are checked, and before any of them is used.
+    /// Refuses endpoints that would get credentials in the clear. All are checked before any of them is
+    /// used, so that one sentence names the variable whatever is called first.
     ///
     /// # Errors
     /// [`FaultKind::InvalidArgument`](stormtunnel_model::FaultKind::InvalidArgument) that names the variable.
@@ -125,7 +140,7 @@ impl AwsEnvironment {
         self.endpoints.iter().try_for_each(|(name, url)| check_safe(url, name))
     }
 
-    fn endpoint(&self, name: &str) -> Option<(&'static str, &str)> {
+    fn found(&self, name: &str) -> Option<(&'static str, &str)> {
         self.endpoints.iter().find(|(known, _)| *known == name).map(|(name, url)| (*name, url.as_str()))
     }
 }
@@ -149,24 +164,28 @@ mod tests {
     }
 
     #[test]
-    fn files_are_in_the_home_directory_unless_named() {
-        let plain = environment(&[("HOME", "/home/me"), ("AWS_CONFIG_FILE", "")]);
-        assert_eq!(plain.config_file(), Some(Path::new("/home/me/.aws/config")));
-        let named = environment(&[("HOME", "/home/me"), ("AWS_CONFIG_FILE", "~/work/aws")]);
-        assert_eq!(named.config_file(), Some(Path::new("/home/me/work/aws")));
-        assert_eq!(environment(&[]).credentials_file(), None);
+    fn keys_and_web_identities_take_two_variables_each() {
+        let keys = [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "x")];
+        assert!(environment(&keys).has_keys() && !environment(&keys[..1]).has_keys());
+        let identity = [("AWS_WEB_IDENTITY_TOKEN_FILE", "/t"), ("AWS_ROLE_ARN", "arn")];
+        let found = environment(&identity);
+        assert_eq!(found.web_identity().map(|identity| identity.role_arn.as_str()), Some("arn"));
+        assert_eq!(environment(&identity[1..]).web_identity(), None);
+        assert!(!environment(&[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "x")]).has_keys());
     }
 
     #[test]
-    fn the_general_endpoint_is_for_the_api_only() {
+    fn a_bundle_may_be_named_from_the_home_directory() {
+        let named = environment(&[("HOME", "/home/me"), ("AWS_CA_BUNDLE", "~/corp.pem")]);
+        assert_eq!(named.ca_bundle(), Some(Path::new("/home/me/corp.pem")));
+    }
+
+    #[test]
+    fn each_service_has_a_variable_of_its_own() {
         let both = environment(&[("AWS_ENDPOINT_URL", "https://a"), ("AWS_ENDPOINT_URL_SSM", "https://b")]);
-        assert_eq!(both.endpoint_ssm(), Some(("AWS_ENDPOINT_URL_SSM", "https://b")));
-        let general = environment(&[("AWS_ENDPOINT_URL", "https://a")]);
-        assert_eq!(general.endpoint_ssm(), Some(("AWS_ENDPOINT_URL", "https://a")));
-        assert_eq!(general.endpoint_ec2(), Some(("AWS_ENDPOINT_URL", "https://a")));
-        assert_eq!(general.endpoint_ecs(), Some(("AWS_ENDPOINT_URL", "https://a")));
-        assert_eq!(general.endpoint_sso(), Some(("AWS_ENDPOINT_URL", "https://a")));
-        assert_eq!(general.endpoint_sso_oidc(), Some(("AWS_ENDPOINT_URL", "https://a")));
-        assert_eq!(general.endpoint_ssmmessages(), None);
+        assert_eq!(both.endpoint_of(Service::Ssm), Some(("AWS_ENDPOINT_URL_SSM", "https://b")));
+        assert_eq!(both.endpoint_of(Service::Ec2), None);
+        assert_eq!(both.endpoint_of_all(), Some(("AWS_ENDPOINT_URL", "https://a")));
+        assert_eq!(both.endpoint_of_channels(), None);
     }
 }

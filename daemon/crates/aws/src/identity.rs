@@ -42,10 +42,8 @@ impl AwsIdentity {
         Self { access }
     }
 
-    /// Who comes while somebody asks waits for the same answer. A failure leaves the client alone: whether its credentials
-    /// are any good is for the calls to say that somebody needs.
-    async fn find(&self, scope: &AwsScope) -> Result<Principal, Fault> {
-        let client = self.access.client(scope).await?;
+    /// Who comes while somebody asks waits for the same answer.
+    async fn find(&self, client: Arc<ScopedClient>) -> Result<Principal, Fault> {
         let credentials = client.credentials.current().await;
         let credentials = credentials.map_err(|error| credentials_fault(&error, &client.subject, &[]))?;
         let (key, clock) = (credentials.access_key_id(), self.access.clock());
@@ -53,31 +51,30 @@ impl AwsIdentity {
         if let Some(caller) = known.as_ref().filter(|caller| caller.is_good(key, clock.mono())) {
             return caller.told.clone();
         }
-        let told = ask(&client).await;
+        let told = self.ask(&client).await;
         *known = Some(Caller { key: key.to_owned(), told: told.clone(), at: clock.mono() });
         told
     }
-}
 
-async fn ask(client: &ScopedClient) -> Result<Principal, Fault> {
-    let mut config = aws_sdk_sts::config::Builder::from(&client.config).interceptor(EndpointGuard);
-    // Setting none would take away what the profile itself names.
-    if let Some(endpoint) = &client.endpoints.sts {
-        config = config.endpoint_url(endpoint.api_url());
-    }
-    let sts = aws_sdk_sts::Client::from_conf(config.build());
-    match sts.get_caller_identity().send().await {
-        Ok(answer) => {
-            let strange = |what: &str| Fault::new(FaultKind::PeerViolation, what);
-            let arn = answer.arn.ok_or_else(|| strange("AWS answered GetCallerIdentity without an ARN"))?;
-            arn.parse().map_err(|_| strange("AWS answered GetCallerIdentity with something else than an ARN"))
+    async fn ask(&self, client: &Arc<ScopedClient>) -> Result<Principal, Fault> {
+        let mut config = aws_sdk_sts::config::Builder::from(&client.config).interceptor(EndpointGuard);
+        config.set_endpoint_url(client.endpoints.sts.clone());
+        let sts = aws_sdk_sts::Client::from_conf(config.build());
+        match sts.get_caller_identity().send().await {
+            Ok(answer) => {
+                let strange = |what: &str| Fault::new(FaultKind::PeerViolation, what);
+                let arn =
+                    answer.arn.ok_or_else(|| strange("AWS answered GetCallerIdentity without an ARN"))?;
+                arn.parse()
+                    .map_err(|_| strange("AWS answered GetCallerIdentity with something else than an ARN"))
+            }
+            Err(error) => Err(self.access.call_fault(client, &CALL, &error).await),
         }
-        Err(error) => Err(client.call_fault(&CALL, &error).await),
     }
 }
 
 impl Identity for AwsIdentity {
     fn caller<'a>(&'a self, scope: &'a AwsScope) -> PortFuture<'a, Result<Principal, Fault>> {
-        Box::pin(self.find(scope))
+        Box::pin(self.access.call(scope, |client| self.find(client)))
     }
 }

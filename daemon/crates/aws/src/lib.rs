@@ -10,13 +10,14 @@
 mod access;
 mod address;
 mod agents;
+mod chosen;
 mod classify;
 mod credentials;
 mod endpoint;
 mod environment;
 mod http_client;
 mod identity;
-mod profile;
+mod network;
 mod providers;
 mod quote;
 mod service;
@@ -24,12 +25,15 @@ mod sign_in;
 mod signer;
 mod ssm;
 mod targets;
+#[cfg(feature = "testing")]
+pub mod testing;
 
-pub use access::{AwsAccess, UpgradeRefusal};
+pub use access::{AwsAccess, ProfileSource, UpgradeRefusal};
 pub use address::ChannelAddress;
 pub use endpoint::EndpointGuard;
 pub use environment::AwsEnvironment;
 pub use identity::AwsIdentity;
+pub use network::AwsNetwork;
 pub use providers::{AskCode, FindSignIn, ProfileCredentials, Providers};
 pub use quote::{quote, with_trust_hint};
 pub use service::ServiceAccess;

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::SdkConfig;
-use stormtunnel_engine::ports::AwsScope;
 use stormtunnel_model::{Fault, Region};
 
 use crate::access::{AwsAccess, ScopedClient};
 use crate::classify::Call;
-use crate::endpoint::Endpoint;
 
 /// The way to another service for one profile and region, with credentials that are there.
 pub struct ServiceAccess {
@@ -20,9 +18,8 @@ pub struct ServiceAccess {
 }
 
 impl ServiceAccess {
-    pub(crate) async fn of(access: &Arc<AwsAccess>, scope: &AwsScope) -> Result<Self, Fault> {
-        let client = access.ready_client(scope).await?;
-        Ok(Self { access: Arc::clone(access), client })
+    pub(crate) fn new(access: &Arc<AwsAccess>, client: Arc<ScopedClient>) -> Self {
+        Self { access: Arc::clone(access), client }
     }
 
     /// What to build the client from. [`EndpointGuard`](crate::EndpointGuard) has to be among its interceptors.
@@ -32,12 +29,12 @@ impl ServiceAccess {
 
     /// The endpoint of EC2 in the place of AWS's own, if one is configured.
     pub fn endpoint_ec2(&self) -> Option<String> {
-        self.client.endpoints.ec2.as_ref().map(Endpoint::api_url)
+        self.client.endpoints.ec2.clone()
     }
 
     /// The endpoint of ECS in the place of AWS's own, if one is configured.
     pub fn endpoint_ecs(&self) -> Option<String> {
-        self.client.endpoints.ecs.as_ref().map(Endpoint::api_url)
+        self.client.endpoints.ecs.clone()
     }
 
     /// The fault behind a failed call of that action (as IAM calls it).

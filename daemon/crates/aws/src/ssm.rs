@@ -26,10 +26,13 @@ impl AwsSsm {
         Self { access }
     }
 
-    async fn start(&self, request: &SessionRequest) -> Result<SessionGrant, Fault> {
+    async fn start(
+        &self,
+        client: Arc<ScopedClient>,
+        request: &SessionRequest,
+    ) -> Result<SessionGrant, Fault> {
         let document = document_for(&request.remote);
         let call = Call { action: "ssm:StartSession", node: Some(&request.node), document: Some(document) };
-        let client = self.access.ready_client(&request.scope).await?;
         let port = |port: u16| vec![port.to_string()];
         let mut start = client
             .ssm
@@ -55,9 +58,8 @@ impl AwsSsm {
         grant.complete(SsmSessionId(id), &client).ok_or_else(missing)
     }
 
-    async fn resume(&self, scope: &AwsScope, id: &SsmSessionId) -> Result<Resumption, Fault> {
+    async fn resume(&self, client: Arc<ScopedClient>, id: &SsmSessionId) -> Result<Resumption, Fault> {
         let call = Call { action: "ssm:ResumeSession", node: None, document: None };
-        let client = self.access.ready_client(scope).await?;
         match client.ssm.resume_session().session_id(&id.0).send().await {
             Ok(answer) => {
                 let grant = Grant { stream_url: answer.stream_url, token: answer.token_value };
@@ -68,18 +70,16 @@ impl AwsSsm {
         }
     }
 
-    async fn is_connected(&self, scope: &AwsScope, node: &ResolvedTarget) -> Result<bool, Fault> {
+    async fn is_connected(&self, client: Arc<ScopedClient>, node: &ResolvedTarget) -> Result<bool, Fault> {
         let call = Call { action: "ssm:GetConnectionStatus", node: Some(node), document: None };
-        let client = self.access.ready_client(scope).await?;
         match client.ssm.get_connection_status().target(node.as_str()).send().await {
             Ok(answer) => Ok(answer.status != Some(ConnectionStatus::NotConnected)),
             Err(error) => Err(self.access.call_fault(&client, &call, &error).await),
         }
     }
 
-    async fn terminate(&self, scope: &AwsScope, id: &SsmSessionId) -> Result<(), Fault> {
+    async fn terminate(&self, client: Arc<ScopedClient>, id: &SsmSessionId) -> Result<(), Fault> {
         let call = Call { action: "ssm:TerminateSession", node: None, document: None };
-        let client = self.access.ready_client(scope).await?;
         match client.ssm.terminate_session().session_id(&id.0).send().await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some(NO_SUCH_SESSION) => Ok(()),
@@ -121,7 +121,8 @@ impl SsmApi for AwsSsm {
         &'a self,
         request: &'a SessionRequest,
     ) -> PortFuture<'a, Result<SessionGrant, Fault>> {
-        Box::pin(self.start(request))
+        let start = |client| self.start(client, request);
+        Box::pin(self.access.call(&request.scope, start))
     }
 
     fn resume_session<'a>(
@@ -129,7 +130,7 @@ impl SsmApi for AwsSsm {
         scope: &'a AwsScope,
         id: &'a SsmSessionId,
     ) -> PortFuture<'a, Result<Resumption, Fault>> {
-        Box::pin(self.resume(scope, id))
+        Box::pin(self.access.call(scope, |client| self.resume(client, id)))
     }
 
     fn is_connected<'a>(
@@ -137,7 +138,7 @@ impl SsmApi for AwsSsm {
         scope: &'a AwsScope,
         node: &'a ResolvedTarget,
     ) -> PortFuture<'a, Result<bool, Fault>> {
-        Box::pin(self.is_connected(scope, node))
+        Box::pin(self.access.call(scope, |client| self.is_connected(client, node)))
     }
 
     fn terminate_session<'a>(
@@ -145,6 +146,6 @@ impl SsmApi for AwsSsm {
         scope: &'a AwsScope,
         id: &'a SsmSessionId,
     ) -> PortFuture<'a, Result<(), Fault>> {
-        Box::pin(self.terminate(scope, id))
+        Box::pin(self.access.call(scope, |client| self.terminate(client, id)))
     }
 }

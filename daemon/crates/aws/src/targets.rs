@@ -13,7 +13,7 @@ use stormtunnel_model::{
     AgentStatus, Candidate, ContainerForm, Fault, FaultKind, InstanceForm, ResolvedTarget, Target, TargetForm,
 };
 
-use crate::access::AwsAccess;
+use crate::access::{AwsAccess, ScopedClient};
 use crate::agents::agents;
 use crate::service::ServiceAccess;
 
@@ -60,8 +60,8 @@ impl AwsTargets {
         Self { access, finders }
     }
 
-    async fn find(&self, scope: &AwsScope, target: &Target) -> Result<Candidates, Fault> {
-        let service = ServiceAccess::of(&self.access, scope).await?;
+    async fn find(&self, client: Arc<ScopedClient>, target: &Target) -> Result<Candidates, Fault> {
+        let service = ServiceAccess::new(&self.access, client);
         let running = match target.form() {
             // The list of agents has no containers.
             TargetForm::Node(node) if node.as_str().starts_with("ecs:") => {
@@ -92,8 +92,8 @@ impl AwsTargets {
         Ok(candidates(&service, with_agents(running, agents.as_deref()), notes))
     }
 
-    async fn list(&self, scope: &AwsScope) -> Result<Candidates, Fault> {
-        let service = ServiceAccess::of(&self.access, scope).await?;
+    async fn list(&self, client: Arc<ScopedClient>) -> Result<Candidates, Fault> {
+        let service = ServiceAccess::new(&self.access, client);
         let (running, agents, containers) = tokio::join!(
             self.instances(&service, None),
             agents(&self.access, service.client(), None),
@@ -215,11 +215,11 @@ impl TargetDirectory for AwsTargets {
         scope: &'a AwsScope,
         target: &'a Target,
     ) -> PortFuture<'a, Result<Candidates, Fault>> {
-        Box::pin(self.find(scope, target))
+        Box::pin(self.access.call(scope, |client| self.find(client, target)))
     }
 
     fn reachable<'a>(&'a self, scope: &'a AwsScope) -> PortFuture<'a, Result<Candidates, Fault>> {
-        Box::pin(self.list(scope))
+        Box::pin(self.access.call(scope, |client| self.list(client)))
     }
 }
 

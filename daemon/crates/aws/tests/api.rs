@@ -10,6 +10,8 @@
 mod identity;
 #[cfg(test)]
 mod providers;
+#[cfg(test)]
+mod renewal;
 mod server;
 #[cfg(test)]
 mod sign_in;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use secrecy::{ExposeSecret as _, SecretString};
+use stormtunnel_aws::testing::access;
 use stormtunnel_aws::{AwsAccess, AwsEnvironment, AwsSsm, UpgradeRefusal};
 use stormtunnel_engine::ports::{AwsScope, Clock, Resumption, SessionGrant, SessionRequest, SsmApi as _};
 use stormtunnel_model::settings::Settings;
@@ -70,7 +73,7 @@ impl Fixture {
             default_profile: Some("prod".parse().unwrap()),
             ..Settings::default()
         }));
-        let access = AwsAccess::new(receiver, environment(directory.path()), Arc::new(SystemClock));
+        let access = access(receiver, AwsEnvironment::default(), directory.path(), Arc::new(SystemClock));
         let ssm = AwsSsm::new(Arc::clone(&access));
         Self { server, directory, settings, access, ssm }
     }
@@ -92,15 +95,6 @@ impl Fixture {
 
 fn write_config(directory: &Path, config: &str) {
     std::fs::write(directory.join("config"), config).unwrap();
-}
-
-fn environment(directory: &Path) -> AwsEnvironment {
-    let directory = directory.to_owned();
-    AwsEnvironment::from_vars(move |name| match name {
-        "AWS_CONFIG_FILE" => Some(directory.join("config").display().to_string()),
-        "AWS_SHARED_CREDENTIALS_FILE" => Some(directory.join("credentials").display().to_string()),
-        _ => None,
-    })
 }
 
 fn scope(profile: Option<&str>, region: Option<&str>) -> AwsScope {
@@ -275,7 +269,7 @@ async fn profile_and_region_are_resolved_or_asked_for() {
     let fixture = Fixture::new().await;
     let fault = fixture.start_fault(scope(Some("prd"), None)).await;
     assert_eq!(fault.kind, FaultKind::ProfileNotFound { profile: "prd".to_owned() });
-    assert_eq!(fault.detail, "did you mean prod?");
+    assert!(fault.detail.starts_with("did you mean prod? It is not in "), "{fault}");
 
     let fault = fixture.start_fault(scope(Some("regionless"), None)).await;
     assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "region".to_owned() });
@@ -333,15 +327,9 @@ async fn endpoints_in_the_clear_are_refused_wherever_they_come_from() {
 async fn a_variable_that_sends_tokens_in_the_clear_is_refused_by_name() {
     let fixture = Fixture::new().await;
     let directory = fixture.directory.path();
-    let files = ["config", "credentials"].map(|name| directory.join(name).display().to_string());
     let outcome = async |variable: &'static str, url: &'static str| {
-        let [config, credentials] = files.clone();
-        let environment = AwsEnvironment::from_vars(move |name| match name {
-            "AWS_CONFIG_FILE" => Some(config.clone()),
-            "AWS_SHARED_CREDENTIALS_FILE" => Some(credentials.clone()),
-            name => (name == variable).then(|| url.to_owned()),
-        });
-        let access = AwsAccess::new(fixture.settings.subscribe(), environment, Arc::new(SystemClock));
+        let environment = AwsEnvironment::from_vars(|name| (name == variable).then(|| url.to_owned()));
+        let access = access(fixture.settings.subscribe(), environment, directory, Arc::new(SystemClock));
         let started = AwsSsm::new(access).start_session(&request(scope(None, None), "5432")).await;
         started.map(|grant| grant.id)
     };

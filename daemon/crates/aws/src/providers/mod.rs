@@ -7,9 +7,10 @@
 mod process;
 mod role;
 mod sign_in;
+mod sts;
+mod web_identity;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,22 +18,21 @@ use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
-use aws_config::provider_config::ProviderConfig;
-use aws_config::web_identity_token::{StaticConfiguration, WebIdentityTokenCredentialsProvider};
 use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use secrecy::{ExposeSecret as _, SecretString};
-use stormtunnel_aws_files::{Credentials, Endpoints, Source, SsoRole, StaticKeys, WebIdentity};
+use stormtunnel_aws_files::{Credentials, Endpoints, Source, SsoRole, StaticKeys};
 use stormtunnel_engine::ports::PortFuture;
 use stormtunnel_engine::sign_in::actor::SignInHandle;
 use stormtunnel_engine::sign_in::credentials::CredentialBroker;
 use stormtunnel_model::{Fault, FaultKind, Profile, Region, SignInName};
 
 use self::process::ProcessProvider;
-use self::role::{RoleProvider, SESSION_NAME};
+use self::role::RoleProvider;
 use self::sign_in::SignInProvider;
-use crate::access::{AwsAccess, provider_config};
+use self::web_identity::WebIdentityProvider;
 use crate::credentials::{CachedCredentials, FETCH_TIMEOUT};
+use crate::network::{AwsNetwork, provider_config};
 
 /// Finds the sign-in of a name, or says why there is none.
 pub type FindSignIn = dyn Fn(&SignInName) -> Result<SignInHandle, Fault> + Send + Sync;
@@ -50,7 +50,7 @@ pub trait AskCode: Send + Sync {
 
 /// What credentials of profiles are made with.
 pub struct Providers {
-    access: Arc<AwsAccess>,
+    network: Arc<AwsNetwork>,
     broker: Arc<CredentialBroker>,
     sign_ins: Arc<FindSignIn>,
     codes: Arc<dyn AskCode>,
@@ -62,17 +62,18 @@ pub struct ProfileCredentials {
     provider: SharedCredentialsProvider,
     sign_in: Option<Arc<SignInProvider>>,
     patience: Duration,
+    renews: bool,
 }
 
 impl Providers {
-    /// Calls go through `access`; credentials of roles of IAM Identity Center come from `broker`.
+    /// Calls go through `network`; credentials of roles of IAM Identity Center come from `broker`.
     pub fn new(
-        access: Arc<AwsAccess>,
+        network: Arc<AwsNetwork>,
         broker: Arc<CredentialBroker>,
         sign_ins: Arc<FindSignIn>,
         codes: Arc<dyn AskCode>,
     ) -> Self {
-        Self { access, broker, sign_ins, codes }
+        Self { network, broker, sign_ins, codes }
     }
 
     /// What provides the credentials of a profile: its source, then one role after the other. STS is asked in `region`, at the
@@ -87,32 +88,43 @@ impl Providers {
         endpoints: &Endpoints,
         region: &Region,
     ) -> Result<ProfileCredentials, Fault> {
-        let mut credentials = self.source(profile, region).await?;
+        let mut credentials = self.source(profile, endpoints, region).await?;
         for role in &profile.roles {
-            let base = CachedCredentials::new(credentials.provider, Arc::clone(self.access.clock()))
+            let base = CachedCredentials::new(credentials.provider, Arc::clone(self.network.clock()))
                 .within(credentials.patience);
-            let role = RoleProvider::new(&self.access, base, role, (endpoints, region), &self.codes).await?;
+            let role = RoleProvider::new(&self.network, base, role, (endpoints, region), &self.codes).await?;
             credentials.patience += role.patience();
+            credentials.renews = true;
             credentials.provider = SharedCredentialsProvider::new(role);
         }
         Ok(credentials)
     }
 
-    async fn source(&self, profile: &Credentials, region: &Region) -> Result<ProfileCredentials, Fault> {
-        let config = provider_config(region, self.access.http_client().await?);
+    async fn source(
+        &self,
+        profile: &Credentials,
+        endpoints: &Endpoints,
+        region: &Region,
+    ) -> Result<ProfileCredentials, Fault> {
+        let config = provider_config(region, self.network.http_client().await?);
         let container = || EcsCredentialsProvider::builder().configure(&config).build();
         let instance = || ImdsCredentialsProvider::builder().configure(&config).build();
         Ok(match &profile.source {
             Source::Sso(role) => self.through_sign_in(role),
-            Source::Static(keys) => ProfileCredentials::of(static_keys(keys)),
+            Source::Static(keys) => ProfileCredentials::of(static_keys(keys)).for_good(),
             Source::Process(process) => {
-                let clock = Arc::clone(self.access.clock());
+                let clock = Arc::clone(self.network.clock());
                 let provider = ProcessProvider::new(process.clone(), profile.holder.clone(), clock);
                 ProfileCredentials::of(provider).within(process::TIMEOUT)
             }
-            Source::WebIdentity(identity) => ProfileCredentials::of(web_identity(identity, &config)),
+            Source::WebIdentity(identity) => {
+                let of = (&profile.holder, endpoints, region);
+                ProfileCredentials::of(WebIdentityProvider::new(&self.network, identity, of).await?)
+            }
             Source::LoginSession(_) => return Err(login_session(&profile.holder)),
-            Source::Environment => ProfileCredentials::of(EnvironmentVariableCredentialsProvider::new()),
+            Source::Environment => {
+                ProfileCredentials::of(EnvironmentVariableCredentialsProvider::new()).for_good()
+            }
             Source::EcsContainer => ProfileCredentials::of(container()),
             Source::Ec2Metadata => ProfileCredentials::of(instance()),
             Source::Ambient => {
@@ -128,19 +140,6 @@ impl Providers {
         let credentials = ProfileCredentials::of(shared).within(sign_in::TIMEOUT);
         ProfileCredentials { sign_in: Some(provider), ..credentials }
     }
-}
-
-fn web_identity(identity: &WebIdentity, config: &ProviderConfig) -> WebIdentityTokenCredentialsProvider {
-    let session_name = identity.session_name.clone().unwrap_or_else(|| SESSION_NAME.to_owned());
-    let configuration = StaticConfiguration {
-        web_identity_token_file: PathBuf::from(&identity.token_file),
-        role_arn: identity.role_arn.clone(),
-        session_name,
-    };
-    WebIdentityTokenCredentialsProvider::builder()
-        .static_configuration(configuration)
-        .configure(config)
-        .build()
 }
 
 fn static_keys(keys: &StaticKeys) -> Keys {
@@ -159,11 +158,25 @@ fn login_session(holder: &Profile) -> Fault {
 
 impl ProfileCredentials {
     fn of(provider: impl ProvideCredentials + 'static) -> Self {
-        Self { provider: SharedCredentialsProvider::new(provider), sign_in: None, patience: FETCH_TIMEOUT }
+        Self {
+            provider: SharedCredentialsProvider::new(provider),
+            sign_in: None,
+            patience: FETCH_TIMEOUT,
+            renews: true,
+        }
     }
 
     fn within(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    fn for_good(self) -> Self {
+        Self { renews: false, ..self }
+    }
+
+    /// Whether another fetch may bring others.
+    pub fn renews(&self) -> bool {
+        self.renews
     }
 
     /// How long a fetch may take: a program or a person may be part of it.

@@ -2,16 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
-use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
-use aws_sdk_ssm::error::{ProvideErrorMetadata as _, SdkError};
-use aws_sdk_sts::operation::assume_role::{AssumeRoleError, AssumeRoleOutput};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::SdkConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use stormtunnel_aws_files::{Endpoints, Role};
@@ -19,13 +14,11 @@ use stormtunnel_model::{Fault, FaultKind, Region};
 use tokio::time::timeout;
 
 use super::AskCode;
-use crate::access::{AwsAccess, CREDENTIALS_OPERATION_TIMEOUT, MAX_ATTEMPTS, credentials_timeouts};
-use crate::classify::{Call, Subject, api_fault};
+use super::sts::{self, SESSION_NAME};
+use crate::classify::{Call, Subject};
 use crate::credentials::CachedCredentials;
 use crate::endpoint::EndpointGuard;
-
-/// Name of sessions of roles where the profile names none: it stands in the audit trail.
-pub(super) const SESSION_NAME: &str = "stormtunnel";
+use crate::network::{AwsNetwork, CREDENTIALS_OPERATION_TIMEOUT, MAX_ATTEMPTS};
 
 /// How long a person may take to find the device and type its code, which lives for half a minute.
 const CODE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -44,7 +37,7 @@ pub(super) struct RoleProvider {
 
 impl RoleProvider {
     pub(super) async fn new(
-        access: &AwsAccess,
+        network: &AwsNetwork,
         base: CachedCredentials,
         role: &Role,
         (endpoints, region): (&Endpoints, &Region),
@@ -55,15 +48,9 @@ impl RoleProvider {
             Some(_) => RetryConfig::disabled(),
             None => RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS),
         };
-        let mut config = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(aws_config::Region::new(region.to_string()))
-            .http_client(access.http_client().await?)
-            .timeout_config(credentials_timeouts())
-            .retry_config(retry);
-        config.set_endpoint_url(access.sts_endpoint(endpoints.get("sts"))?);
+        let config = sts::config(network, (endpoints, region), retry).await?;
         let subject = Subject { profile: role.profile.to_string(), region: region.clone(), sign_in: None };
-        Ok(Self { base, role: role.clone(), subject, config: config.build(), codes: Arc::clone(codes) })
+        Ok(Self { base, role: role.clone(), subject, config, codes: Arc::clone(codes) })
     }
 
     /// How long this step may take.
@@ -92,8 +79,10 @@ impl RoleProvider {
             .set_token_code(code)
             .send()
             .await;
-        let fault = |error| CredentialsError::provider_error(self.fault(&error, &base));
-        keys(answer.map_err(fault)?).ok_or_else(|| {
+        let secrets = [base.secret_access_key(), base.session_token().unwrap_or_default()];
+        let fault =
+            |error| CredentialsError::provider_error(sts::fault(&error, &self.subject, &CALL, &secrets));
+        sts::keys(answer.map_err(fault)?.credentials, "role").ok_or_else(|| {
             let strange = "AWS answered AssumeRole without credentials";
             CredentialsError::provider_error(Fault::new(FaultKind::PeerViolation, strange))
         })
@@ -108,26 +97,9 @@ impl RoleProvider {
         code.map(Some)
     }
 
-    /// What STS says no to stays refused: the profile asks for something that the role does not give.
-    fn fault(&self, error: &SdkError<AssumeRoleError, HttpResponse>, base: &Keys) -> Fault {
-        let secrets = [base.secret_access_key(), base.session_token().unwrap_or_default()];
-        let fault = api_fault(error, &self.subject, &CALL, &secrets);
-        let status = error.raw_response().map_or(0, |answer| answer.status().as_u16());
-        let refused = error.code().is_some() && (400..500).contains(&status);
-        let unplaced = matches!(fault.kind, FaultKind::Network | FaultKind::InvalidArgument { .. });
-        if refused && unplaced { Fault::new(self.invalid(), fault.detail) } else { fault }
-    }
-
     fn invalid(&self) -> FaultKind {
         FaultKind::CredentialsInvalid { profile: self.subject.profile.clone() }
     }
-}
-
-fn keys(answer: AssumeRoleOutput) -> Option<Keys> {
-    let issued = answer.credentials?;
-    let expires = SystemTime::try_from(issued.expiration).ok()?;
-    let token = Some(issued.session_token);
-    Some(Keys::new(issued.access_key_id, issued.secret_access_key, token, Some(expires), "role"))
 }
 
 impl ProvideCredentials for RoleProvider {

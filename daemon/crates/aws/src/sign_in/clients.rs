@@ -11,8 +11,9 @@ use aws_types::region::Region;
 use stormtunnel_engine::sign_in::ports::SignInSite;
 use stormtunnel_model::Fault;
 
-use crate::access::{AwsAccess, CONNECT_TIMEOUT};
-use crate::endpoint::{Endpoint, EndpointGuard};
+use crate::endpoint::EndpointGuard;
+use crate::environment::Service;
+use crate::network::{AwsNetwork, CONNECT_TIMEOUT};
 
 /// How long a call may take. There is no second attempt, and giving up an answer that is under way may cost a refresh token:
 /// so this is longer than one attempt of other calls may take.
@@ -35,19 +36,19 @@ pub(super) enum OidcPlace {
 }
 
 impl OidcPlace {
-    pub(super) fn of(access: &AwsAccess, site: &SignInSite) -> Result<Self, Fault> {
-        Ok(match access.endpoints()?.sso_oidc {
-            Some(endpoint) => Self::Configured(endpoint.api_url()),
+    pub(super) fn of(network: &AwsNetwork, site: &SignInSite) -> Result<Self, Fault> {
+        Ok(match network.endpoint(Service::SsoOidc, None)? {
+            Some(url) => Self::Configured(url),
             None => Self::Aws { dual_stack: is_dual_stack(&site.start_url) },
         })
     }
 }
 
 /// The client of SSO-OIDC in the sign-in's region.
-pub(super) async fn oidc(access: &AwsAccess, site: &SignInSite) -> Result<aws_sdk_ssooidc::Client, Fault> {
-    let shared = shared(access, site).await?;
+pub(super) async fn oidc(network: &AwsNetwork, site: &SignInSite) -> Result<aws_sdk_ssooidc::Client, Fault> {
+    let shared = shared(network, site).await?;
     let config = aws_sdk_ssooidc::config::Builder::from(&shared).interceptor(EndpointGuard);
-    let config = match OidcPlace::of(access, site)? {
+    let config = match OidcPlace::of(network, site)? {
         OidcPlace::Configured(url) => config.endpoint_url(url),
         OidcPlace::Aws { dual_stack } => config.use_dual_stack(dual_stack),
     };
@@ -55,20 +56,20 @@ pub(super) async fn oidc(access: &AwsAccess, site: &SignInSite) -> Result<aws_sd
 }
 
 /// The client of the access portal in the sign-in's region.
-pub(super) async fn portal(access: &AwsAccess, site: &SignInSite) -> Result<aws_sdk_sso::Client, Fault> {
-    let shared = shared(access, site).await?;
+pub(super) async fn portal(network: &AwsNetwork, site: &SignInSite) -> Result<aws_sdk_sso::Client, Fault> {
+    let shared = shared(network, site).await?;
     let mut config = aws_sdk_sso::config::Builder::from(&shared).interceptor(EndpointGuard);
-    config.set_endpoint_url(access.endpoints()?.sso.as_ref().map(Endpoint::api_url));
+    config.set_endpoint_url(network.endpoint(Service::Sso, None)?);
     Ok(aws_sdk_sso::Client::from_conf(config.build()))
 }
 
-async fn shared(access: &AwsAccess, site: &SignInSite) -> Result<SdkConfig, Fault> {
+async fn shared(network: &AwsNetwork, site: &SignInSite) -> Result<SdkConfig, Fault> {
     let timeouts =
         TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
     Ok(SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(site.region.to_string()))
-        .http_client(access.http_client().await?)
+        .http_client(network.http_client().await?)
         .timeout_config(timeouts)
         .retry_config(RetryConfig::disabled())
         .build())

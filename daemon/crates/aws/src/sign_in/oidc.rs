@@ -21,8 +21,8 @@ use stormtunnel_model::{Fault, FaultKind, Timestamp};
 use super::clients::{OidcPlace, oidc};
 use super::error::{sso_error, strange_answer};
 use super::portal;
-use crate::access::AwsAccess;
 use crate::endpoint::check_safe;
+use crate::network::AwsNetwork;
 
 /// Who asks, on the page where the person agrees.
 const CLIENT_NAME: &str = "StormTunnel";
@@ -39,13 +39,13 @@ const USUAL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// SSO-OIDC of every region.
 pub struct AwsOidc {
-    access: Arc<AwsAccess>,
+    network: Arc<AwsNetwork>,
 }
 
 impl AwsOidc {
-    /// Calls with the HTTP client and the endpoints of `access`, and with nobody's credentials.
-    pub fn new(access: Arc<AwsAccess>) -> Self {
-        Self { access }
+    /// Calls with the HTTP client and the endpoints of `network`, and with nobody's credentials.
+    pub fn new(network: Arc<AwsNetwork>) -> Self {
+        Self { network }
     }
 
     /// Scheme, host and port of SSO-OIDC for that sign-in. A browser begins its login at `/authorize` there.
@@ -53,7 +53,7 @@ impl AwsOidc {
     /// # Errors
     /// [`FaultKind::InvalidArgument`] for an endpoint that cannot be used, or for a region without one.
     pub fn base_url(&self, site: &SignInSite) -> Result<String, Fault> {
-        let dual_stack = match OidcPlace::of(&self.access, site)? {
+        let dual_stack = match OidcPlace::of(&self.network, site)? {
             OidcPlace::Configured(url) => return Ok(url),
             OidcPlace::Aws { dual_stack } => dual_stack,
         };
@@ -73,7 +73,7 @@ impl AwsOidc {
     }
 
     async fn client(&self, site: &SignInSite) -> Result<aws_sdk_ssooidc::Client, SsoError> {
-        oidc(&self.access, site).await.map_err(SsoError::Local)
+        oidc(&self.network, site).await.map_err(SsoError::Local)
     }
 
     async fn register(&self, site: &SignInSite, flow: LoginFlow) -> Result<OidcClient, SsoError> {
@@ -200,6 +200,6 @@ impl OidcApi for AwsOidc {
         site: &'a SignInSite,
         token: &'a SsoToken,
     ) -> PortFuture<'a, Result<(), SsoError>> {
-        Box::pin(portal::logout(&self.access, site, token))
+        Box::pin(portal::logout(&self.network, site, token))
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::clients::portal;
 use super::error::{sso_error, strange_answer};
-use crate::access::AwsAccess;
+use crate::network::AwsNetwork;
 
 /// Entries of one page of a list: as many as the portal gives.
 const PAGE: i32 = 100;
@@ -25,13 +25,13 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The access portals of every region.
 pub struct AwsPortal {
-    access: Arc<AwsAccess>,
+    network: Arc<AwsNetwork>,
 }
 
 impl AwsPortal {
-    /// Calls with the HTTP client and the endpoints of `access`, and with nobody's credentials but the token.
-    pub fn new(access: Arc<AwsAccess>) -> Self {
-        Self { access }
+    /// Calls with the HTTP client and the endpoints of `network`, and with nobody's credentials but the token.
+    pub fn new(network: Arc<AwsNetwork>) -> Self {
+        Self { network }
     }
 
     async fn role_credentials(
@@ -41,7 +41,7 @@ impl AwsPortal {
         role: &Role,
     ) -> Result<RoleCredentials, SsoError> {
         let token = token.access.expose_secret();
-        let call = client(&self.access, site).await?.get_role_credentials();
+        let call = client(&self.network, site).await?.get_role_credentials();
         let call = call.access_token(token).account_id(&role.account).role_name(&role.name);
         let failed = |error| sso_error(&error, site, "sso:GetRoleCredentials", &[token]);
         let answer = call.send().await.map_err(failed)?;
@@ -50,7 +50,7 @@ impl AwsPortal {
 
     async fn accounts(&self, site: &SignInSite, token: &SsoToken) -> Result<Vec<Account>, SsoError> {
         let token = token.access.expose_secret();
-        let call = client(&self.access, site).await?.list_accounts().access_token(token);
+        let call = client(&self.network, site).await?.list_accounts().access_token(token);
         let mut pages = call.into_paginator().page_size(PAGE).send();
         let mut accounts = Vec::new();
         while let Some(page) = pages.next().await {
@@ -67,7 +67,7 @@ impl AwsPortal {
         account: &str,
     ) -> Result<Vec<String>, SsoError> {
         let token = token.access.expose_secret();
-        let call = client(&self.access, site).await?.list_account_roles();
+        let call = client(&self.network, site).await?.list_account_roles();
         let mut pages = call.access_token(token).account_id(account).into_paginator().page_size(PAGE).send();
         let mut roles = Vec::new();
         while let Some(page) = pages.next().await {
@@ -79,14 +79,18 @@ impl AwsPortal {
 }
 
 /// Has a token revoked.
-pub(super) async fn logout(access: &AwsAccess, site: &SignInSite, token: &SsoToken) -> Result<(), SsoError> {
+pub(super) async fn logout(
+    network: &AwsNetwork,
+    site: &SignInSite,
+    token: &SsoToken,
+) -> Result<(), SsoError> {
     let token = token.access.expose_secret();
-    let answer = client(access, site).await?.logout().access_token(token).send().await;
+    let answer = client(network, site).await?.logout().access_token(token).send().await;
     answer.map(drop).map_err(|error| sso_error(&error, site, "sso:Logout", &[token]))
 }
 
-async fn client(access: &AwsAccess, site: &SignInSite) -> Result<aws_sdk_sso::Client, SsoError> {
-    portal(access, site).await.map_err(SsoError::Local)
+async fn client(network: &AwsNetwork, site: &SignInSite) -> Result<aws_sdk_sso::Client, SsoError> {
+    portal(network, site).await.map_err(SsoError::Local)
 }
 
 fn issued(credentials: Issued) -> Option<RoleCredentials> {

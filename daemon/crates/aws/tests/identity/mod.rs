@@ -68,10 +68,10 @@ async fn sts_is_asked_once_per_credentials() {
 #[tokio::test]
 async fn a_question_that_failed_is_not_asked_again_at_once_and_breaks_nothing() {
     let asking = Asking::new().await;
-    asking.fixture.server.answer(403, &refusal("InvalidClientTokenId"));
+    asking.fixture.server.answer(400, &refusal("SomethingNew"));
     for _ in 0..3 {
         let fault = asking.ask().await.unwrap_err();
-        assert!(matches!(fault.kind, FaultKind::CredentialsInvalid { .. }), "{fault}");
+        assert!(matches!(fault.kind, FaultKind::Network), "{fault}");
         assert!(!fault.detail.contains(SECRET) && !fault.detail.contains(SESSION_TOKEN), "{fault}");
     }
     assert_eq!(asking.fixture.server.requests().len(), 1);
@@ -79,6 +79,16 @@ async fn a_question_that_failed_is_not_asked_again_at_once_and_breaks_nothing() 
     asking.fixture.start_in(scope(None, None)).await.unwrap();
     asking.ask().await.unwrap_err();
     assert_eq!(asking.fixture.server.requests().len(), 1, "what failed is still remembered");
+}
+
+#[tokio::test]
+async fn keys_that_were_refused_may_be_good_the_next_time() {
+    let asking = Asking::new().await;
+    asking.fixture.server.answer(403, &refusal("InvalidClientTokenId"));
+    let fault = asking.ask().await.unwrap_err();
+    assert!(matches!(fault.kind, FaultKind::CredentialsInvalid { .. }), "{fault}");
+    asking.fixture.server.answer(200, &answer(ADA));
+    assert_eq!(asking.ask().await.unwrap().as_str(), ADA);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use stormtunnel_engine::testing::{
 use stormtunnel_model::{Fault, FaultKind, Profile, SignInName, Timestamp};
 use tokio::sync::watch;
 
-use super::sign_in::{START_URL, access, pointing_at, site};
+use super::sign_in::{START_URL, network, pointing_at, site};
 
 const SERIAL: &str = "arn:aws:iam::123456789012:mfa/me";
 const OUTER: &str = "arn:aws:iam::222222222222:role/path/Outer";
@@ -65,8 +65,8 @@ impl World {
         let roles = vec![outer, inner, guarded];
         let emulator = Emulator::start(Config { roles, ..Config::default() }).await.unwrap();
         let settings = watch::Sender::new(Arc::new(pointing_at(emulator.api_url())));
-        let access = access(&settings, AwsEnvironment::default());
-        let portal = Arc::new(AwsPortal::new(Arc::clone(&access)));
+        let network = network(&settings, AwsEnvironment::default());
+        let portal = Arc::new(AwsPortal::new(Arc::clone(&network)));
         let broker = Arc::new(CredentialBroker::new(portal, Arc::new(TestClock::new())));
         let tasks = Tasks::new();
         let sign_in = signed_in(&emulator.log_in(START_URL).unwrap(), &tasks);
@@ -76,7 +76,7 @@ impl World {
             (sign_in.name() == name).then(|| sign_in.clone()).ok_or_else(unknown)
         };
         let person = Arc::new(Person { code, asked: Mutex::default() });
-        let providers = Providers::new(access, broker, Arc::new(find), Arc::clone(&person) as _);
+        let providers = Providers::new(network, broker, Arc::new(find), Arc::clone(&person) as _);
         Self { emulator, tasks, person, providers }
     }
 

@@ -20,8 +20,8 @@ const CHALLENGE: &str = "Y9TGcqT4cpPH9ZVMXeTQtK6KDIEMWnMI6ieCzFNkxJ4";
 
 fn at(emulator: &Emulator) -> (AwsOidc, AwsPortal) {
     let settings = watch::Sender::new(Arc::new(pointing_at(emulator.api_url())));
-    let access = access(&settings, AwsEnvironment::default());
-    (AwsOidc::new(Arc::clone(&access)), AwsPortal::new(access))
+    let network = network(&settings, AwsEnvironment::default());
+    (AwsOidc::new(Arc::clone(&network)), AwsPortal::new(network))
 }
 
 async fn emulator(consent: Consent) -> Emulator {

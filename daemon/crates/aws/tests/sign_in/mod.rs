@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
-use stormtunnel_aws::{AwsAccess, AwsEnvironment, AwsOidc, AwsPortal};
+use stormtunnel_aws::{AwsEnvironment, AwsNetwork, AwsOidc, AwsPortal};
 use stormtunnel_engine::sign_in::classify::{ServiceError, SsoError};
 use stormtunnel_engine::sign_in::flow::LoginFlow;
 use stormtunnel_engine::sign_in::ports::{AuthorizationCode, Grant, OidcApi as _, SignInSite};
@@ -34,8 +34,8 @@ impl Desk {
     async fn new() -> Self {
         let server = Server::start().await;
         let settings = watch::Sender::new(Arc::new(pointing_at(&server.url)));
-        let access = access(&settings, AwsEnvironment::default());
-        let (oidc, portal) = (AwsOidc::new(Arc::clone(&access)), AwsPortal::new(access));
+        let network = network(&settings, AwsEnvironment::default());
+        let (oidc, portal) = (AwsOidc::new(Arc::clone(&network)), AwsPortal::new(network));
         Self { server, settings, oidc, portal }
     }
 
@@ -57,8 +57,11 @@ impl Desk {
     }
 }
 
-pub(crate) fn access(settings: &watch::Sender<Arc<Settings>>, environment: AwsEnvironment) -> Arc<AwsAccess> {
-    AwsAccess::new(settings.subscribe(), environment, Arc::new(SystemClock))
+pub(crate) fn network(
+    settings: &watch::Sender<Arc<Settings>>,
+    environment: AwsEnvironment,
+) -> Arc<AwsNetwork> {
+    AwsNetwork::new(settings.subscribe(), environment, Arc::new(SystemClock))
 }
 
 /// Settings with everything of sign-ins at one place.
@@ -257,7 +260,7 @@ async fn the_endpoint_follows_setting_variable_partition_and_start_url() {
             variable.and_then(|(variable, value)| (name == variable).then(|| value.to_owned()))
         });
         let site = SignInSite { region: region.parse().unwrap(), ..site(start_url) };
-        let found = AwsOidc::new(access(&settings, environment)).base_url(&site);
+        let found = AwsOidc::new(network(&settings, environment)).base_url(&site);
         assert_eq!(found.as_deref(), Ok(url), "{region} {start_url} {variable:?} {setting:?}");
     }
 }
@@ -267,7 +270,7 @@ async fn a_token_is_not_sent_in_the_clear_to_another_machine() {
     for variable in ["AWS_ENDPOINT_URL_SSO_OIDC", "AWS_ENDPOINT_URL"] {
         let environment =
             AwsEnvironment::from_vars(|name| (name == variable).then(|| "http://10.0.0.5".to_owned()));
-        let oidc = AwsOidc::new(access(&watch::Sender::default(), environment));
+        let oidc = AwsOidc::new(network(&watch::Sender::default(), environment));
         let outcome = oidc.create_token(&site(START_URL), Grant::Refresh(&refresh_grant())).await;
         let Err(SsoError::Local(fault)) = outcome else { panic!("the call should fail") };
         assert_eq!(fault.kind, FaultKind::InvalidArgument { field: variable.to_owned() });

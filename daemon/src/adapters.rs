@@ -1,0 +1,246 @@
+//! The engine's ports in the real world, and how they hang together: the AWS files say which sign-ins and profiles there are,
+//! sign-ins have tokens, tokens give credentials, and everything that calls AWS takes those.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use stormtunnel_aws::{
+    AskCode, AwsAccess, AwsEnvironment, AwsIdentity, AwsNetwork, AwsOidc, AwsPortal, AwsSsm, AwsTargets,
+    ContainerFinder, Finders, InstanceFinder, Providers,
+};
+use stormtunnel_aws_files::tokens::CacheDirectory;
+use stormtunnel_engine::Ports;
+use stormtunnel_engine::ports::{Clock, Entropy, PortFuture};
+use stormtunnel_engine::sign_in::credentials::CredentialBroker;
+use stormtunnel_engine::sign_in::machine::Notice;
+use stormtunnel_engine::sign_in::policy::SignInPolicy;
+use stormtunnel_engine::sign_in::ports::{SignInObserver, SignInPorts};
+use stormtunnel_engine::sign_in::registry::{SignInWorld, SignIns};
+use stormtunnel_engine::tasks::{Tasks, TasksClosed};
+use stormtunnel_model::settings::Settings;
+use stormtunnel_model::{Fault, FaultKind, Profile, SignInEvent, SignInName, Timestamp};
+use tokio::sync::watch;
+
+use crate::app::AppError;
+use crate::aws_dir::{AwsDirectory, AwsPaths, ConfigWriter, WatchedProfiles, configured_sign_ins};
+use crate::browser::{self, SystemBrowser};
+use crate::derived::derived;
+use crate::keystore::{self, OpenedKeyStore};
+use crate::local_network::SocketNetwork;
+use crate::power;
+use crate::sso_cache::SsoCache;
+use crate::store::StoreHandle;
+use crate::system::{SystemClock, SystemEntropy};
+use crate::transport::WsDialer;
+
+/// What the adapters are made from.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Settings in force.
+    pub settings: watch::Receiver<Arc<Settings>>,
+    /// Where the daemon keeps what is its own.
+    pub state_dir: PathBuf,
+    /// The database.
+    pub store: StoreHandle,
+    /// Where adapters with tasks of their own start them.
+    pub tasks: Tasks,
+    /// Where sign-ins run, whose renewals are not to be cut off.
+    pub sign_in_tasks: Tasks,
+}
+
+/// The ports, and what a person should know of them.
+#[derive(Debug)]
+pub struct Adapters {
+    /// The ports.
+    pub ports: Ports,
+    /// One sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Those of a real daemon.
+///
+/// # Errors
+/// [`AppError`], when the machine has no random numbers or the daemon stops.
+pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError> {
+    // The only cryptography in this program; libraries that ask for the process's default get it too.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new()?);
+    let environment = AwsEnvironment::from_vars(|name| std::env::var(name).ok());
+    let network = AwsNetwork::new(surroundings.settings.clone(), environment, Arc::clone(&clock));
+    let portal = Arc::new(AwsPortal::new(Arc::clone(&network)));
+    let broker = Arc::new(CredentialBroker::new(Arc::clone(&portal) as _, Arc::clone(&clock)));
+    let files = aws_directory(&surroundings).await?;
+    let choice = surroundings.settings.borrow().key_store;
+    let OpenedKeyStore { store: keys, warnings } = keystore::open(choice, &surroundings.state_dir).await;
+    let oidc = Arc::new(AwsOidc::new(Arc::clone(&network)));
+    let ports = SignInPorts {
+        browser: Arc::new(system_browser(Arc::clone(&oidc), Arc::clone(&entropy))),
+        oidc,
+        cache: Arc::new(SsoCache::new(CacheDirectory::new(files.paths().sso_cache.clone()))),
+        keys,
+        observer: Arc::new(Observer(Arc::clone(&broker))),
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+    };
+    let sign_ins = start_sign_ins(ports, portal, &files, &surroundings)?;
+    let found = sign_ins.clone();
+    let find = move |name: &SignInName| found.get(name).ok_or_else(|| not_configured(name));
+    let providers = Providers::new(Arc::clone(&network), broker, Arc::new(find), Arc::new(Nobody));
+    let access = AwsAccess::new(network, Arc::new(WatchedProfiles(files)), providers);
+    let Surroundings { store, tasks, .. } = surroundings;
+    let ports = Ports {
+        ssm: Arc::new(AwsSsm::new(Arc::clone(&access))),
+        identity: Arc::new(AwsIdentity::new(Arc::clone(&access))),
+        targets: Arc::new(AwsTargets::new(
+            Arc::clone(&access),
+            Finders { instances: instances(), containers: containers() },
+        )),
+        dialer: Arc::new(WsDialer::new(access)),
+        network: Arc::new(SocketNetwork),
+        store: Arc::new(store.clone()),
+        history: Arc::new(store),
+        sign_ins,
+        incidents: Arc::new(power::start(&tasks)?),
+        clock,
+        entropy,
+    };
+    Ok(Adapters { ports, warnings })
+}
+
+/// The AWS files, read and followed. What processes that were killed left of them goes first: it may hold a secret.
+async fn aws_directory(surroundings: &Surroundings) -> Result<Arc<AwsDirectory>, AppError> {
+    let home = std::env::home_dir().unwrap_or_default();
+    let paths = AwsPaths::new(&home, |name| std::env::var_os(name));
+    let region = derived("SSO region", &surroundings.tasks, surroundings.settings.clone(), |_| None)?;
+    let now = SystemClock.wall();
+    let opened = tokio::task::spawn_blocking(move || {
+        sweep(&paths, now);
+        AwsDirectory::open(paths, region)
+    });
+    let files = opened.await.map_err(|error| AppError::Task(error.to_string()))?;
+    files.watch(&surroundings.tasks)?;
+    Ok(files)
+}
+
+fn sweep(paths: &AwsPaths, now: Timestamp) {
+    let directories = [&paths.config, &paths.credentials].map(|file| file.parent().unwrap_or(Path::new("/")));
+    let swept = directories.iter().map(|directory| stormtunnel_aws_files::sweep(directory, now));
+    let cache = CacheDirectory::new(paths.sso_cache.clone()).sweep(now);
+    for error in swept.chain([cache]).filter_map(Result::err) {
+        tracing::debug!(%error, "cannot clear up after a process that was killed");
+    }
+}
+
+fn system_browser(oidc: Arc<AwsOidc>, entropy: Arc<dyn Entropy>) -> SystemBrowser {
+    let display = browser::has_display(|name| std::env::var_os(name));
+    SystemBrowser::new(Box::new(move |site| oidc.base_url(site)), entropy, display)
+}
+
+fn start_sign_ins(
+    ports: SignInPorts,
+    accounts: Arc<AwsPortal>,
+    files: &Arc<AwsDirectory>,
+    Surroundings { settings, tasks, sign_in_tasks, .. }: &Surroundings,
+) -> Result<SignIns, TasksClosed> {
+    let configured = derived("configured sign-ins", tasks, files.profiles(), |snapshot| {
+        Arc::new(configured_sign_ins(&snapshot.set))
+    })?;
+    let policy = derived("sign-in policy", tasks, settings.clone(), |_| SignInPolicy::default())?;
+    let config = Arc::new(ConfigWriter::new(Arc::clone(files), Arc::clone(&ports.clock)));
+    let world = SignInWorld { ports, accounts, config, configured, policy, tasks: sign_in_tasks.clone() };
+    let sign_ins = SignIns::start(world)?;
+    tell_of_token_files(tasks, files, sign_ins.clone())?;
+    Ok(sign_ins)
+}
+
+/// Has each sign-in look at its shared token file when that is another one.
+fn tell_of_token_files(
+    tasks: &Tasks,
+    files: &Arc<AwsDirectory>,
+    sign_ins: SignIns,
+) -> Result<(), TasksClosed> {
+    let mut tokens = files.tokens();
+    let mut before = Arc::clone(&tokens.borrow_and_update());
+    let cancel = tasks.cancelled().clone();
+    tasks.spawn("shared tokens", async move {
+        while let Some(Ok(())) = cancel.run_until_cancelled(tokens.changed()).await {
+            let now = Arc::clone(&tokens.borrow_and_update());
+            for sign_in in sign_ins.list() {
+                if now.differ_from(&before, &sign_in.name)
+                    && let Some(handle) = sign_ins.get(&sign_in.name)
+                {
+                    handle.shared_changed().await;
+                }
+            }
+            before = now;
+        }
+    })?;
+    Ok(())
+}
+
+/// A profile that is still being read names a sign-in that is not there yet.
+fn not_configured(name: &SignInName) -> Fault {
+    let kind = FaultKind::SignInNotFound { sign_in: name.to_string() };
+    Fault::new(
+        kind,
+        "the AWS files do not say where to sign in, or what they say is not valid: `stctl profiles` shows what is wrong",
+    )
+}
+
+/// Types nothing.
+struct Nobody;
+
+impl AskCode for Nobody {
+    fn code<'a>(
+        &'a self,
+        profile: &'a Profile,
+        serial: &'a str,
+    ) -> PortFuture<'a, Result<SecretString, Fault>> {
+        let kind = FaultKind::CredentialsInvalid { profile: profile.to_string() };
+        Box::pin(std::future::ready(Err(Fault::new(
+            kind,
+            format!("nobody is there to type a code of {serial}"),
+        ))))
+    }
+}
+
+/// Forgets the credentials of a sign-in whose token is gone.
+struct Observer(Arc<CredentialBroker>);
+
+impl SignInObserver for Observer {
+    fn notify(&self, name: &SignInName, notice: &Notice) {
+        tracing::info!(sign_in = %name, ?notice, "a person is needed");
+    }
+
+    fn record(&self, name: &SignInName, event: &SignInEvent) {
+        tracing::debug!(sign_in = %name, ?event, "sign-in");
+    }
+
+    fn forget_credentials(&self, name: &SignInName) {
+        self.0.forget(name);
+    }
+}
+
+/// Looks instances up, where this daemon can.
+#[cfg(feature = "ec2")]
+fn instances() -> Option<Arc<dyn InstanceFinder>> {
+    Some(Arc::new(stormtunnel_aws_ec2::Ec2Instances))
+}
+
+#[cfg(not(feature = "ec2"))]
+fn instances() -> Option<Arc<dyn InstanceFinder>> {
+    None
+}
+
+/// Looks containers up, where this daemon can.
+#[cfg(feature = "ecs")]
+fn containers() -> Option<Arc<dyn ContainerFinder>> {
+    Some(Arc::new(stormtunnel_aws_ecs::EcsContainers))
+}
+
+#[cfg(not(feature = "ecs"))]
+fn containers() -> Option<Arc<dyn ContainerFinder>> {
+    None
+}
