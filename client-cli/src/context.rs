@@ -82,6 +82,12 @@ impl<'o> Context<'o> {
 
     /// Asks a person a question; nothing where nobody can be asked. Whatever is not a yes is a no.
     pub(crate) async fn ask(&mut self, question: &str) -> Result<Option<bool>, Failure> {
+        let line = self.typed(&format!("{question} [y/N]")).await?;
+        Ok(line.map(|line| matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")))
+    }
+
+    /// The line that a person types behind a question, with its end; nothing where nobody can be asked.
+    pub(crate) async fn typed(&mut self, question: &str) -> Result<Option<String>, Failure> {
         let Some(answer) = self.answer else { return Ok(None) };
         self.out.question(question);
         // In a thread of its own: Ctrl-C ends the program meanwhile.
@@ -90,7 +96,7 @@ impl<'o> Context<'o> {
             |error: String| Problem::failure("runtime", format!("the answer cannot be read: {error}"));
         let line =
             line.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
-        Ok(Some(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")))
+        Ok(Some(line))
     }
 
     /// The profile asked for. It is resolved here: the daemon never sees this environment.

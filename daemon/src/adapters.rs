@@ -24,7 +24,7 @@ use stormtunnel_model::{Fault, FaultKind, Profile, SignInEvent, SignInName, Time
 use tokio::sync::watch;
 
 use crate::app::AppError;
-use crate::aws_dir::{AwsDirectory, AwsPaths, WatchedProfiles, configured_sign_ins};
+use crate::aws_dir::{AwsDirectory, AwsPaths, ConfigWriter, WatchedProfiles, configured_sign_ins};
 use crate::browser::{self, SystemBrowser};
 use crate::derived::derived;
 use crate::keystore::{self, OpenedKeyStore};
@@ -86,7 +86,7 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
     };
-    let sign_ins = start_sign_ins(ports, &files, &surroundings)?;
+    let sign_ins = start_sign_ins(ports, portal, &files, &surroundings)?;
     let found = sign_ins.clone();
     let find = move |name: &SignInName| found.get(name).ok_or_else(|| not_configured(name));
     let providers = Providers::new(Arc::clone(&network), broker, Arc::new(find), Arc::new(Nobody));
@@ -154,6 +154,7 @@ fn system_browser(oidc: Arc<AwsOidc>, entropy: Arc<dyn Entropy>) -> SystemBrowse
 
 fn start_sign_ins(
     ports: SignInPorts,
+    accounts: Arc<AwsPortal>,
     files: &Arc<AwsDirectory>,
     Surroundings { settings, tasks, sign_in_tasks, .. }: &Surroundings,
 ) -> Result<SignIns, TasksClosed> {
@@ -161,7 +162,8 @@ fn start_sign_ins(
         Arc::new(configured_sign_ins(&snapshot.set))
     })?;
     let policy = derived("sign-in policy", tasks, settings.clone(), |_| SignInPolicy::default())?;
-    let world = SignInWorld { ports, configured, policy, tasks: sign_in_tasks.clone() };
+    let config = Arc::new(ConfigWriter::new(Arc::clone(files), Arc::clone(&ports.clock)));
+    let world = SignInWorld { ports, accounts, config, configured, policy, tasks: sign_in_tasks.clone() };
     let sign_ins = SignIns::start(world)?;
     tell_of_token_files(tasks, files, sign_ins.clone())?;
     Ok(sign_ins)

@@ -1,5 +1,6 @@
 //! One file per verb.
 
+mod ask;
 mod confirm;
 mod daemon;
 mod events;
@@ -9,6 +10,7 @@ mod ls;
 mod profiles;
 mod settings;
 mod sso;
+mod sso_configure;
 mod stats;
 mod status;
 mod targets;

@@ -1,14 +1,13 @@
 //! `sso`: sign in, sign out, and how sign-ins are.
 
 use stormtunnel_model::{
-    ExitCode, Fault, FaultKind, LoginFlow, LoginSurroundings, LoginWishes, Opener, SignIn, SignInChoice,
-    SignInName,
+    ExitCode, Fault, FaultKind, LoginSurroundings, LoginWishes, SignIn, SignInChoice, SignInName,
 };
 use stormtunnel_proto::calls::{Login, LoginUpdate, Logout};
 use stormtunnel_proto::{CallError, Client};
 use tokio::time::timeout;
 
-use super::Ending;
+use super::{Ending, sso_configure};
 use crate::cli::{Format, LoginArgs, LogoutArgs, SignInArgs, SsoVerb};
 use crate::context::{CALL_DEADLINE, Context};
 use crate::exit::{Failure, Problem, Subject, quoted};
@@ -23,6 +22,7 @@ pub(super) async fn run(context: &mut Context<'_>, verb: &SsoVerb) -> Ending {
         SsoVerb::Logout(args) => logout(context, args).await,
         SsoVerb::Status(args) => status(context, args).await,
         SsoVerb::Refresh(args) => refresh(context, args).await,
+        SsoVerb::Configure(args) => sso_configure::run(context, args).await,
     }
 }
 
@@ -33,13 +33,8 @@ async fn login(context: &mut Context<'_>, args: &LoginArgs) -> Ending {
         }
         (_, _) => choice(context, &args.sign_in)?,
     };
-    let opener = match &args.browser {
-        _ if args.no_browser => Opener::Nobody,
-        Some(command) => Opener::Command(command.clone()),
-        None => Opener::Default,
-    };
-    let wishes = LoginWishes { flow: args.use_device_code.then_some(LoginFlow::DeviceCode), opener };
-    let login = Login { sign_in, wishes, surroundings: surroundings(context), if_needed: false };
+    let surroundings = surroundings(context);
+    let login = Login { sign_in, wishes: args.way.wishes(), surroundings, if_needed: false };
     let client = context.client().await?;
     let signed_in = follow(&mut context.out, &client, login, tell_login).await?;
     if context.out.format == Format::Name {
@@ -112,6 +107,17 @@ pub(super) async fn login_for_tunnels(
         }
         Err(closed @ Failure::ClosedPipe) => Err(closed),
     }
+}
+
+/// Has a person sign in for a command that goes on afterwards and has an output of its own.
+pub(super) async fn login_on_the_way(
+    context: &mut Context<'_>,
+    client: &Client,
+    sign_in: SignInChoice,
+    wishes: LoginWishes,
+) -> Result<SignIn, Failure> {
+    let login = Login { sign_in, wishes, surroundings: surroundings(context), if_needed: false };
+    follow(&mut context.out, client, login, tell_progress).await
 }
 
 /// Kinds of problems of a daemon that has no such sign-in, or is too old to have any.

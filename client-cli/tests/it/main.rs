@@ -10,6 +10,7 @@ mod labels;
 mod profiles;
 mod rendering;
 mod sso;
+mod sso_configure;
 mod starting;
 mod support;
 mod targets;

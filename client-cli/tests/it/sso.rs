@@ -40,7 +40,7 @@ fn lost() -> SignInState {
 }
 
 /// One in each state that a person has to tell from the others.
-fn all() -> Vec<SignIn> {
+pub(crate) fn all() -> Vec<SignIn> {
     let plain = Renewal::Impossible(CannotRenew::NoRefreshToken);
     let soon = SignInState::ExpiringSoon { expires_at: later(10), renewal: plain };
     let retry = Renewal::At { at: later(1), rule: RenewalRule::Retry };
@@ -69,7 +69,7 @@ fn signed_in() -> Result<LoginUpdate, Fault> {
     Ok(LoginUpdate::SignedIn(Box::new(sign_in("corp", &["dev", "prod"], good()))))
 }
 
-fn in_the_browser() -> Vec<Result<LoginUpdate, Fault>> {
+pub(crate) fn in_the_browser() -> Vec<Result<LoginUpdate, Fault>> {
     let begun = begun(LoginFlow::AuthorizationCode, "the browser can come back to this machine");
     let starting = Ok(LoginUpdate::Progress(LoginProgress::Starting));
     let finishing = Ok(LoginUpdate::Progress(LoginProgress::Finishing));

@@ -26,6 +26,7 @@
 //! | event | [`Event`] | something that happened to a tunnel; stored |
 //! | statistics | [`Statistics`] | what a tunnel carried and went through, in numbers; stored |
 
+mod codes;
 mod endpoint;
 mod event;
 mod fault;
@@ -46,14 +47,16 @@ mod sign_in;
 mod sign_in_event;
 mod sign_in_state;
 mod spec;
+mod sso_config;
 mod state;
 mod statistics;
 mod target;
 mod tunnel;
 
+pub use codes::{ExitCode, GrpcCode, Recovery};
 pub use endpoint::{BoundAddress, LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint, SocketPath};
 pub use event::{Event, EventId, EventKind, EventSubject};
-pub use fault::{ExitCode, Fault, FaultKind, GrpcCode, Recovery};
+pub use fault::{Fault, FaultKind};
 pub use guards::{CONFIRM_LABEL, Reason, RunTerms, StartOptions, Ttl};
 pub use ids::{Attempt, Epoch, Etag, Principal, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
 pub use keep::{Keep, SessionCount};
@@ -72,6 +75,10 @@ pub use sign_in_state::{
     SignInStatus,
 };
 pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
+pub use sso_config::{
+    Account, AccountId, AwsOutput, ConfiguredSection, DEFAULT_SCOPE, RoleName, SectionChange, SsoConfig,
+    SsoConfigured, SsoProfile, SsoScope, SsoSection, SsoSession, StartUrl,
+};
 pub use state::{ConnectStep, Intent, RemoteHealth, TunnelLimit, TunnelState};
 pub use statistics::{Statistics, TunnelStatistics};
 pub use target::{

@@ -12,6 +12,7 @@ mod settings;
 mod sign_in;
 mod sign_in_state;
 mod spec;
+mod sso_config;
 mod state;
 mod statistics;
 mod targets;

@@ -10,7 +10,7 @@ use stormtunnel_engine::profiles::directory::{ConfiguredProfile, ConfiguredProfi
 use stormtunnel_engine::profiles::registry::{ProfileWorld, Profiles};
 use stormtunnel_engine::sign_in::directory::{ConfiguredSignIn, ConfiguredSignIns};
 use stormtunnel_engine::sign_in::registry::{SignInWorld, SignIns};
-use stormtunnel_engine::testing::ScriptedIdentity;
+use stormtunnel_engine::testing::{MemoryAccounts, MemoryConfig, ScriptedIdentity};
 use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{
     AwsProfile, FileProblem, OnDemand, Principal, Profile, ProfileKind, ProfileRule, ProfileState,
@@ -76,6 +76,8 @@ impl Setup {
         let sign_ins = SignIns::start(SignInWorld {
             ports: world.ports(),
             configured: watch::Sender::new(Arc::new(known)).subscribe(),
+            accounts: Arc::new(MemoryAccounts::default()),
+            config: Arc::new(MemoryConfig::default()),
             policy: world.policy.subscribe(),
             tasks: world.tasks.clone(),
         });
