@@ -1,0 +1,205 @@
+//! The rows of the settings table, and how the text of each is read.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::endpoint::{parse_api_endpoint, parse_channel_endpoint};
+use super::{Setting, SettingKind};
+use crate::key_store::KeyStoreChoice;
+use crate::name::{Profile, Region};
+
+/// A number of seconds in a setting.
+macro_rules! seconds {
+    ($key:literal, $field:ident, $min:literal, $max:literal, $meaning:literal) => {
+        Setting {
+            key: $key,
+            kind: SettingKind::Seconds { min: $min, max: $max },
+            meaning: $meaning,
+            read: |settings| settings.$field.as_secs().to_string(),
+            write: |settings, value| {
+                settings.$field = Duration::from_secs(value.parse().map_err(|_| "not a number".to_owned())?);
+                Ok(())
+            },
+        }
+    };
+}
+
+/// A whole number in a setting.
+macro_rules! integer {
+    ($key:literal, $field:ident, $min:literal, $max:literal, $meaning:literal) => {
+        Setting {
+            key: $key,
+            kind: SettingKind::Integer { min: $min, max: $max },
+            meaning: $meaning,
+            read: |settings| settings.$field.to_string(),
+            write: |settings, value| {
+                settings.$field = value.parse().map_err(|_| "not a number".to_owned())?;
+                Ok(())
+            },
+        }
+    };
+}
+
+/// Text that may be absent and that a parser may refuse.
+macro_rules! text {
+    ($key:literal, $field:ident, $parse:expr, $meaning:literal) => {
+        Setting {
+            key: $key,
+            kind: SettingKind::Text,
+            meaning: $meaning,
+            read: |settings| settings.$field.as_ref().map(ToString::to_string).unwrap_or_default(),
+            write: |settings, value| {
+                settings.$field = if value.is_empty() { None } else { Some($parse(value)?) };
+                Ok(())
+            },
+        }
+    };
+}
+
+/// THE settings table.
+pub static SETTINGS: &[Setting] = &[
+    seconds!(
+        "tunnels.connect_timeout",
+        connect_timeout,
+        10,
+        120,
+        "how long one attempt to connect may take, from StartSession to Up"
+    ),
+    seconds!(
+        "tunnels.half_close_grace",
+        half_close_grace,
+        0,
+        3600,
+        "how long a connection whose local side finished sending waits for the last remote byte"
+    ),
+    seconds!(
+        "tunnels.stalled_reader_grace",
+        stalled_reader_grace,
+        5,
+        3600,
+        "how long a local application may leave more than 16 MiB unread, while other connections are open, before its \
+         connection is reset"
+    ),
+    integer!(
+        "tunnels.payload_bytes",
+        payload_bytes,
+        1024,
+        32768,
+        "greatest payload of one data message to the agent, in bytes"
+    ),
+    integer!(
+        "tunnels.message_rate",
+        message_rate,
+        0,
+        100_000,
+        "data messages sent per second and session; 0 means no limit (the service is known to end sessions above 1000)"
+    ),
+    integer!(
+        "tunnels.max_connections",
+        max_connections,
+        1,
+        4096,
+        "local connections open at once per tunnel"
+    ),
+    integer!(
+        "tunnels.max_held_connections",
+        max_held_connections,
+        0,
+        1024,
+        "local connections that wait per tunnel while it connects"
+    ),
+    text!("aws.default_profile", default_profile, parse_profile, "profile of tunnels that name none"),
+    text!("aws.default_region", default_region, parse_region, "region of tunnels whose profile names none"),
+    text!(
+        "aws.endpoint_ec2",
+        endpoint_ec2,
+        parse_api_endpoint,
+        "URL of the EC2 endpoint instead of AWS's own (PrivateLink): https://HOST[:PORT], or http to loopback"
+    ),
+    text!(
+        "aws.endpoint_ecs",
+        endpoint_ecs,
+        parse_api_endpoint,
+        "URL of the ECS endpoint instead of AWS's own (PrivateLink): https://HOST[:PORT], or http to loopback"
+    ),
+    text!(
+        "aws.endpoint_ssm",
+        endpoint_ssm,
+        parse_api_endpoint,
+        "URL of the SSM endpoint instead of AWS's own (PrivateLink): https://HOST[:PORT], or http to loopback"
+    ),
+    text!(
+        "aws.endpoint_ssmmessages",
+        endpoint_ssmmessages,
+        parse_channel_endpoint,
+        "URL of the data-channel endpoint instead of AWS's own (PrivateLink): https://HOST[:PORT] or wss, or http \
+         or ws to loopback"
+    ),
+    text!(
+        "aws.endpoint_sso",
+        endpoint_sso,
+        parse_api_endpoint,
+        "URL of the endpoint of the AWS access portal, which gives credentials of roles, instead of AWS's own: \
+         https://HOST[:PORT], or http to loopback; without effect until the daemon signs in itself"
+    ),
+    text!(
+        "aws.endpoint_sso_oidc",
+        endpoint_sso_oidc,
+        parse_api_endpoint,
+        "URL of the endpoint of SSO-OIDC, which signs in and renews tokens, instead of AWS's own: \
+         https://HOST[:PORT], or http to loopback; without effect until the daemon signs in itself"
+    ),
+    text!(
+        "aws.endpoint_sts",
+        endpoint_sts,
+        parse_api_endpoint,
+        "URL of the STS endpoint that is asked whose credentials these are, instead of AWS's own (PrivateLink): \
+         https://HOST[:PORT], or http to loopback"
+    ),
+    text!(
+        "network.ca_bundle",
+        ca_bundle,
+        parse_absolute_path,
+        "absolute path of a PEM file with certificate authorities to trust beside the system's"
+    ),
+    Setting {
+        key: "sso.key_store",
+        kind: SettingKind::Choice(KeyStoreChoice::NAMES),
+        meaning: "where SSO tokens are kept, from the next start of the daemon on: the Keychain of macOS, the Secret Service of a Linux \
+                  desktop, files, or memory, which ends with the daemon; auto takes the system's own, or files where there is none; \
+                  without effect until the daemon signs in itself",
+        read: |settings| settings.key_store.to_string(),
+        write: |settings, value| {
+            settings.key_store =
+                value.parse().map_err(|error: crate::name::InvalidName| error.rule.to_owned())?;
+            Ok(())
+        },
+    },
+    Setting {
+        key: "log.filter",
+        kind: SettingKind::Text,
+        meaning: "what is logged, as tracing directives such as \"info,stormtunnel_engine=debug\"",
+        read: |settings| settings.log_filter.clone(),
+        write: |settings, value| {
+            value.clone_into(&mut settings.log_filter);
+            Ok(())
+        },
+    },
+];
+
+fn parse_profile(value: &str) -> Result<Profile, String> {
+    value.parse().map_err(|error: crate::name::InvalidName| error.rule.to_owned())
+}
+
+fn parse_region(value: &str) -> Result<Region, String> {
+    value.parse().map_err(|error: crate::name::InvalidName| error.rule.to_owned())
+}
+
+/// The daemon has a working directory of its own, and no shell that would expand `~`.
+fn parse_absolute_path(value: &str) -> Result<String, String> {
+    if Path::new(value).is_absolute() {
+        Ok(value.to_owned())
+    } else {
+        Err("write an absolute path, one that begins with / (~ is not expanded)".to_owned())
+    }
+}
