@@ -48,6 +48,7 @@ mod state;
 mod statistics;
 mod target;
 mod tunnel;
+mod wording;
 
 pub use endpoint::{BoundAddress, LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint, SocketPath};
 pub use event::{Event, EventId, EventKind, EventSubject};
@@ -73,3 +74,4 @@ pub use target::{
     TaskForm,
 };
 pub use tunnel::{SessionStatus, Traffic, Tunnel, TunnelStatus};
+pub use wording::{Subject, quoted};
