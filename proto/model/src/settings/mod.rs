@@ -54,6 +54,12 @@ pub struct Settings {
     pub ca_bundle: Option<String>,
     /// `sso.key_store`; read at the start only.
     pub key_store: KeyStoreChoice,
+    /// `notifications.enabled`
+    pub notifications: bool,
+    /// `notifications.sign_in`
+    pub notify_sign_in: bool,
+    /// `notifications.tunnels`
+    pub notify_tunnels: bool,
     /// `log.filter`
     pub log_filter: String,
 }
@@ -79,6 +85,9 @@ impl Default for Settings {
             endpoint_sts: None,
             ca_bundle: None,
             key_store: KeyStoreChoice::default(),
+            notifications: true,
+            notify_sign_in: true,
+            notify_tunnels: true,
             log_filter: "info".to_owned(),
         }
     }
@@ -114,6 +123,8 @@ pub enum SettingKind {
         /// Greatest value.
         max: u32,
     },
+    /// `true` or `false`.
+    Switch,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Text; empty means not set.
@@ -171,6 +182,7 @@ impl Setting {
             SettingKind::Seconds { min, max } | SettingKind::Integer { min, max } => {
                 value.parse().is_ok_and(|number: u32| (min..=max).contains(&number))
             }
+            SettingKind::Switch => value.parse::<bool>().is_ok(),
             SettingKind::Choice(words) => words.contains(&value),
             SettingKind::Text => true,
         };
@@ -185,6 +197,7 @@ impl Setting {
         match self.kind {
             SettingKind::Seconds { min, max } => format!("whole seconds from {min} to {max}"),
             SettingKind::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            SettingKind::Switch => "true or false".to_owned(),
             SettingKind::Choice(words) => format!("one of {}", words.join(", ")),
             SettingKind::Text => "text; empty means not set".to_owned(),
         }
@@ -225,6 +238,19 @@ mod tests {
             assert!(setting.assign(&mut settings, "ten").is_err());
             assert_eq!(settings, before, "a refused value changes nothing");
         }
+    }
+
+    #[test]
+    fn a_switch_is_true_or_false() {
+        let setting = Setting::by_key("notifications.sign_in").unwrap();
+        let mut settings = Settings::default();
+        assert_eq!(setting.assign(&mut settings, "false"), Ok(()));
+        assert_eq!((settings.notify_sign_in, setting.value(&settings).as_str()), (false, "false"));
+        for bad in ["", "no", "0", "True"] {
+            let error = setting.assign(&mut settings, bad).expect_err(bad).to_string();
+            assert!(error.ends_with("true or false"), "{error}");
+        }
+        assert!(!settings.notify_sign_in, "a refused value changes nothing");
     }
 
     #[test]

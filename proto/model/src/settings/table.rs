@@ -40,6 +40,22 @@ macro_rules! integer {
     };
 }
 
+/// Something that is on or off.
+macro_rules! switch {
+    ($key:literal, $field:ident, $meaning:literal) => {
+        Setting {
+            key: $key,
+            kind: SettingKind::Switch,
+            meaning: $meaning,
+            read: |settings| settings.$field.to_string(),
+            write: |settings, value| {
+                settings.$field = value.parse().map_err(|_| "neither true nor false".to_owned())?;
+                Ok(())
+            },
+        }
+    };
+}
+
 /// Text that may be absent and that a parser may refuse.
 macro_rules! text {
     ($key:literal, $field:ident, $parse:expr, $meaning:literal) => {
@@ -175,6 +191,21 @@ pub static SETTINGS: &[Setting] = &[
             Ok(())
         },
     },
+    switch!(
+        "notifications.enabled",
+        notifications,
+        "whether the desktop shows what needs a person; events tell of it in any case"
+    ),
+    switch!(
+        "notifications.sign_in",
+        notify_sign_in,
+        "whether the desktop shows that running tunnels need an SSO login, or will soon"
+    ),
+    switch!(
+        "notifications.tunnels",
+        notify_tunnels,
+        "whether the desktop shows that tunnels are blocked until a person mends something"
+    ),
     Setting {
         key: "log.filter",
         kind: SettingKind::Text,
