@@ -15,6 +15,7 @@ mod engine;
 pub mod handle;
 mod history;
 pub mod incidents;
+pub mod notifications;
 pub mod ports;
 pub mod publish;
 pub mod retry;
