@@ -4,8 +4,8 @@ use std::fmt;
 
 use stormtunnel_model::{
     Candidate, Epoch, Etag, Event, EventId, Fault, LoginFlow, LoginProgress, LoginSurroundings, LoginWishes,
-    Profile, Region, RequestId, Revision, SignIn, SignInChoice, SignInName, StartOptions, Target, Timestamp,
-    Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch,
+    Profile, Prompt, PromptId, Region, RequestId, Revision, SignIn, SignInChoice, SignInName, StartOptions,
+    Target, Timestamp, Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch,
 };
 
 /// Makes a tunnel.
@@ -234,6 +234,17 @@ pub enum SignInWatchEvent {
     Removed(SignInName),
     /// The watch goes on where it was: changes follow.
     Resumed,
+}
+
+/// What a watch of prompts tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PromptEvent {
+    /// The first message: what is open.
+    Snapshot(Vec<Prompt>),
+    /// One more is open.
+    Opened(Prompt),
+    /// One is answered, or nobody waits for it any more.
+    Closed(PromptId),
 }
 
 /// What the daemon is.

@@ -7,6 +7,7 @@ mod daemon;
 mod events;
 mod fault;
 mod guards;
+mod prompts;
 mod settings;
 mod sign_in;
 mod sign_in_state;

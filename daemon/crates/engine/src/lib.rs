@@ -17,6 +17,7 @@ mod history;
 pub mod incidents;
 pub mod notifications;
 pub mod ports;
+pub mod prompts;
 pub mod publish;
 pub mod retry;
 pub mod sign_in;
