@@ -17,7 +17,8 @@ use stormtunnel_api::{Api, ServeError};
 use stormtunnel_aws::{
     AwsAccess, AwsEnvironment, AwsIdentity, AwsSsm, AwsTargets, ContainerFinder, Finders, InstanceFinder,
 };
-use stormtunnel_engine::ports::Clock;
+use stormtunnel_engine::ports::{Clock, Entropy as _};
+use stormtunnel_engine::prompts::Prompts;
 use stormtunnel_engine::sign_in::registry::SignIns;
 use stormtunnel_engine::tasks::{Task, TaskFailed, Tasks, TasksClosed};
 use stormtunnel_engine::{Engine, Ports};
@@ -294,8 +295,10 @@ impl Daemon {
             stop: stop.clone(),
         };
         let api_stopping = CancellationToken::new();
+        let prompts = Prompts::new(Arc::new(SystemClock), SystemEntropy::new()?.seed());
         let api = Api {
             engine: handle,
+            prompts,
             settings: Arc::new(FileSettings(settings)),
             daemon: Arc::new(process),
             stopping: api_stopping.clone(),

@@ -20,6 +20,7 @@ pub mod instance;
 pub mod keystore;
 pub mod local_network;
 pub mod logging;
+pub mod mfa;
 pub mod notify;
 pub mod paths;
 pub mod power;
