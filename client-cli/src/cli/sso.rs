@@ -51,7 +51,7 @@ pub struct LoginArgs {
     /// Open no browser: only print the address
     #[arg(long)]
     pub no_browser: bool,
-    /// Open the address with this command, in place of the system's browser
+    /// Open the address with this command, in place of that in BROWSER or the system's browser
     #[arg(long, value_name = "COMMAND", conflicts_with = "no_browser")]
     pub browser: Option<String>,
 }

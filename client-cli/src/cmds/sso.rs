@@ -9,6 +9,7 @@ use stormtunnel_proto::{CallError, Client};
 use tokio::time::timeout;
 
 use super::Ending;
+use crate::browser;
 use crate::cli::{Format, LoginArgs, LogoutArgs, SignInArgs, SsoVerb};
 use crate::context::{CALL_DEADLINE, Context};
 use crate::exit::{Failure, Problem, Subject, quoted};
@@ -35,7 +36,7 @@ async fn login(context: &mut Context<'_>, args: &LoginArgs) -> Ending {
     let opener = match &args.browser {
         _ if args.no_browser => Opener::Nobody,
         Some(command) => Opener::Command(command.clone()),
-        None => Opener::Default,
+        None => opener(context),
     };
     let wishes = LoginWishes { flow: args.use_device_code.then_some(LoginFlow::DeviceCode), opener };
     let login = Login { sign_in, wishes, surroundings: surroundings(context), if_needed: false };
@@ -101,7 +102,8 @@ pub(super) async fn login_for_tunnels(
     name: SignInName,
 ) -> Result<bool, Failure> {
     let (sign_in, surroundings) = (SignInChoice::Named(name), surroundings(context));
-    let login = Login { sign_in, surroundings, if_needed: true, ..Login::default() };
+    let wishes = LoginWishes { opener: opener(context), ..LoginWishes::default() };
+    let login = Login { sign_in, wishes, surroundings, if_needed: true };
     match follow(&mut context.out, client, login, tell_progress).await {
         Ok(_signed_in) => Ok(true),
         Err(Failure::Problem(problem)) if UNHELPFUL.contains(&problem.kind.as_str()) => Ok(false),
@@ -193,6 +195,15 @@ fn unknown(sign_in: String, known: &[String]) -> Problem {
         if known.is_empty() { sign_ins::NONE.to_owned() } else { format!("known are {}", known.join(", ")) };
     let fault = Fault::new(FaultKind::SignInNotFound { sign_in }, detail);
     Problem::of_fault(&fault, Subject::default())
+}
+
+/// The browser that the environment names. Where a browser would open in front of nobody it names none: there a command on the
+/// command line counts, and nothing that a profile of the shell happens to set.
+fn opener(context: &Context<'_>) -> Opener {
+    let LoginSurroundings { remote, container, wsl, display } = surroundings(context);
+    let in_sight = !remote && !container && (display || wsl);
+    let named = in_sight.then(|| browser::named(&context.env, browser::is_program)).flatten();
+    named.map_or(Opener::Default, Opener::Command)
 }
 
 /// Where the person sits, as this terminal's environment tells. The daemon's own says nothing about that.

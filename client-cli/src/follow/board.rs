@@ -145,6 +145,7 @@ mod tests {
     use stormtunnel_model::{Etag, Timestamp, TunnelSpec, TunnelStatus};
 
     use super::*;
+    use crate::prompts::Word;
 
     #[derive(Default)]
     struct Told(Vec<String>);
@@ -152,6 +153,10 @@ mod tests {
     impl Progress for Told {
         fn retrying(&mut self, tunnel: &Tunnel, fault: &Fault) {
             self.0.push(format!("{} retrying {}", tunnel.spec.name, fault.kind.name()));
+        }
+
+        fn said(&mut self, word: &Word) {
+            self.0.push(format!("{word:?}"));
         }
 
         fn settled(&mut self, settled: &Settled) -> Result<(), Failure> {

@@ -2,18 +2,19 @@
 
 mod board;
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::pin;
 use std::time::Duration;
 
 use stormtunnel_model::{ExitCode, Fault, FaultKind, Intent, Tunnel, TunnelState};
-use stormtunnel_proto::calls::{TunnelOutcome, WatchEvent, WatchTunnels};
+use stormtunnel_proto::calls::{TunnelOutcome, WatchEvent, WatchTunnels, WatchUpdate};
 use stormtunnel_proto::{CallError, Client, TunnelWatch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::board::Board;
 use crate::context::{CALL_DEADLINE, FIRST_ANSWER};
 use crate::exit::{Failure, Problem, Subject};
+use crate::prompts::{Desk, Word};
 use crate::render::times;
 
 /// Where a tunnel is wanted.
@@ -57,6 +58,8 @@ pub(crate) struct Settled {
 pub(crate) trait Progress {
     /// A tunnel is retried, for a reason not told before.
     fn retrying(&mut self, tunnel: &Tunnel, fault: &Fault);
+    /// The daemon has a question, or what became of one.
+    fn said(&mut self, word: &Word);
     /// The wait for a tunnel ended.
     fn settled(&mut self, settled: &Settled) -> Result<(), Failure>;
 }
@@ -92,6 +95,8 @@ pub(crate) struct Follower {
     watch: TunnelWatch,
     limit: Limit,
     deadline: Instant,
+    /// The person who is asked what tunnels need; the time that takes is not theirs.
+    desk: Option<Desk>,
     /// The deadline, or later when the daemon has to get its first answer out.
     answer_by: Instant,
 }
@@ -104,7 +109,12 @@ impl Follower {
         let answer_by = deadline.max(began + FIRST_ANSWER);
         let (watch, tunnels) =
             timeout_at(answer_by, opened(client)).await.unwrap_or_else(|_| Err(limit.unanswered()))?;
-        Ok((Self { watch, limit, deadline, answer_by }, tunnels))
+        Ok((Self { watch, limit, deadline, desk: None, answer_by }, tunnels))
+    }
+
+    /// Somebody is there to be asked.
+    pub(crate) fn attended(self, desk: Option<Desk>) -> Self {
+        Self { desk, ..self }
     }
 
     /// The answer to a command that answers at once.
@@ -167,16 +177,45 @@ impl Follower {
         let mut board = Board::new(outcomes, goal);
         board.report(progress)?;
         while board.is_open() {
-            match timeout_at(self.deadline, self.watch.next()).await {
-                Ok(Ok(Some(update))) => board.update(update.event, progress),
-                Ok(Ok(None)) => return Err(daemon_stops().into()),
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => board.time_out(),
+            match self.next().await {
+                News::Update(Ok(Some(update))) => board.update(update.event, progress),
+                News::Update(Ok(None)) => return Err(daemon_stops().into()),
+                News::Update(Err(error)) => return Err(error.into()),
+                News::Word(word) => word.iter().for_each(|word| progress.said(word)),
+                News::TimeIsOver => board.time_out(),
             }
             board.report(progress)?;
         }
         Ok(board.settled())
     }
+
+    async fn next(&mut self) -> News {
+        let began = Instant::now();
+        let asks = self.desk.as_ref().is_some_and(Desk::is_asking);
+        let word = async {
+            match &mut self.desk {
+                Some(desk) => desk.next().await,
+                None => pending().await,
+            }
+        };
+        let news = tokio::select! {
+            biased;
+            update = self.watch.next() => News::Update(update),
+            word = word => News::Word(word),
+            () = sleep_until(self.deadline), if !asks => News::TimeIsOver,
+        };
+        if asks {
+            self.deadline += began.elapsed();
+        }
+        news
+    }
+}
+
+/// What comes next in a wait.
+enum News {
+    Update(Result<Option<WatchUpdate>, CallError>),
+    Word(Option<Word>),
+    TimeIsOver,
 }
 
 async fn opened(client: &Client) -> Result<(TunnelWatch, Vec<Tunnel>), Failure> {

@@ -1,6 +1,7 @@
 //! A daemon with the API and without tunnels: what it is told to say, it says.
 
 mod events;
+mod prompts;
 mod sign_ins;
 mod targets;
 
@@ -15,13 +16,14 @@ use stormtunnel_model::{
     Tunnel, TunnelState, TunnelStatistics,
 };
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, SettingState, SettingsState, StartTunnels,
-    TargetList, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels,
-    WatchUpdate,
+    CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, PromptEvent, SettingState, SettingsState,
+    StartTunnels, TargetList, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent,
+    WatchTunnels, WatchUpdate,
 };
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1::daemon_service_server::{DaemonService, DaemonServiceServer};
 use stormtunnel_proto::v1::event_service_server::EventServiceServer;
+use stormtunnel_proto::v1::prompt_service_server::PromptServiceServer;
 use stormtunnel_proto::v1::settings_service_server::{SettingsService, SettingsServiceServer};
 use stormtunnel_proto::v1::sign_in_service_server::SignInServiceServer;
 use stormtunnel_proto::v1::target_service_server::TargetServiceServer;
@@ -34,6 +36,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::prompts::CODE;
 use crate::support::{now, running, stopped};
 
 /// A daemon to talk to. Clones share everything.
@@ -42,6 +45,7 @@ pub(crate) struct Fake {
     state: Arc<Mutex<State>>,
     changes: broadcast::Sender<WatchUpdate>,
     news: broadcast::Sender<EventWatchUpdate>,
+    questions: broadcast::Sender<PromptEvent>,
     socket: PathBuf,
 }
 
@@ -108,7 +112,9 @@ impl Fake {
         };
         // More than any test publishes.
         let ((changes, _), (news, _)) = (broadcast::channel(64), broadcast::channel(64));
-        let fake = Self { state: Arc::new(Mutex::new(state)), changes, news, socket: socket.to_owned() };
+        let (questions, _) = broadcast::channel(64);
+        let fake =
+            Self { state: Arc::new(Mutex::new(state)), changes, news, questions, socket: socket.to_owned() };
         let server = fake.serve(bound);
         tokio::select! {
             () = server => panic!("the server ended"),
@@ -122,6 +128,7 @@ impl Fake {
             .add_service(TunnelServiceServer::new(self.clone()))
             .add_service(EventServiceServer::new(self.clone()))
             .add_service(TargetServiceServer::new(self.clone()))
+            .add_service(PromptServiceServer::new(self.clone()))
             .add_service(SignInServiceServer::new(self.clone()))
             .add_service(SettingsServiceServer::new(self.clone()))
             .add_service(DaemonServiceServer::new(self.clone()));

@@ -7,6 +7,7 @@ mod fake;
 mod guards;
 mod history;
 mod labels;
+mod prompts;
 mod rendering;
 mod sso;
 mod starting;

@@ -21,7 +21,7 @@ use stormtunnel_engine::tasks::Tasks;
 use stormtunnel_engine::testing::{
     MemoryCache, MemoryKeys, MemoryObserver, MemoryOidc, ScriptedBrowser, TestClock, TestEntropy,
 };
-use stormtunnel_model::{Fault, FaultKind, Profile, SignInName, Timestamp};
+use stormtunnel_model::{Fault, FaultKind, SignInName, Timestamp};
 use tokio::sync::watch;
 
 use super::sign_in::{START_URL, access, pointing_at, site};
