@@ -39,7 +39,7 @@ impl PromptService for PromptApi {
         request: Request<v1::AnswerPromptRequest>,
     ) -> Answer<v1::AnswerPromptResponse> {
         let v1::AnswerPromptRequest { id, answer } = request.into_inner();
-        self.prompts.answer(PromptId(id), answer).map_err(from_fault)?;
+        self.prompts.answer(PromptId(id), &answer).map_err(from_fault)?;
         Ok(Response::new(v1::AnswerPromptResponse {}))
     }
 }

@@ -251,10 +251,8 @@ impl Present {
 
 /// The sign-in that would end the fault, where it is known.
 fn sign_in_of(fault: &Fault) -> Option<&str> {
-    match &fault.kind {
-        FaultKind::SignInNeeded { sign_in } if !sign_in.is_empty() => Some(sign_in),
-        _ => None,
-    }
+    let FaultKind::SignInNeeded { sign_in } = &fault.kind else { return None };
+    (!sign_in.is_empty()).then_some(sign_in)
 }
 
 fn waits_for(tunnel: &Tunnel, sign_in: &str) -> bool {

@@ -1,6 +1,6 @@
 //! The queue under a virtual clock.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use stormtunnel_model::{
     Attempt, Event, EventId, EventKind, EventSubject, Fault, FaultKind, Intent, LoginProgress, LoginReason,
@@ -39,7 +39,10 @@ fn denied() -> Fault {
 impl Bench {
     /// Tunnels `t0`, `t1` and so on that are up on profile `corp-0`, which uses the sign-in `corp`.
     fn new(tunnels: usize) -> Self {
-        let now = Now { mono: Instant::now(), wall: Timestamp::from_millis(1_700_000_000_000) };
+        let now = Now {
+            mono: tokio::time::Instant::now().into_std(),
+            wall: Timestamp::from_millis(1_700_000_000_000),
+        };
         let profile = SignInProfile { profile: "corp-0".parse().unwrap(), account: None, role: None };
         let corp = SignIn {
             name: "corp".parse().unwrap(),

@@ -117,7 +117,7 @@ impl Prompts {
     ///
     /// # Errors
     /// `InvalidArgument`: of `id` when the prompt is not open any more, of `answer` when it cannot be right; then the prompt stays.
-    pub fn answer(&self, id: PromptId, typed: String) -> Result<(), Fault> {
+    pub fn answer(&self, id: PromptId, typed: &str) -> Result<(), Fault> {
         // Devices and people write codes in groups.
         let code: String = typed.chars().filter(|c| !c.is_whitespace()).collect();
         if code.len() != CODE_LENGTH || !code.bytes().all(|byte| byte.is_ascii_digit()) {

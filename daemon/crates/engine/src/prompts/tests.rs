@@ -61,9 +61,9 @@ async fn however_many_ask_the_same_there_is_one_prompt_and_one_answer() {
             PromptKind::MfaCode { profile: profile("prod"), serial: DEVICE.to_owned(), refused: false };
         assert_eq!(prompt.kind, kind);
         assert_eq!(prompt.deadline, prompts.0.clock.wall().plus(PATIENCE));
-        prompts.answer(prompt.id, " 123 456\n".to_owned()).unwrap();
+        prompts.answer(prompt.id, " 123 456\n").unwrap();
         assert_eq!(watcher.next().await, Some(PromptChange::Closed(prompt.id)), "and no other one was open");
-        let late = prompts.answer(prompt.id, "654321".to_owned()).unwrap_err();
+        let late = prompts.answer(prompt.id, "654321").unwrap_err();
         assert_eq!(late.kind, FaultKind::InvalidArgument { field: "id".to_owned() });
     };
     let (codes, ()) = tokio::join!(asked, person);
@@ -79,8 +79,8 @@ async fn profiles_are_asked_for_apart() {
         let mut late = prompts.watch();
         let snapshot = PromptChange::Snapshot(vec![one.clone(), two.clone()]);
         assert_eq!(late.next().await, Some(snapshot), "whoever comes later sees both");
-        prompts.answer(two.id, "222222".to_owned()).unwrap();
-        prompts.answer(one.id, "111111".to_owned()).unwrap();
+        prompts.answer(two.id, "222222").unwrap();
+        prompts.answer(one.id, "111111").unwrap();
     };
     let (one, two, ()) = tokio::join!(ask(&prompts, "one"), ask(&prompts, "two"), person);
     assert_eq!((one.as_deref(), two.as_deref()), (Ok("111111"), Ok("222222")));
@@ -93,11 +93,11 @@ async fn an_answer_that_cannot_be_right_leaves_the_prompt_open() {
     let person = async {
         let prompt = opened(&mut watcher).await;
         for bad in ["", "12345", "1234567", "12345x", "٣٣٣٣٣٣", "123456'"] {
-            let fault = prompts.answer(prompt.id, bad.to_owned()).unwrap_err();
+            let fault = prompts.answer(prompt.id, bad).unwrap_err();
             assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "answer".to_owned() }, "{bad}");
             assert!(bad.is_empty() || !fault.to_string().contains(bad), "{fault}");
         }
-        prompts.answer(prompt.id, "123456".to_owned()).unwrap();
+        prompts.answer(prompt.id, "123456").unwrap();
     };
     let (code, ()) = tokio::join!(ask(&prompts, "prod"), person);
     assert_eq!(code.as_deref(), Ok("123456"));
@@ -118,7 +118,7 @@ async fn a_question_that_nobody_waits_for_any_more_is_withdrawn() {
         id
     };
     assert_eq!(watcher.next().await, Some(PromptChange::Closed(id)));
-    assert!(prompts.answer(id, "123456".to_owned()).is_err());
+    assert!(prompts.answer(id, "123456").is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,7 +132,7 @@ async fn when_the_last_one_who_could_answer_is_gone_nobody_waits() {
     assert!(futures_util::poll!(&mut asked).is_pending(), "one is still there");
     drop(watcher);
     assert!(asked.await.unwrap_err().detail.contains("nobody is at a terminal"));
-    assert!(prompts.answer(id, "123456".to_owned()).is_err());
+    assert!(prompts.answer(id, "123456").is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,5 +154,5 @@ async fn an_answer_for_another_life_of_the_daemon_answers_nothing() {
     assert!(futures_util::poll!(&mut first).is_pending() && futures_util::poll!(&mut second).is_pending());
     let (old, new_id) = (opened(&mut of_old).await.id, opened(&mut of_new).await.id);
     assert_ne!(old, new_id);
-    assert!(new.answer(old, "123456".to_owned()).is_err());
+    assert!(new.answer(old, "123456").is_err());
 }
