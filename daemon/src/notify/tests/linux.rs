@@ -39,8 +39,9 @@ impl Shell {
         hints: HashMap<String, OwnedValue>,
         expire_timeout: i32,
     ) -> u32 {
-        assert_eq!((replaces_id, actions.len(), expire_timeout), (0, 0, -1));
-        let urgency = hints.get("urgency").and_then(|value| u8::try_from(value).ok());
+        assert_eq!((replaces_id, actions, expire_timeout), (0, Vec::new(), -1));
+        let urgency = hints.into_iter().find(|(hint, _)| hint == "urgency").map(|(_, value)| value);
+        let urgency = urgency.and_then(|value| u8::try_from(value).ok());
         self.seen.lock().unwrap().push((app_name, app_icon, summary, body, urgency.unwrap()));
         1
     }
