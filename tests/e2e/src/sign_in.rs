@@ -187,7 +187,7 @@ impl Shown {
         self.until(sign_in, |state| state.good_until().is_some()).await
     }
 
-    /// Every state in which a sign-in was shown, oldest first.
+    /// Every state in which a sign-in was shown up to what was last waited for, oldest first.
     pub fn states<'a>(&'a self, sign_in: &'a str) -> impl Iterator<Item = &'a SignInState> {
         self.history
             .iter()
