@@ -83,7 +83,7 @@ fn connected(name: Profile) -> CheckedProfile {
         role: Some("Admin".to_owned()),
         state: ProfileState::Connected { principal, at: now() },
     };
-    CheckedProfile { profile, rule: ProfileRule::Request }
+    CheckedProfile { profile, rule: ProfileRule::Asked }
 }
 
 impl Fake {
