@@ -12,3 +12,4 @@ mod sso;
 mod starting;
 mod support;
 mod targets;
+mod troubleshooting;
