@@ -1,5 +1,6 @@
 //! The grammar of the command line.
 
+mod profiles;
 mod selection;
 mod sso;
 mod times;
@@ -13,6 +14,7 @@ use stormtunnel_model::{
     TunnelName,
 };
 
+pub use self::profiles::{ProfileVerb, ProfilesArgs};
 pub use self::selection::{Filter, Selection};
 pub use self::sso::{LoginArgs, LogoutArgs, SignInArgs, SsoVerb};
 use self::times::{parse_age, parse_timeout, parse_ttl};
@@ -51,7 +53,7 @@ pub struct Globals {
     /// Settings file for a daemon that is started [env: STORMTUNNEL_CONFIG]
     #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
-    /// AWS profile, for `tunnel add`, `tunnel edit`, `targets` and `sso` [env, not for `edit`: STCTL_PROFILE, AWS_PROFILE]
+    /// AWS profile, for `tunnel add`, `tunnel edit`, `targets`, `profiles`, `whoami` and `sso` [env, not for `edit` and `profiles`: STCTL_PROFILE, AWS_PROFILE]
     #[arg(long, global = true, value_name = "PROFILE")]
     pub profile: Option<Profile>,
     /// AWS region, for `tunnel add`, `tunnel edit` and `targets` [env, not for `edit`: AWS_REGION, AWS_DEFAULT_REGION]
@@ -158,6 +160,9 @@ pub enum Verb {
         stctl targets ecs-service:main/web\n  \
         stctl targets -o json")]
     Targets(TargetsArgs),
+    /// Profiles of the AWS files.
+    #[command(flatten)]
+    Profile(ProfileVerb),
     /// Wait until tunnels are up: 0 up, 3 blocked or stopped, 4 login needed, 124 timeout
     #[command(after_help = "Example:\n  stctl wait db --timeout 30s && psql -h localhost -p 15432")]
     Wait(WaitArgs),
@@ -175,7 +180,7 @@ pub enum Verb {
 impl Verb {
     /// Whether `--profile` means something to it.
     fn takes_profile(&self) -> bool {
-        self.takes_region() || matches!(self, Self::Sso(_))
+        self.takes_region() || matches!(self, Self::Sso(_) | Self::Profile(_))
     }
 
     /// Whether `--region` does.
@@ -193,6 +198,7 @@ impl Verb {
             | Self::Explain(_)
             | Self::Stats(_)
             | Self::Wait(_)
+            | Self::Profile(_)
             | Self::Sso(_)
             | Self::Settings(_)
             | Self::Daemon(_) => false,

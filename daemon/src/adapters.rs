@@ -11,7 +11,8 @@ use stormtunnel_aws::{
 };
 use stormtunnel_aws_files::tokens::CacheDirectory;
 use stormtunnel_engine::Ports;
-use stormtunnel_engine::ports::{Clock, Entropy, PortFuture};
+use stormtunnel_engine::ports::{Clock, Entropy, Identity, PortFuture};
+use stormtunnel_engine::profiles::registry::{ProfileWorld, Profiles};
 use stormtunnel_engine::sign_in::credentials::CredentialBroker;
 use stormtunnel_engine::sign_in::machine::Notice;
 use stormtunnel_engine::sign_in::policy::SignInPolicy;
@@ -29,6 +30,7 @@ use crate::derived::derived;
 use crate::keystore::{self, OpenedKeyStore};
 use crate::local_network::SocketNetwork;
 use crate::power;
+use crate::profiles;
 use crate::sso_cache::SsoCache;
 use crate::store::StoreHandle;
 use crate::system::{SystemClock, SystemEntropy};
@@ -88,11 +90,22 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
     let found = sign_ins.clone();
     let find = move |name: &SignInName| found.get(name).ok_or_else(|| not_configured(name));
     let providers = Providers::new(Arc::clone(&network), broker, Arc::new(find), Arc::new(Nobody));
+    let configured = profiles::follow(files.profiles(), &surroundings.tasks)?;
     let access = AwsAccess::new(network, Arc::new(WatchedProfiles(files)), providers);
-    let Surroundings { store, tasks, .. } = surroundings;
+    let Surroundings { store, tasks, settings, .. } = surroundings;
+    let identity: Arc<dyn Identity> = Arc::new(AwsIdentity::new(Arc::clone(&access)));
+    let profiles = Profiles::start(ProfileWorld {
+        identity: Arc::clone(&identity),
+        configured,
+        sign_ins: sign_ins.clone(),
+        settings,
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+        tasks: tasks.clone(),
+    })?;
     let ports = Ports {
         ssm: Arc::new(AwsSsm::new(Arc::clone(&access))),
-        identity: Arc::new(AwsIdentity::new(Arc::clone(&access))),
+        identity,
         targets: Arc::new(AwsTargets::new(
             Arc::clone(&access),
             Finders { instances: instances(), containers: containers() },
@@ -102,6 +115,7 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
         store: Arc::new(store.clone()),
         history: Arc::new(store),
         sign_ins,
+        profiles,
         incidents: Arc::new(power::start(&tasks)?),
         clock,
         entropy,

@@ -1,6 +1,7 @@
 //! A daemon with the API and without tunnels: what it is told to say, it says.
 
 mod events;
+mod profiles;
 mod sign_ins;
 mod targets;
 
@@ -22,6 +23,7 @@ use stormtunnel_proto::calls::{
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1::daemon_service_server::{DaemonService, DaemonServiceServer};
 use stormtunnel_proto::v1::event_service_server::EventServiceServer;
+use stormtunnel_proto::v1::profile_service_server::ProfileServiceServer;
 use stormtunnel_proto::v1::settings_service_server::{SettingsService, SettingsServiceServer};
 use stormtunnel_proto::v1::sign_in_service_server::SignInServiceServer;
 use stormtunnel_proto::v1::target_service_server::TargetServiceServer;
@@ -52,6 +54,7 @@ struct State {
     /// What tunnels can go through.
     targets: Option<TargetList>,
     sign_ins: Vec<SignIn>,
+    profiles: profiles::Told,
     /// What becomes of a login.
     login: Option<Vec<Result<LoginUpdate, Fault>>>,
     /// Logins are begun and never end.
@@ -95,6 +98,7 @@ impl Fake {
             statistics: Vec::new(),
             targets: None,
             sign_ins: Vec::new(),
+            profiles: Default::default(),
             login: None,
             holds_logins: false,
             waiting_login: Arc::default(),
@@ -123,6 +127,7 @@ impl Fake {
             .add_service(EventServiceServer::new(self.clone()))
             .add_service(TargetServiceServer::new(self.clone()))
             .add_service(SignInServiceServer::new(self.clone()))
+            .add_service(ProfileServiceServer::new(self.clone()))
             .add_service(SettingsServiceServer::new(self.clone()))
             .add_service(DaemonServiceServer::new(self.clone()));
         async move { router.serve_with_incoming(incoming).await.unwrap() }

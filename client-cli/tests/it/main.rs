@@ -7,6 +7,7 @@ mod fake;
 mod guards;
 mod history;
 mod labels;
+mod profiles;
 mod rendering;
 mod sso;
 mod starting;

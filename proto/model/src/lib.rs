@@ -14,6 +14,7 @@
 //! | remote | [`RemoteEndpoint`] | host and port beyond the node |
 //! | session | [`SsmSessionId`] | one Session Manager session; a tunnel goes through many |
 //! | sign-in | [`SignInName`], [`SignInState`] | an `[sso-session]`, or the start URL of profiles that have theirs inline |
+//! | profile | [`Profile`], [`AwsProfile`], [`ProfileState`] | a profile of the AWS files, and whether its credentials are any good |
 //! | key store | [`KeyStoreChoice`] | where SSO tokens and client registrations are kept |
 //! | principal | [`Principal`] | who AWS takes the caller for that opened a session |
 //! | fault | [`Fault`] | a failure that the user may see; it knows its [`Recovery`] |
@@ -38,6 +39,7 @@ mod key_store;
 mod label;
 mod login;
 mod name;
+mod profile;
 mod selector;
 pub mod settings;
 mod sign_in;
@@ -59,6 +61,9 @@ pub use key_store::KeyStoreChoice;
 pub use label::{Label, Labels};
 pub use login::{LoginEnd, LoginFlow, LoginSurroundings, LoginWishes, Opener, SignInChoice};
 pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, TunnelName};
+pub use profile::{
+    AwsProfile, CheckedProfile, FileProblem, OnDemand, ProfileKind, ProfileList, ProfileRule, ProfileState,
+};
 pub use selector::Selector;
 pub use sign_in::{SignIn, SignInForm, SignInName, SignInProfile};
 pub use sign_in_event::SignInEvent;

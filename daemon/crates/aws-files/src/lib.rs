@@ -12,12 +12,14 @@ pub mod edit;
 mod file;
 mod ini;
 mod keys;
+mod not_found;
 mod problem;
 mod profiles;
 pub mod tokens;
 
 pub use file::{ProfileFile, ReplaceError, replace, sweep};
 pub use ini::shell::split as shell_words;
+pub use not_found::profile_not_found;
 pub use problem::{Place, Problem, ProblemKind};
 pub use profiles::{
     Changes, CredentialProcess, Credentials, Diff, Endpoints, Invalid, InvalidKind, Profile, ProfileSet,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper's panic is its test's failure")]
 
 mod credentials;
+mod profiles;
 mod registry;
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use stormtunnel_model::{
 use tokio::sync::{mpsc, watch};
 
 use super::actor::SignInHandle;
-use super::board::{Board, SignInWatcher};
+use super::board::SignInWatcher;
 use super::directory::{self, ConfiguredSignIn, ConfiguredSignIns, not_found};
 use super::events::Recorder;
 use super::flow::choose;
@@ -23,6 +23,7 @@ use super::machine::LoginBy;
 use super::policy::SignInPolicy;
 use super::ports::{SignInPorts, SignInSite};
 use super::running::RunningLogin;
+use crate::board::Board;
 use crate::ports::Incident;
 use crate::tasks::{Task, Tasks, TasksClosed};
 
@@ -60,7 +61,7 @@ struct Shared {
     /// Absent in a daemon that cannot sign in.
     world: Option<SignInWorld>,
     entries: Mutex<BTreeMap<SignInName, Entry>>,
-    board: Board,
+    board: Board<SignIn>,
     /// What happened, until the history takes it.
     happened: tokio::sync::Mutex<mpsc::Receiver<EventKind>>,
 }
@@ -303,7 +304,7 @@ impl SignIns {
         let shows = tasks.spawn("show sign-in", async move {
             while status.changed().await.is_ok() {
                 let status = status.borrow_and_update().clone();
-                board.set_status(&shown, status);
+                board.update(&shown, |sign_in| sign_in.status = status);
             }
         })?;
         entries.insert(name, Entry { handle: handle.clone(), known, configured, shows });

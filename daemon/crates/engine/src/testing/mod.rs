@@ -50,6 +50,7 @@ use crate::engine::Ports;
 use crate::handle::EngineHandle;
 use crate::incidents::Bulletin;
 use crate::ports::{Clock, Entropy, StoredTunnel};
+use crate::profiles::registry::Profiles;
 use crate::publish::Change;
 use crate::sign_in::registry::SignIns;
 
@@ -161,6 +162,7 @@ impl World {
             store: Arc::clone(&self.store) as _,
             history: Arc::clone(&self.history) as _,
             sign_ins: SignIns::none(),
+            profiles: Profiles::none(),
             incidents: Arc::new(self.incidents.clone()),
             clock: Arc::new(TestClock { slept: Arc::clone(&self.slept), ..TestClock::new() }),
             entropy: Arc::new(TestEntropy::default()),

@@ -190,7 +190,8 @@ fn a_page_that_leads_nowhere_costs_the_client_that_is_known() {
 fn a_login_is_shown_cancelled_and_limited() {
     let mut bench = signed_out();
     bench.command(order(PERSON));
-    let progress = LoginProgress::Waiting { url: "https://x".to_owned(), user_code: None, page: LoginPage::Opened };
+    let progress =
+        LoginProgress::Waiting { url: "https://x".to_owned(), user_code: None, page: LoginPage::Opened };
     bench.login_answer(Answer::LoginProgress(progress.clone()));
     let shown = SignInActivity::LoggingIn(progress);
     assert_eq!(bench.machine.status(bench.now).activity, Some(shown));
