@@ -98,10 +98,26 @@ fn a_document_that_says_something_else_is_rejected() {
     let twice = format!("{DOCUMENT}\n## throttled\n");
     assert_eq!(mistakes(&twice), ["throttled: 2 sections"]);
     for (said, other, lacks) in [
-        ("error: AWS asked to slow down\n", "error: AWS is slow\n", "throttled: lacks \"error: AWS asked to slow down"),
-        ("`stctl tunnel show db` and repeat", "`stctl show db` and repeat", "etag_mismatch: lacks \"error: tunnel"),
-        ("Exit code 8. A person has to change something. The SSM", "Exit code 7. A person has to change something. The SSM", "remote_forbidden: lacks \"Exit code 8.\""),
-        ("Exit code 8. A person has to change something. The SSM", "Exit code 8. The SSM", "remote_forbidden: lacks \"A person has"),
+        (
+            "error: AWS asked to slow down\n",
+            "error: AWS is slow\n",
+            "throttled: lacks \"error: AWS asked to slow down",
+        ),
+        (
+            "`stctl tunnel show db` and repeat",
+            "`stctl show db` and repeat",
+            "etag_mismatch: lacks \"error: tunnel",
+        ),
+        (
+            "Exit code 8. A person has to change something. The SSM",
+            "Exit code 7. A person has to change something. The SSM",
+            "remote_forbidden: lacks \"Exit code 8.\"",
+        ),
+        (
+            "Exit code 8. A person has to change something. The SSM",
+            "Exit code 8. The SSM",
+            "remote_forbidden: lacks \"A person has",
+        ),
     ] {
         let mistakes = mistakes(&DOCUMENT.replacen(said, other, 1));
         assert!(matches!(mistakes.as_slice(), [only] if only.starts_with(lacks)), "{said:?}: {mistakes:?}");
