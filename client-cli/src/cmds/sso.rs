@@ -1,14 +1,14 @@
 //! `sso`: sign in, sign out, and how sign-ins are.
 
 use stormtunnel_model::{
-    ExitCode, Fault, FaultKind, LoginFlow, LoginSurroundings, LoginWishes, Opener, SignIn, SignInChoice,
-    SignInName,
+    ExitCode, Fault, FaultKind, LoginSurroundings, LoginWishes, Opener, SignIn, SignInChoice, SignInName,
 };
 use stormtunnel_proto::calls::{Login, LoginUpdate, Logout};
 use stormtunnel_proto::{CallError, Client};
 use tokio::time::timeout;
 
-use super::Ending;
+use super::{Ending, sso_configure};
+use crate::browser;
 use crate::cli::{Format, LoginArgs, LogoutArgs, SignInArgs, SsoVerb};
 use crate::context::{CALL_DEADLINE, Context};
 use crate::exit::{Failure, Problem, Subject, quoted};
@@ -23,6 +23,7 @@ pub(super) async fn run(context: &mut Context<'_>, verb: &SsoVerb) -> Ending {
         SsoVerb::Logout(args) => logout(context, args).await,
         SsoVerb::Status(args) => status(context, args).await,
         SsoVerb::Refresh(args) => refresh(context, args).await,
+        SsoVerb::Configure(args) => sso_configure::run(context, args).await,
     }
 }
 
@@ -33,13 +34,9 @@ async fn login(context: &mut Context<'_>, args: &LoginArgs) -> Ending {
         }
         (_, _) => choice(context, &args.sign_in)?,
     };
-    let opener = match &args.browser {
-        _ if args.no_browser => Opener::Nobody,
-        Some(command) => Opener::Command(command.clone()),
-        None => Opener::Default,
-    };
-    let wishes = LoginWishes { flow: args.use_device_code.then_some(LoginFlow::DeviceCode), opener };
-    let login = Login { sign_in, wishes, surroundings: surroundings(context), if_needed: false };
+    let surroundings = surroundings(context);
+    let wishes = args.way.wishes(|| opener(context));
+    let login = Login { sign_in, wishes, surroundings, if_needed: false };
     let client = context.client().await?;
     let signed_in = follow(&mut context.out, &client, login, tell_login).await?;
     if context.out.format == Format::Name {
@@ -102,7 +99,8 @@ pub(super) async fn login_for_tunnels(
     name: SignInName,
 ) -> Result<bool, Failure> {
     let (sign_in, surroundings) = (SignInChoice::Named(name), surroundings(context));
-    let login = Login { sign_in, surroundings, if_needed: true, ..Login::default() };
+    let wishes = LoginWishes { opener: opener(context), ..LoginWishes::default() };
+    let login = Login { sign_in, wishes, surroundings, if_needed: true };
     match follow(&mut context.out, client, login, tell_progress).await {
         Ok(_signed_in) => Ok(true),
         Err(Failure::Problem(problem)) if UNHELPFUL.contains(&problem.kind.as_str()) => Ok(false),
@@ -112,6 +110,17 @@ pub(super) async fn login_for_tunnels(
         }
         Err(closed @ Failure::ClosedPipe) => Err(closed),
     }
+}
+
+/// Has a person sign in for a command that goes on afterwards and has an output of its own.
+pub(super) async fn login_on_the_way(
+    context: &mut Context<'_>,
+    client: &Client,
+    sign_in: SignInChoice,
+    wishes: LoginWishes,
+) -> Result<SignIn, Failure> {
+    let login = Login { sign_in, wishes, surroundings: surroundings(context), if_needed: false };
+    follow(&mut context.out, client, login, tell_progress).await
 }
 
 /// Kinds of problems of a daemon that has no such sign-in, or is too old to have any.
@@ -194,6 +203,15 @@ fn unknown(sign_in: String, known: &[String]) -> Problem {
         if known.is_empty() { sign_ins::NONE.to_owned() } else { format!("known are {}", known.join(", ")) };
     let fault = Fault::new(FaultKind::SignInNotFound { sign_in }, detail);
     Problem::of_fault(&fault, Subject::default())
+}
+
+/// The browser that the environment names. Where a browser would open in front of nobody it names none: there a command on the
+/// command line counts, and nothing that a profile of the shell happens to set.
+pub(super) fn opener(context: &Context<'_>) -> Opener {
+    let LoginSurroundings { remote, container, wsl, display } = surroundings(context);
+    let in_sight = !remote && !container && (display || wsl);
+    let named = in_sight.then(|| browser::named(&context.env, browser::is_program)).flatten();
+    named.map_or(Opener::Default, Opener::Command)
 }
 
 /// Where the person sits, as this terminal's environment tells. The daemon's own says nothing about that.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use stormtunnel_model::{CheckedProfile, ExitCode, Fault, FaultKind, ProfileState};
-use stormtunnel_proto::CallError;
+use stormtunnel_model::{CheckedProfile, ExitCode, Fault, FaultKind, Profile, ProfileState};
+use stormtunnel_proto::{CallError, Client};
 
 use super::Ending;
 use crate::cli::Format;
@@ -17,7 +17,18 @@ const CHECK_DEADLINE: Duration = Duration::from_secs(240);
 
 pub(super) async fn run(context: &mut Context<'_>) -> Ending {
     let (profile, named_by) = context.chosen_profile()?.unzip();
-    let client = context.client().await?.with_deadline(CHECK_DEADLINE);
+    let client = context.client().await?;
+    tell(context, &client, profile, named_by).await
+}
+
+/// Asks AWS and tells what it says; `named_by` is what chose the profile, where that was not left to the daemon.
+pub(super) async fn tell(
+    context: &mut Context<'_>,
+    client: &Client,
+    profile: Option<Profile>,
+    named_by: Option<&'static str>,
+) -> Ending {
+    let client = client.clone().with_deadline(CHECK_DEADLINE);
     let checked = client.check_profile(profile).await.map_err(|error| unanswered(&error))?;
     let rule = named_by.unwrap_or(profiles::rule(checked.rule));
     let out = &mut context.out;

@@ -12,6 +12,7 @@ pub mod profiles;
 pub mod sentences;
 pub mod sign_in_views;
 pub mod sign_ins;
+pub mod sso_config;
 pub mod tables;
 pub mod target_views;
 pub mod times;

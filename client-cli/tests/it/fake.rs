@@ -2,7 +2,10 @@
 
 mod events;
 mod profiles;
+mod prompts;
+mod settings;
 mod sign_ins;
+mod sso_config;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -12,19 +15,19 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use stormtunnel_model::{
-    Attempt, ConnectStep, Epoch, Event, Fault, FaultKind, Intent, Revision, SignIn, StartOptions, Timestamp,
-    Tunnel, TunnelState, TunnelStatistics,
+    Account, Attempt, ConnectStep, Epoch, Event, Fault, FaultKind, Intent, Revision, SignIn, StartOptions,
+    Timestamp, Tunnel, TunnelState, TunnelStatistics,
 };
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, SettingState, SettingsState, StartTunnels,
-    TargetList, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels,
-    WatchUpdate,
+    CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, PromptEvent, StartTunnels, TargetList,
+    TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
 };
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1::daemon_service_server::{DaemonService, DaemonServiceServer};
 use stormtunnel_proto::v1::event_service_server::EventServiceServer;
 use stormtunnel_proto::v1::profile_service_server::ProfileServiceServer;
-use stormtunnel_proto::v1::settings_service_server::{SettingsService, SettingsServiceServer};
+use stormtunnel_proto::v1::prompt_service_server::PromptServiceServer;
+use stormtunnel_proto::v1::settings_service_server::SettingsServiceServer;
 use stormtunnel_proto::v1::sign_in_service_server::SignInServiceServer;
 use stormtunnel_proto::v1::target_service_server::TargetServiceServer;
 use stormtunnel_proto::v1::tunnel_service_server::{TunnelService, TunnelServiceServer};
@@ -36,6 +39,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::prompts::CODE;
 use crate::support::{now, running, stopped};
 
 /// A daemon to talk to. Clones share everything.
@@ -44,6 +48,7 @@ pub(crate) struct Fake {
     state: Arc<Mutex<State>>,
     changes: broadcast::Sender<WatchUpdate>,
     news: broadcast::Sender<EventWatchUpdate>,
+    questions: broadcast::Sender<PromptEvent>,
     socket: PathBuf,
 }
 
@@ -55,6 +60,12 @@ struct State {
     targets: Option<TargetList>,
     sign_ins: Vec<SignIn>,
     profiles: profiles::Told,
+    /// What the person may use.
+    accounts: Vec<(Account, Vec<String>)>,
+    /// Nobody is signed in yet.
+    lacks_login: bool,
+    /// What the config file of AWS says, section by section.
+    sections: BTreeMap<String, String>,
     /// What becomes of a login.
     login: Option<Vec<Result<LoginUpdate, Fault>>>,
     /// Logins are begun and never end.
@@ -99,6 +110,9 @@ impl Fake {
             targets: None,
             sign_ins: Vec::new(),
             profiles: Default::default(),
+            accounts: Vec::new(),
+            lacks_login: false,
+            sections: BTreeMap::new(),
             login: None,
             holds_logins: false,
             waiting_login: Arc::default(),
@@ -112,7 +126,9 @@ impl Fake {
         };
         // More than any test publishes.
         let ((changes, _), (news, _)) = (broadcast::channel(64), broadcast::channel(64));
-        let fake = Self { state: Arc::new(Mutex::new(state)), changes, news, socket: socket.to_owned() };
+        let (questions, _) = broadcast::channel(64);
+        let fake =
+            Self { state: Arc::new(Mutex::new(state)), changes, news, questions, socket: socket.to_owned() };
         let server = fake.serve(bound);
         tokio::select! {
             () = server => panic!("the server ended"),
@@ -126,6 +142,7 @@ impl Fake {
             .add_service(TunnelServiceServer::new(self.clone()))
             .add_service(EventServiceServer::new(self.clone()))
             .add_service(TargetServiceServer::new(self.clone()))
+            .add_service(PromptServiceServer::new(self.clone()))
             .add_service(SignInServiceServer::new(self.clone()))
             .add_service(ProfileServiceServer::new(self.clone()))
             .add_service(SettingsServiceServer::new(self.clone()))
@@ -411,50 +428,6 @@ impl Fake {
         while self.changes.receiver_count() == 0 {
             tokio::task::yield_now().await;
         }
-    }
-}
-
-fn setting(key: &str, value: Option<&str>) -> SettingState {
-    SettingState {
-        key: key.to_owned(),
-        value: value.unwrap_or("30").to_owned(),
-        default_value: "30".to_owned(),
-        range: "whole seconds from 10 to 120".to_owned(),
-        meaning: "how long one attempt to connect may take".to_owned(),
-        is_set: value.is_some(),
-    }
-}
-
-#[tonic::async_trait]
-impl SettingsService for Fake {
-    async fn get_settings(
-        &self,
-        request: Request<v1::GetSettingsRequest>,
-    ) -> Result<Response<v1::GetSettingsResponse>, Status> {
-        let keys = request.into_inner().keys;
-        let all = [setting("tunnels.connect_timeout", Some("60")), setting("tunnels.half_close_grace", None)];
-        let settings =
-            all.into_iter().filter(|setting| keys.is_empty() || keys.contains(&setting.key)).collect();
-        let state = SettingsState {
-            settings,
-            path: "/home/u/.config/stormtunnel/settings.toml".to_owned(),
-            problem: None,
-        };
-        Ok(Response::new(state.into()))
-    }
-
-    async fn update_settings(
-        &self,
-        request: Request<v1::UpdateSettingsRequest>,
-    ) -> Result<Response<v1::UpdateSettingsResponse>, Status> {
-        let changes = request.into_inner().changes;
-        if changes.iter().any(|change| change.value.as_deref() == Some("5")) {
-            let kind = FaultKind::InvalidArgument { field: changes[0].key.clone() };
-            return Err(from_fault(Fault::new(kind, "\"5\": whole seconds from 10 to 120")));
-        }
-        let settings =
-            changes.iter().map(|change| setting(&change.key, change.value.as_deref()).into()).collect();
-        Ok(Response::new(v1::UpdateSettingsResponse { settings }))
     }
 }
 

@@ -40,7 +40,7 @@ fn lost() -> SignInState {
 }
 
 /// One in each state that a person has to tell from the others.
-fn all() -> Vec<SignIn> {
+pub(crate) fn all() -> Vec<SignIn> {
     let plain = Renewal::Impossible(CannotRenew::NoRefreshToken);
     let soon = SignInState::ExpiringSoon { expires_at: later(10), renewal: plain };
     let retry = Renewal::At { at: later(1), rule: RenewalRule::Retry };
@@ -69,7 +69,7 @@ fn signed_in() -> Result<LoginUpdate, Fault> {
     Ok(LoginUpdate::SignedIn(Box::new(sign_in("corp", &["dev", "prod"], good()))))
 }
 
-fn in_the_browser() -> Vec<Result<LoginUpdate, Fault>> {
+pub(crate) fn in_the_browser() -> Vec<Result<LoginUpdate, Fault>> {
     let begun = begun(LoginFlow::AuthorizationCode, "the browser can come back to this machine");
     let starting = Ok(LoginUpdate::Progress(LoginProgress::Starting));
     let finishing = Ok(LoginUpdate::Progress(LoginProgress::Finishing));
@@ -79,6 +79,30 @@ fn in_the_browser() -> Vec<Result<LoginUpdate, Fault>> {
 fn with_a_code() -> Vec<Result<LoginUpdate, Fault>> {
     let reason = "you came through SSH, and a browser at your end cannot reach this machine";
     vec![begun(LoginFlow::DeviceCode, reason), waiting(Some("ABCD-EFGH"), LoginPage::NotOpened), signed_in()]
+}
+
+#[tokio::test]
+async fn the_browser_of_the_environment_is_taken_where_the_person_can_see_it() {
+    Fake::beside(vec![], async |fake: Fake| {
+        fake.sign_in(all(), Some(in_the_browser()));
+        let browser = ("BROWSER", "stormtunnel-has-no-such-program:/bin/sh -c %s");
+        for (variables, line) in [
+            (vec![browser, ("DISPLAY", ":0")], "sso login corp"),
+            (vec![browser, ("DISPLAY", ":0")], "sso login corp --browser firefox"),
+            (vec![browser, ("DISPLAY", ":0")], "sso login corp --no-browser"),
+            (vec![browser, ("DISPLAY", ":0"), ("SSH_TTY", "/dev/pts/1")], "sso login corp"),
+        ] {
+            stctl_with(fake.socket(), &variables, line).await;
+        }
+        let expected = [
+            "login corp - /bin/sh -c %s",
+            "login corp - firefox",
+            "login corp - nobody",
+            "login corp - - remote",
+        ];
+        assert_eq!(fake.asked(), expected);
+    })
+    .await;
 }
 
 #[tokio::test]

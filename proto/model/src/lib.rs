@@ -26,6 +26,7 @@
 //! | event | [`Event`] | something that happened to a tunnel; stored |
 //! | statistics | [`Statistics`] | what a tunnel carried and went through, in numbers; stored |
 
+mod codes;
 mod endpoint;
 mod event;
 mod fault;
@@ -40,20 +41,25 @@ mod label;
 mod login;
 mod name;
 mod profile;
+mod prompt;
 mod selector;
 pub mod settings;
+mod sharing;
 mod sign_in;
 mod sign_in_event;
 mod sign_in_state;
 mod spec;
+mod sso_config;
 mod state;
 mod statistics;
 mod target;
 mod tunnel;
+mod wording;
 
+pub use codes::{ExitCode, GrpcCode, Recovery};
 pub use endpoint::{BoundAddress, LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint, SocketPath};
 pub use event::{Event, EventId, EventKind, EventSubject};
-pub use fault::{ExitCode, Fault, FaultKind, GrpcCode, Recovery};
+pub use fault::{Fault, FaultKind};
 pub use guards::{CONFIRM_LABEL, Reason, RunTerms, StartOptions, Ttl};
 pub use ids::{Attempt, Epoch, Etag, Principal, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
 pub use keep::{Keep, SessionCount};
@@ -64,7 +70,9 @@ pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, TunnelName};
 pub use profile::{
     AwsProfile, CheckedProfile, FileProblem, OnDemand, ProfileKind, ProfileList, ProfileRule, ProfileState,
 };
+pub use prompt::{Prompt, PromptId, PromptKind};
 pub use selector::Selector;
+pub use sharing::Sharing;
 pub use sign_in::{SignIn, SignInForm, SignInName, SignInProfile};
 pub use sign_in_event::SignInEvent;
 pub use sign_in_state::{
@@ -72,6 +80,10 @@ pub use sign_in_state::{
     SignInStatus,
 };
 pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
+pub use sso_config::{
+    Account, AccountId, AwsOutput, ConfiguredSection, DEFAULT_SCOPE, RoleName, SectionChange, SsoConfig,
+    SsoConfigured, SsoProfile, SsoScope, SsoSection, SsoSession, StartUrl,
+};
 pub use state::{ConnectStep, Intent, RemoteHealth, TunnelLimit, TunnelState};
 pub use statistics::{Statistics, TunnelStatistics};
 pub use target::{
@@ -79,3 +91,4 @@ pub use target::{
     TaskForm,
 };
 pub use tunnel::{SessionStatus, Traffic, Tunnel, TunnelStatus};
+pub use wording::{Subject, quoted};

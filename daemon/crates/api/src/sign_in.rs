@@ -8,9 +8,9 @@ use stormtunnel_engine::sign_in::board::{SignInChange, SignInNews};
 use stormtunnel_engine::sign_in::machine::LoginBy;
 use stormtunnel_engine::sign_in::registry::{LoginRequest, SignIns};
 use stormtunnel_engine::sign_in::running::LoginNews;
-use stormtunnel_model::Revision;
+use stormtunnel_model::{AccountId, Revision, SsoConfig};
 use stormtunnel_proto::calls::{Login, LoginUpdate, Logout, SignInWatchEvent, SignInWatchUpdate};
-use stormtunnel_proto::conversions::parse_choice;
+use stormtunnel_proto::conversions::{ConversionError, parse_choice};
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1;
 use stormtunnel_proto::v1::sign_in_service_server::SignInService;
@@ -83,6 +83,30 @@ impl SignInService for SignInApi {
         let choice = parse_choice(request.into_inner().sign_in)?;
         let sign_in = self.sign_ins.refresh(&choice).await.map_err(from_fault)?;
         Ok(Response::new(v1::RefreshResponse { sign_in: Some(sign_in.into()) }))
+    }
+
+    async fn list_accounts(
+        &self,
+        request: Request<v1::ListAccountsRequest>,
+    ) -> Answer<v1::ListAccountsResponse> {
+        let choice = parse_choice(request.into_inner().sign_in)?;
+        let accounts = self.sign_ins.accounts(&choice).await.map_err(from_fault)?;
+        let accounts = accounts.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListAccountsResponse { accounts }))
+    }
+
+    async fn list_roles(&self, request: Request<v1::ListRolesRequest>) -> Answer<v1::ListRolesResponse> {
+        let v1::ListRolesRequest { sign_in, account } = request.into_inner();
+        let (choice, account) =
+            (parse_choice(sign_in)?, account.parse::<AccountId>().map_err(ConversionError::from)?);
+        let roles = self.sign_ins.roles(&choice, &account).await.map_err(from_fault)?;
+        Ok(Response::new(v1::ListRolesResponse { roles }))
+    }
+
+    async fn configure(&self, request: Request<v1::ConfigureRequest>) -> Answer<v1::ConfigureResponse> {
+        let config = SsoConfig::try_from(request.into_inner())?;
+        let configured = self.sign_ins.configure(&config).await.map_err(from_fault)?;
+        Ok(Response::new(configured.into()))
     }
 }
 

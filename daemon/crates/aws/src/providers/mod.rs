@@ -23,6 +23,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use secrecy::{ExposeSecret as _, SecretString};
 use stormtunnel_aws_files::{Credentials, Endpoints, Source, SsoRole, StaticKeys};
 use stormtunnel_engine::ports::PortFuture;
+use stormtunnel_engine::prompts::CodeQuestion;
 use stormtunnel_engine::sign_in::actor::SignInHandle;
 use stormtunnel_engine::sign_in::credentials::CredentialBroker;
 use stormtunnel_model::{Fault, FaultKind, Profile, Region, SignInName};
@@ -39,13 +40,8 @@ pub type FindSignIn = dyn Fn(&SignInName) -> Result<SignInHandle, Fault> + Send 
 
 /// Asks a person for the code that an MFA device shows.
 pub trait AskCode: Send + Sync {
-    /// The code of the device `serial` for a role of `profile`; a fault when nobody is there to type it. Whoever calls bounds
-    /// the wait; dropped, the question is withdrawn.
-    fn code<'a>(
-        &'a self,
-        profile: &'a Profile,
-        serial: &'a str,
-    ) -> PortFuture<'a, Result<SecretString, Fault>>;
+    /// The code; a fault when nobody is there to type it, or nobody does in time. Dropped, the question is withdrawn.
+    fn code<'a>(&'a self, question: CodeQuestion<'a>) -> PortFuture<'a, Result<SecretString, Fault>>;
 }
 
 /// What credentials of profiles are made with.
@@ -74,6 +70,11 @@ impl Providers {
         codes: Arc<dyn AskCode>,
     ) -> Self {
         Self { network, broker, sign_ins, codes }
+    }
+
+    /// How often what came from that sign-in was to be forgotten.
+    pub(crate) fn generation(&self, sign_in: &SignInName) -> u64 {
+        self.broker.generation(sign_in)
     }
 
     /// What provides the credentials of a profile: its source, then one role after the other. STS is asked in `region`, at the

@@ -1,5 +1,6 @@
 //! Credentials of each kind of profile, told apart by whom STS takes us for.
 
+mod logout;
 mod process;
 
 use std::sync::{Arc, Mutex};
@@ -8,9 +9,10 @@ use aws_config::BehaviorVersion;
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_emulator::{Config, Emulator, Issued, Role};
 use secrecy::SecretString;
-use stormtunnel_aws::{AskCode, AwsEnvironment, AwsPortal, ProfileCredentials, Providers};
+use stormtunnel_aws::{AskCode, AwsEnvironment, AwsNetwork, AwsPortal, ProfileCredentials, Providers};
 use stormtunnel_aws_files::{ProfileFile, ProfileSet};
 use stormtunnel_engine::ports::PortFuture;
+use stormtunnel_engine::prompts::CodeQuestion;
 use stormtunnel_engine::sign_in::actor::SignInHandle;
 use stormtunnel_engine::sign_in::credentials::CredentialBroker;
 use stormtunnel_engine::sign_in::policy::SignInPolicy;
@@ -20,7 +22,7 @@ use stormtunnel_engine::tasks::Tasks;
 use stormtunnel_engine::testing::{
     MemoryCache, MemoryKeys, MemoryObserver, MemoryOidc, ScriptedBrowser, TestClock, TestEntropy,
 };
-use stormtunnel_model::{Fault, FaultKind, Profile, SignInName, Timestamp};
+use stormtunnel_model::{Fault, FaultKind, SignInName, Timestamp};
 use tokio::sync::watch;
 
 use super::sign_in::{START_URL, network, pointing_at, site};
@@ -33,17 +35,19 @@ const GUARDED: &str = "arn:aws:iam::444444444444:role/Guarded";
 /// A person who types what the test says, and how often one was asked.
 struct Person {
     code: Result<&'static str, Fault>,
-    asked: Mutex<Vec<(String, String)>>,
+    /// So many times one mistypes it first.
+    slips: Mutex<usize>,
+    asked: Mutex<Vec<(String, String, bool)>>,
 }
 
 impl AskCode for Person {
-    fn code<'a>(
-        &'a self,
-        profile: &'a Profile,
-        serial: &'a str,
-    ) -> PortFuture<'a, Result<SecretString, Fault>> {
-        self.asked.lock().unwrap().push((profile.to_string(), serial.to_owned()));
-        Box::pin(std::future::ready(self.code.clone().map(SecretString::from)))
+    fn code<'a>(&'a self, question: CodeQuestion<'a>) -> PortFuture<'a, Result<SecretString, Fault>> {
+        let CodeQuestion { profile, serial, refused, .. } = question;
+        self.asked.lock().unwrap().push((profile.to_string(), serial.to_owned(), refused));
+        let mut slips = self.slips.lock().unwrap();
+        let code = if *slips > 0 { Ok("654321") } else { self.code.clone() };
+        *slips = slips.saturating_sub(1);
+        Box::pin(std::future::ready(code.map(SecretString::from)))
     }
 }
 
@@ -51,6 +55,9 @@ struct World {
     emulator: Emulator,
     tasks: Tasks,
     person: Arc<Person>,
+    network: Arc<AwsNetwork>,
+    broker: Arc<CredentialBroker>,
+    sign_in: SignInHandle,
     providers: Providers,
 }
 
@@ -70,14 +77,16 @@ impl World {
         let broker = Arc::new(CredentialBroker::new(portal, Arc::new(TestClock::new())));
         let tasks = Tasks::new();
         let sign_in = signed_in(&emulator.log_in(START_URL).unwrap(), &tasks);
+        let known = sign_in.clone();
         let find = move |name: &SignInName| {
             let unknown =
                 || Fault::new(FaultKind::SignInNeeded { sign_in: name.to_string() }, "it is unknown");
-            (sign_in.name() == name).then(|| sign_in.clone()).ok_or_else(unknown)
+            (known.name() == name).then(|| known.clone()).ok_or_else(unknown)
         };
-        let person = Arc::new(Person { code, asked: Mutex::default() });
-        let providers = Providers::new(network, broker, Arc::new(find), Arc::clone(&person) as _);
-        Self { emulator, tasks, person, providers }
+        let person = Arc::new(Person { code, slips: Mutex::default(), asked: Mutex::default() });
+        let (codes, finder) = (Arc::clone(&person) as _, Arc::new(find));
+        let providers = Providers::new(Arc::clone(&network), Arc::clone(&broker), finder, codes);
+        Self { emulator, tasks, person, network, broker, sign_in, providers }
     }
 
     /// Whom STS takes the profile `p` of that file for.
@@ -242,7 +251,7 @@ async fn a_person_is_asked_for_the_code_of_a_device_once() {
     let world = World::new(Ok("123456")).await;
     let who = world.who(&guarded()).await.unwrap();
     assert_eq!(who, "arn:aws:sts::444444444444:assumed-role/Guarded/stormtunnel");
-    assert_eq!(*world.person.asked.lock().unwrap(), [("p".to_owned(), SERIAL.to_owned())]);
+    assert_eq!(*world.person.asked.lock().unwrap(), [("p".to_owned(), SERIAL.to_owned(), false)]);
 
     let behind = guarded().replace("profile p", "profile guarded")
         + &format!("[profile p]\nrole_arn = {OUTER}\nexternal_id = xyz\nsource_profile = guarded\n");
@@ -254,10 +263,21 @@ async fn a_person_is_asked_for_the_code_of_a_device_once() {
 }
 
 #[tokio::test]
+async fn who_mistypes_a_code_is_asked_again_and_told_why() {
+    let world = World::new(Ok("123456")).await;
+    *world.person.slips.lock().unwrap() = 2;
+    world.who(&guarded()).await.unwrap();
+    let refused: Vec<bool> =
+        world.person.asked.lock().unwrap().iter().map(|(_, _, refused)| *refused).collect();
+    assert_eq!(refused, [false, true, true]);
+}
+
+#[tokio::test]
 async fn a_code_that_is_wrong_or_missing_is_told() {
     let world = World::new(Ok("000000")).await;
     let wrong = world.refused(&guarded()).await;
-    assert!(matches!(&wrong.kind, FaultKind::PermissionDenied { .. }), "{wrong}");
+    assert_eq!(wrong.kind, FaultKind::CredentialsInvalid { profile: "p".to_owned() });
+    assert_eq!(world.person.asked.lock().unwrap().len(), 3, "not for ever");
     assert!(wrong.detail.contains("invalid MFA one time pass code"), "{wrong}");
 
     let nobody = Fault::new(FaultKind::CredentialsInvalid { profile: "p".to_owned() }, "nobody is there");

@@ -119,6 +119,11 @@ impl Profiles {
         Self(Arc::new(Shared { world, inner, board: Board::new(epoch), turns }))
     }
 
+    /// What the files say, for whoever follows it; none in a daemon that knows no profiles.
+    pub(crate) fn configured(&self) -> Option<watch::Receiver<Arc<ConfiguredProfiles>>> {
+        self.0.world.as_ref().map(|world| world.configured.clone())
+    }
+
     /// All of them, and what is wrong in their files.
     pub fn list(&self) -> ProfileList {
         list(self.0.board.list())

@@ -12,8 +12,9 @@ use stormtunnel_model::{Fault, FaultKind, Recovery, SignInName, Timestamp};
 use tokio::sync::watch;
 
 use super::actor::{SignInHandle, UsableToken};
-use super::classify::{PortalFailure, portal_failure};
+use super::classify::{PortalFailure, SsoError, portal_failure};
 use super::ports::PortalApi;
+use super::token::SsoToken;
 use crate::clock::Now;
 use crate::ports::Clock;
 use crate::tasks::panic_message;
@@ -127,12 +128,15 @@ struct Broker {
     portal: Arc<dyn PortalApi>,
     clock: Arc<dyn Clock>,
     entries: Mutex<BTreeMap<Key, Entry>>,
+    /// How often the credentials of a sign-in were to be forgotten.
+    forgotten: Mutex<BTreeMap<SignInName, u64>>,
 }
 
 impl CredentialBroker {
     /// A broker that has none yet.
     pub fn new(portal: Arc<dyn PortalApi>, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Broker { portal, clock, entries: Mutex::default() }))
+        let (entries, forgotten) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Broker { portal, clock, entries, forgotten }))
     }
 
     /// Credentials of a role that are good for a while. Old ones that still live are better than none, when new ones
@@ -166,7 +170,14 @@ impl CredentialBroker {
     /// Forgets everything that came from that sign-in, also what is on its way: whoever waits for it gets what comes of the
     /// sign-in from now on.
     pub fn forget(&self, sign_in: &SignInName) {
+        *self.0.forgotten().entry(sign_in.clone()).or_default() += 1;
         self.0.entries().retain(|(name, _), _| name != sign_in);
+    }
+
+    /// Another number once everything that came from that sign-in was to be forgotten: whoever keeps what was made of it forgets
+    /// that as well.
+    pub fn generation(&self, sign_in: &SignInName) -> u64 {
+        self.0.forgotten().get(sign_in).copied().unwrap_or_default()
     }
 }
 
@@ -239,22 +250,36 @@ impl Broker {
         Now::read(self.clock.as_ref())
     }
 
+    fn forgotten(&self) -> MutexGuard<'_, BTreeMap<SignInName, u64>> {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Asks the portal; once more with another token, if it does not accept the first.
 async fn fetch(portal: &dyn PortalApi, sign_in: &SignInHandle, role: &Role) -> Fetched {
+    let ask =
+        |token: Arc<SsoToken>| async move { portal.role_credentials(sign_in.site(), &token, role).await };
+    ask_portal(sign_in, |fault| no_assignment(fault, role), ask).await.map(Arc::new)
+}
+
+/// Asks the portal; once more with another token, if it does not accept the first. `denied` words its refusal.
+pub(super) async fn ask_portal<T, F: Future<Output = Result<T, SsoError>>>(
+    sign_in: &SignInHandle,
+    denied: impl Fn(Fault) -> Fault,
+    ask: impl Fn(Arc<SsoToken>) -> F,
+) -> Result<T, Fault> {
     for _ in 0..2 {
         let UsableToken { generation, token } = sign_in.token().await?;
-        let error = match portal.role_credentials(sign_in.site(), &token, role).await {
-            Ok(credentials) => return Ok(Arc::new(credentials)),
+        let error = match ask(token).await {
+            Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
         match portal_failure(error) {
             PortalFailure::TokenRejected => sign_in.rejected(generation).await,
-            PortalFailure::NoAssignment(fault) => return Err(no_assignment(fault, role)),
+            PortalFailure::NoAssignment(fault) => return Err(denied(fault)),
             PortalFailure::Invalid(fault)
             | PortalFailure::Throttled(fault)
             | PortalFailure::Unreachable(fault) => return Err(fault),

@@ -15,14 +15,18 @@
 //! | `SharedCache`, `KeyStore` | [`MemoryCache`], [`MemoryKeys`] |
 //! | `Browser` | [`ScriptedBrowser`]: its person does what the test says |
 //! | `PortalApi` | [`MemoryPortal`] |
+//! | `AccountsApi`, `ConfigFile` | [`MemoryAccounts`], [`MemoryConfig`] |
 //! | `SignInObserver` | [`MemoryObserver`] |
+//! | `Notifier` | [`MemoryNotifier`] |
 //! | `ChannelDialer` | [`ScriptedDialer`]: hands the far end of each channel to the test |
 
 mod channel;
+mod configure;
 mod dialer;
 mod history;
 mod identity;
 mod network;
+mod notifier;
 mod sign_in;
 mod ssm;
 mod store;
@@ -38,10 +42,12 @@ use stormtunnel_model::{Etag, Intent, Labels, RunTerms, Timestamp, Tunnel, Tunne
 use tokio::sync::watch;
 
 pub use self::channel::{FarEnd, MemoryChannel, memory_channel};
+pub use self::configure::{MemoryAccounts, MemoryConfig};
 pub use self::dialer::{Dialled, ScriptedDialer};
 pub use self::history::MemoryHistory;
 pub use self::identity::ScriptedIdentity;
 pub use self::network::{MemoryClient, MemoryNetwork, MemoryStream, local_pair};
+pub use self::notifier::MemoryNotifier;
 pub use self::sign_in::{MemoryCache, MemoryKeys, MemoryObserver, MemoryOidc, MemoryPortal, ScriptedBrowser};
 pub use self::ssm::ScriptedSsm;
 pub use self::store::MemoryStore;

@@ -10,7 +10,7 @@ use stormtunnel_engine::profiles::directory::{ConfiguredProfile, ConfiguredProfi
 use stormtunnel_engine::profiles::registry::{ProfileWorld, Profiles};
 use stormtunnel_engine::sign_in::directory::{ConfiguredSignIn, ConfiguredSignIns};
 use stormtunnel_engine::sign_in::registry::{SignInWorld, SignIns};
-use stormtunnel_engine::testing::ScriptedIdentity;
+use stormtunnel_engine::testing::{MemoryAccounts, MemoryConfig, ScriptedIdentity};
 use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{
     AwsProfile, FileProblem, OnDemand, Principal, Profile, ProfileKind, ProfileRule, ProfileState,
@@ -18,6 +18,8 @@ use stormtunnel_model::{
 };
 
 use super::*;
+
+mod tunnels;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -73,9 +75,12 @@ impl Setup {
     fn of(world: World, profiles: &[(&str, ConfiguredProfile)], identity: Arc<dyn Identity>) -> Self {
         let known = ConfiguredSignIn { site: world.site(), profiles: Vec::new() };
         let known: ConfiguredSignIns = [(world.name.clone(), known)].into();
+        let known = watch::Sender::new(Arc::new(known));
         let sign_ins = SignIns::start(SignInWorld {
             ports: world.ports(),
-            configured: watch::Sender::new(Arc::new(known)).subscribe(),
+            configured: known.subscribe(),
+            accounts: Arc::new(MemoryAccounts::default()),
+            config: Arc::new(MemoryConfig::new(known)),
             policy: world.policy.subscribe(),
             tasks: world.tasks.clone(),
         });

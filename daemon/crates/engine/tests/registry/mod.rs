@@ -1,5 +1,7 @@
 //! All sign-ins, and the tunnels that live on them.
 
+mod configure;
+
 use std::collections::BTreeSet;
 
 use futures_util::StreamExt as _;
@@ -9,7 +11,9 @@ use stormtunnel_engine::sign_in::board::SignInChange;
 use stormtunnel_engine::sign_in::directory::{ConfiguredSignIn, ConfiguredSignIns};
 use stormtunnel_engine::sign_in::registry::{LoginRequest, SignInWorld, SignIns};
 use stormtunnel_engine::sign_in::running::LoginNews;
-use stormtunnel_engine::testing::{ScriptedSsm, World as EngineWorld, spec, wait_until as wait_for_tunnel};
+use stormtunnel_engine::testing::{
+    MemoryAccounts, MemoryConfig, ScriptedSsm, World as EngineWorld, spec, wait_until as wait_for_tunnel,
+};
 use stormtunnel_engine::{Engine, EngineHandle, Ports};
 use stormtunnel_model::{
     EventKind, LoginEnd, LoginSurroundings, LoginWishes, ResolvedTarget, SignIn, SignInChoice, SignInEvent,
@@ -17,6 +21,8 @@ use stormtunnel_model::{
 };
 
 use super::*;
+
+mod notified;
 
 /// A sign-in of that name, used by these profiles.
 fn configured(world: &World, name: &str, profiles: &[String]) -> (SignInName, ConfiguredSignIn) {
@@ -32,6 +38,8 @@ fn profiles(name: &str, count: usize) -> Vec<String> {
 
 struct Setup {
     world: World,
+    accounts: Arc<MemoryAccounts>,
+    config: Arc<MemoryConfig>,
     configured: watch::Sender<Arc<ConfiguredSignIns>>,
     sign_ins: SignIns,
 }
@@ -39,13 +47,17 @@ struct Setup {
 impl Setup {
     fn new(world: World, sign_ins: impl IntoIterator<Item = (SignInName, ConfiguredSignIn)>) -> Self {
         let configured = watch::Sender::new(Arc::new(sign_ins.into_iter().collect()));
+        let accounts = Arc::new(MemoryAccounts::default());
+        let config = Arc::new(MemoryConfig::new(configured.clone()));
         let sign_ins = SignIns::start(SignInWorld {
             ports: world.ports(),
+            accounts: Arc::clone(&accounts) as _,
+            config: Arc::clone(&config) as _,
             configured: configured.subscribe(),
             policy: world.policy.subscribe(),
             tasks: world.tasks.clone(),
         });
-        Self { world, configured, sign_ins: sign_ins.unwrap() }
+        Self { world, accounts, config, configured, sign_ins: sign_ins.unwrap() }
     }
 
     fn of(world: World, names: &[&str]) -> Self {
