@@ -9,7 +9,7 @@ use stormtunnel_model::{
 use stormtunnel_proto::calls::LoginUpdate;
 
 use crate::fake::Fake;
-use crate::support::{asked, now, stctl, stctl_with, stopped};
+use crate::support::{asked, now, running, stctl, stctl_with, stopped};
 
 fn later(minutes: u64) -> Timestamp {
     Timestamp::from_millis(now().as_millis() + minutes * 60_000)
@@ -187,6 +187,32 @@ async fn sign_ins_are_shown_in_every_form() {
         let json = stctl(fake.socket(), "sso status -o json").await;
         assert_eq!(json.code, 4);
         insta::assert_snapshot!("sso_status_json", json.out);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_logout_can_end_the_tunnels_that_live_on_it() {
+    let on = |name: &str, profile: Option<&str>| {
+        let mut tunnel = running(name, "80", "auto", TunnelState::Up);
+        tunnel.spec.profile = profile.map(|profile| profile.parse().unwrap());
+        tunnel
+    };
+    let tunnels =
+        vec![on("db", Some("dev")), on("keys", Some("static")), on("usual", None), on("web", Some("prod"))];
+    Fake::beside(tunnels, async |fake: Fake| {
+        fake.sign_in(all(), None);
+        for name in ["db", "web"] {
+            fake.plot(name, vec![TunnelState::Stopped]);
+        }
+        let ran = stctl(fake.socket(), "sso logout corp --stop-tunnels").await;
+        assert_eq!(
+            (ran.code, ran.out.as_str()),
+            (0, "db is stopped\nweb is stopped\ncorp: signed out\n"),
+            "{ran:?}"
+        );
+        // The list comes in two pages.
+        assert_eq!(fake.asked(), ["list ", "list keys", "watch ", "stop db web"]);
     })
     .await;
 }
