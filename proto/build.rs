@@ -6,10 +6,11 @@ use std::{env, fs};
 
 use prost::Message;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "stormtunnel/v1/common.proto",
     "stormtunnel/v1/daemon.proto",
     "stormtunnel/v1/events.proto",
+    "stormtunnel/v1/profiles.proto",
     "stormtunnel/v1/settings.proto",
     "stormtunnel/v1/sign_in.proto",
     "stormtunnel/v1/targets.proto",

@@ -1,6 +1,8 @@
 //! The grammar of the command line.
 
+mod profiles;
 mod selection;
+mod settings;
 mod sso;
 mod times;
 
@@ -13,8 +15,11 @@ use stormtunnel_model::{
     TunnelName,
 };
 
+pub use self::profiles::{ProfileVerb, ProfilesArgs};
 pub use self::selection::{Filter, Selection};
-pub use self::sso::{LoginArgs, LogoutArgs, SignInArgs, SsoVerb};
+pub use self::settings::SettingsVerb;
+pub(crate) use self::sso::parse_session;
+pub use self::sso::{ConfigureArgs, LoginArgs, LoginWay, LogoutArgs, RoleFlag, SignInArgs, SsoVerb};
 use self::times::{parse_age, parse_timeout, parse_ttl};
 
 /// Keeps AWS Session Manager tunnels up.
@@ -51,10 +56,10 @@ pub struct Globals {
     /// Settings file for a daemon that is started [env: STORMTUNNEL_CONFIG]
     #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
-    /// AWS profile, for `tunnel add`, `tunnel edit`, `targets` and `sso` [env, not for `edit`: STCTL_PROFILE, AWS_PROFILE]
+    /// AWS profile, for `tunnel add`, `tunnel edit`, `targets`, `profiles`, `whoami` and `sso` [env, not for `edit`, `profiles` and `configure`: STCTL_PROFILE, AWS_PROFILE]
     #[arg(long, global = true, value_name = "PROFILE")]
     pub profile: Option<Profile>,
-    /// AWS region, for `tunnel add`, `tunnel edit` and `targets` [env, not for `edit`: AWS_REGION, AWS_DEFAULT_REGION]
+    /// AWS region, for `tunnel add`, `tunnel edit`, `targets` and `sso configure` [env, not for `edit` and `configure`: AWS_REGION, AWS_DEFAULT_REGION]
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<Region>,
     /// Form of the output
@@ -158,6 +163,9 @@ pub enum Verb {
         stctl targets ecs-service:main/web\n  \
         stctl targets -o json")]
     Targets(TargetsArgs),
+    /// Profiles of the AWS files.
+    #[command(flatten)]
+    Profile(ProfileVerb),
     /// Wait until tunnels are up: 0 up, 3 blocked or stopped, 4 login needed, 124 timeout
     #[command(after_help = "Example:\n  stctl wait db --timeout 30s && psql -h localhost -p 15432")]
     Wait(WaitArgs),
@@ -175,13 +183,15 @@ pub enum Verb {
 impl Verb {
     /// Whether `--profile` means something to it.
     fn takes_profile(&self) -> bool {
-        self.takes_region() || matches!(self, Self::Sso(_))
+        self.takes_region() || matches!(self, Self::Sso(_) | Self::Profile(_))
     }
 
     /// Whether `--region` does.
     fn takes_region(&self) -> bool {
         match self {
-            Self::Tunnel(TunnelVerb::Add(_) | TunnelVerb::Edit(_)) | Self::Targets(_) => true,
+            Self::Tunnel(TunnelVerb::Add(_) | TunnelVerb::Edit(_))
+            | Self::Targets(_)
+            | Self::Sso(SsoVerb::Configure(_)) => true,
             Self::Tunnel(TunnelVerb::Show(_) | TunnelVerb::Rm(_))
             | Self::Up(_)
             | Self::Down(_)
@@ -193,7 +203,8 @@ impl Verb {
             | Self::Explain(_)
             | Self::Stats(_)
             | Self::Wait(_)
-            | Self::Sso(_)
+            | Self::Profile(_)
+            | Self::Sso(SsoVerb::Login(_) | SsoVerb::Logout(_) | SsoVerb::Status(_) | SsoVerb::Refresh(_))
             | Self::Settings(_)
             | Self::Daemon(_) => false,
         }
@@ -461,36 +472,6 @@ pub struct WaitArgs {
     /// Longest wait, such as 30, 30s, 2m or 500ms
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
     pub timeout: Duration,
-}
-
-/// What to do with settings.
-#[derive(Debug, Subcommand)]
-pub enum SettingsVerb {
-    /// Show settings; of a single one only the value
-    #[command(after_help = "Examples:\n  stctl settings get\n  stctl settings get tunnels.connect_timeout")]
-    Get {
-        /// Keys; without any, all settings
-        #[arg(value_name = "KEY")]
-        keys: Vec<String>,
-    },
-    /// Change a setting, at once and for good
-    #[command(after_help = "Example:\n  stctl settings set tunnels.connect_timeout 60")]
-    Set {
-        /// Which setting
-        key: String,
-        /// New value
-        value: String,
-    },
-    /// Take settings out of the file: their defaults hold again
-    #[command(after_help = "Example:\n  stctl settings unset tunnels.connect_timeout")]
-    Unset {
-        /// Which settings
-        #[arg(value_name = "KEY", required = true)]
-        keys: Vec<String>,
-    },
-    /// Print the path of the settings file
-    #[command(after_help = "Example:\n  $EDITOR \"$(stctl settings path)\"")]
-    Path,
 }
 
 /// What to do with the daemon.

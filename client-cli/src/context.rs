@@ -22,6 +22,9 @@ pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(30);
 /// things are now, which takes a moment.
 pub(crate) const FIRST_ANSWER: Duration = Duration::from_secs(3);
 
+/// The flag that names a profile.
+pub(crate) const PROFILE_FLAG: &str = "--profile";
+
 /// What every command has.
 pub(crate) struct Context<'o> {
     /// Where its words go.
@@ -79,6 +82,12 @@ impl<'o> Context<'o> {
 
     /// Asks a person a question; nothing where nobody can be asked. Whatever is not a yes is a no.
     pub(crate) async fn ask(&mut self, question: &str) -> Result<Option<bool>, Failure> {
+        let line = self.typed(&format!("{question} [y/N]")).await?;
+        Ok(line.map(|line| matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")))
+    }
+
+    /// The line that a person types behind a question, with its end; nothing where nobody can be asked.
+    pub(crate) async fn typed(&mut self, question: &str) -> Result<Option<String>, Failure> {
         let Some(answer) = self.answer else { return Ok(None) };
         self.out.question(question);
         // In a thread of its own: Ctrl-C ends the program meanwhile.
@@ -87,13 +96,18 @@ impl<'o> Context<'o> {
             |error: String| Problem::failure("runtime", format!("the answer cannot be read: {error}"));
         let line =
             line.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
-        Ok(Some(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes")))
+        Ok(Some(line))
     }
 
     /// The profile asked for. It is resolved here: the daemon never sees this environment.
     pub(crate) fn profile(&self) -> Result<Option<Profile>, Failure> {
+        Ok(self.chosen_profile()?.map(|(profile, _by)| profile))
+    }
+
+    /// The same with what named it.
+    pub(crate) fn chosen_profile(&self) -> Result<Option<(Profile, &'static str)>, Failure> {
         match &self.globals.profile {
-            Some(profile) => Ok(Some(profile.clone())),
+            Some(profile) => Ok(Some((profile.clone(), PROFILE_FLAG))),
             None => self.variable(&["STCTL_PROFILE", "AWS_PROFILE"]),
         }
     }
@@ -102,7 +116,7 @@ impl<'o> Context<'o> {
     pub(crate) fn region(&self) -> Result<Option<Region>, Failure> {
         match &self.globals.region {
             Some(region) => Ok(Some(region.clone())),
-            None => self.variable(&["AWS_REGION", "AWS_DEFAULT_REGION"]),
+            None => Ok(self.variable(&["AWS_REGION", "AWS_DEFAULT_REGION"])?.map(|(region, _by)| region)),
         }
     }
 
@@ -113,14 +127,14 @@ impl<'o> Context<'o> {
         Ok(client.map_err(|error| error.problem())?.with_deadline(CALL_DEADLINE))
     }
 
-    /// What the first of these variables that is set holds.
-    fn variable<T>(&self, variables: &[&str]) -> Result<Option<T>, Failure>
+    /// What the first of these variables that is set holds, and its name.
+    fn variable<T>(&self, variables: &[&'static str]) -> Result<Option<(T, &'static str)>, Failure>
     where
         T: FromStr<Err = InvalidName>,
     {
         let found = variables.iter().find_map(|variable| Some((variable, self.env.text(variable)?)));
         let Some((variable, text)) = found else { return Ok(None) };
-        text.parse().map(Some).map_err(|error| {
+        text.parse().map(|value| Some((value, *variable))).map_err(|error| {
             let remedy = "correct or unset it, or use the flag";
             Problem::usage(format!("variable {variable}: {error}"), remedy).into()
         })

@@ -20,8 +20,8 @@ pub enum Failure {
 pub struct Problem {
     /// What the program returns.
     pub exit: ExitCode,
-    /// For programs: the name of the fault's kind, or one of `call_failed`, `daemon_unreachable`, `not_confirmed`,
-    /// `not_up`, `nothing_selected`, `paths`, `runtime`, `timeout`, `usage`.
+    /// For programs: the name of the fault's kind, or one of `call_failed`, `daemon_unreachable`, `not_assigned`,
+    /// `not_confirmed`, `not_up`, `nothing_selected`, `paths`, `runtime`, `timeout`, `usage`.
     pub kind: String,
     /// The tunnel it is about, where the sentence does not name it.
     pub tunnel: Option<String>,
@@ -313,6 +313,7 @@ mod tests {
             ("key_store_unavailable", 1),
             ("sign_in_not_found", 6),
             ("login_failed", 4),
+            ("section_exists", 7),
         ];
         let problem = |kind: FaultKind| Problem::of_fault(&Fault::new(kind, ""), Subject::default());
         let actual: Vec<(String, u8)> = FaultKind::one_of_each()

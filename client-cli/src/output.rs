@@ -101,7 +101,7 @@ impl<'o> Output<'o> {
 
     /// A question to a person, on standard error; the answer is typed behind it.
     pub(crate) fn question(&mut self, text: &str) {
-        ignore_unwritable(write!(self.err, "{text} [y/N] ").and_then(|()| self.err.flush()));
+        ignore_unwritable(write!(self.err, "{text} ").and_then(|()| self.err.flush()));
     }
 
     /// A problem, on standard error, in words or as one line of JSON.

@@ -11,7 +11,8 @@ use stormtunnel_aws::{
 };
 use stormtunnel_aws_files::tokens::CacheDirectory;
 use stormtunnel_engine::Ports;
-use stormtunnel_engine::ports::{Clock, Entropy, PortFuture};
+use stormtunnel_engine::ports::{Clock, Entropy, Identity, PortFuture};
+use stormtunnel_engine::profiles::registry::{ProfileWorld, Profiles};
 use stormtunnel_engine::sign_in::credentials::CredentialBroker;
 use stormtunnel_engine::sign_in::machine::Notice;
 use stormtunnel_engine::sign_in::policy::SignInPolicy;
@@ -23,12 +24,13 @@ use stormtunnel_model::{Fault, FaultKind, Profile, SignInEvent, SignInName, Time
 use tokio::sync::watch;
 
 use crate::app::AppError;
-use crate::aws_dir::{AwsDirectory, AwsPaths, WatchedProfiles, configured_sign_ins};
+use crate::aws_dir::{AwsDirectory, AwsPaths, ConfigWriter, WatchedProfiles, configured_sign_ins};
 use crate::browser::{self, SystemBrowser};
 use crate::derived::derived;
 use crate::keystore::{self, OpenedKeyStore};
 use crate::local_network::SocketNetwork;
 use crate::power;
+use crate::profiles;
 use crate::sso_cache::SsoCache;
 use crate::store::StoreHandle;
 use crate::system::{SystemClock, SystemEntropy};
@@ -84,15 +86,26 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
     };
-    let sign_ins = start_sign_ins(ports, &files, &surroundings)?;
+    let sign_ins = start_sign_ins(ports, portal, &files, &surroundings)?;
     let found = sign_ins.clone();
     let find = move |name: &SignInName| found.get(name).ok_or_else(|| not_configured(name));
     let providers = Providers::new(Arc::clone(&network), broker, Arc::new(find), Arc::new(Nobody));
+    let configured = profiles::follow(files.profiles(), &surroundings.tasks)?;
     let access = AwsAccess::new(network, Arc::new(WatchedProfiles(files)), providers);
-    let Surroundings { store, tasks, .. } = surroundings;
+    let Surroundings { store, tasks, settings, .. } = surroundings;
+    let identity: Arc<dyn Identity> = Arc::new(AwsIdentity::new(Arc::clone(&access)));
+    let profiles = Profiles::start(ProfileWorld {
+        identity: Arc::clone(&identity),
+        configured,
+        sign_ins: sign_ins.clone(),
+        settings,
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+        tasks: tasks.clone(),
+    })?;
     let ports = Ports {
         ssm: Arc::new(AwsSsm::new(Arc::clone(&access))),
-        identity: Arc::new(AwsIdentity::new(Arc::clone(&access))),
+        identity,
         targets: Arc::new(AwsTargets::new(
             Arc::clone(&access),
             Finders { instances: instances(), containers: containers() },
@@ -102,6 +115,7 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
         store: Arc::new(store.clone()),
         history: Arc::new(store),
         sign_ins,
+        profiles,
         incidents: Arc::new(power::start(&tasks)?),
         clock,
         entropy,
@@ -140,6 +154,7 @@ fn system_browser(oidc: Arc<AwsOidc>, entropy: Arc<dyn Entropy>) -> SystemBrowse
 
 fn start_sign_ins(
     ports: SignInPorts,
+    accounts: Arc<AwsPortal>,
     files: &Arc<AwsDirectory>,
     Surroundings { settings, tasks, sign_in_tasks, .. }: &Surroundings,
 ) -> Result<SignIns, TasksClosed> {
@@ -147,7 +162,8 @@ fn start_sign_ins(
         Arc::new(configured_sign_ins(&snapshot.set))
     })?;
     let policy = derived("sign-in policy", tasks, settings.clone(), |_| SignInPolicy::default())?;
-    let world = SignInWorld { ports, configured, policy, tasks: sign_in_tasks.clone() };
+    let config = Arc::new(ConfigWriter::new(Arc::clone(files), Arc::clone(&ports.clock)));
+    let world = SignInWorld { ports, accounts, config, configured, policy, tasks: sign_in_tasks.clone() };
     let sign_ins = SignIns::start(world)?;
     tell_of_token_files(tasks, files, sign_ins.clone())?;
     Ok(sign_ins)

@@ -27,6 +27,7 @@ pub mod power;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod private_bus;
+pub mod profiles;
 pub mod settings_file;
 pub mod signals;
 pub mod sso_cache;

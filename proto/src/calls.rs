@@ -3,9 +3,9 @@
 use std::fmt;
 
 use stormtunnel_model::{
-    Candidate, Epoch, Etag, Event, EventId, Fault, LoginFlow, LoginProgress, LoginSurroundings, LoginWishes,
-    Profile, Region, RequestId, Revision, SignIn, SignInChoice, SignInName, StartOptions, Target, Timestamp,
-    Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch,
+    AwsProfile, Candidate, Epoch, Etag, Event, EventId, Fault, FileProblem, LoginFlow, LoginProgress,
+    LoginSurroundings, LoginWishes, Profile, ProfileList, Region, RequestId, Revision, SignIn, SignInChoice,
+    SignInName, StartOptions, Target, Timestamp, Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch,
 };
 
 /// Makes a tunnel.
@@ -232,6 +232,30 @@ pub enum SignInWatchEvent {
     Changed(Box<SignIn>),
     /// One sign-in is gone.
     Removed(SignInName),
+    /// The watch goes on where it was: changes follow.
+    Resumed,
+}
+
+/// One message of a watch of profiles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileWatchUpdate {
+    /// The state of affairs after this message.
+    pub revision: Revision,
+    /// What happened.
+    pub event: ProfileWatchEvent,
+}
+
+/// What a watch of profiles tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProfileWatchEvent {
+    /// Replaces all that the watcher knows.
+    Snapshot(ProfileList),
+    /// One profile is new or different.
+    Changed(Box<AwsProfile>),
+    /// One profile is gone.
+    Removed(Profile),
+    /// All that is wrong in the files now.
+    Problems(Vec<FileProblem>),
     /// The watch goes on where it was: changes follow.
     Resumed,
 }

@@ -1,5 +1,6 @@
 //! The calls of a front end, over the daemon's Unix socket.
 
+mod profiles;
 mod sign_in;
 
 use std::error::Error as StdError;
@@ -33,6 +34,7 @@ use crate::v1::target_service_client::TargetServiceClient;
 use crate::v1::tunnel_service_client::TunnelServiceClient;
 use crate::v1::{self, TunnelResult};
 
+pub use self::profiles::ProfileWatch;
 pub use self::sign_in::{RunningLogin, SignInWatch};
 
 /// The daemon could not be connected to.

@@ -15,7 +15,9 @@ pub mod conversions;
 pub mod paths;
 pub mod status;
 
-pub use client::{CallError, Client, ConnectError, EventWatch, RunningLogin, SignInWatch, TunnelWatch};
+pub use client::{
+    CallError, Client, ConnectError, EventWatch, ProfileWatch, RunningLogin, SignInWatch, TunnelWatch,
+};
 pub use conversions::ConversionError;
 
 /// Generated from `stormtunnel/v1/*.proto`; the comments there are the documentation.
@@ -34,7 +36,7 @@ pub mod v1 {
 
 /// The level of this API. Grows by one with each addition that a client may depend on; a client asks for it with
 /// `GetInfo` and knows what the daemon can do.
-pub const API_LEVEL: u32 = 4;
+pub const API_LEVEL: u32 = 5;
 
 /// The compiled contract, comments included, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stormtunnel.v1.fds"));

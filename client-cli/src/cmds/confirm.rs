@@ -45,6 +45,6 @@ pub(super) async fn removal(context: &mut Context<'_>, names: &[String]) -> Resu
     }
 }
 
-fn not_confirmed(what: &str) -> Failure {
+pub(super) fn not_confirmed(what: &str) -> Failure {
     Problem::failure("not_confirmed", format!("nothing was {what}: it was not confirmed")).into()
 }

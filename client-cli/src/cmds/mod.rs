@@ -1,13 +1,16 @@
 //! One file per verb.
 
+mod ask;
 mod confirm;
 mod daemon;
 mod events;
 mod explain;
 mod logins;
 mod ls;
+mod profiles;
 mod settings;
 mod sso;
+mod sso_configure;
 mod stats;
 mod status;
 mod targets;
@@ -15,12 +18,13 @@ mod tunnel;
 mod up;
 mod wait;
 mod watch;
+mod whoami;
 
 use stormtunnel_model::{ExitCode, Fault, FaultKind, Selector, Tunnel};
 use stormtunnel_proto::Client;
 use stormtunnel_proto::calls::TunnelOutcome;
 
-use crate::cli::{Filter, Format, Selection, Verb};
+use crate::cli::{Filter, Format, ProfileVerb, Selection, Verb};
 use crate::context::Context;
 use crate::exit::{Failure, Problem};
 use crate::follow::{Progress, Settled};
@@ -45,6 +49,8 @@ pub(crate) async fn run(context: &mut Context<'_>, verb: &Verb) -> Ending {
         Verb::Stats(args) => stats::run(context, args).await,
         Verb::Targets(args) => targets::run(context, args).await,
         Verb::Wait(args) => wait::run(context, args).await,
+        Verb::Profile(ProfileVerb::Profiles(args)) => profiles::run(context, args).await,
+        Verb::Profile(ProfileVerb::Whoami) => whoami::run(context).await,
         Verb::Sso(verb) => sso::run(context, verb).await,
         Verb::Settings(verb) => settings::run(context, verb).await,
         Verb::Daemon(verb) => daemon::run(context, verb).await,

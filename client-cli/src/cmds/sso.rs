@@ -1,18 +1,18 @@
 //! `sso`: sign in, sign out, and how sign-ins are.
 
 use stormtunnel_model::{
-    ExitCode, Fault, FaultKind, LoginFlow, LoginSurroundings, LoginWishes, Opener, SignIn, SignInChoice,
-    SignInName,
+    ExitCode, Fault, FaultKind, LoginSurroundings, LoginWishes, SignIn, SignInChoice, SignInName,
 };
 use stormtunnel_proto::calls::{Login, LoginUpdate, Logout};
 use stormtunnel_proto::{CallError, Client};
 use tokio::time::timeout;
 
-use super::Ending;
+use super::{Ending, sso_configure};
 use crate::cli::{Format, LoginArgs, LogoutArgs, SignInArgs, SsoVerb};
 use crate::context::{CALL_DEADLINE, Context};
 use crate::exit::{Failure, Problem, Subject, quoted};
 use crate::output::Output;
+use crate::render::logins::Telling;
 use crate::render::sign_in_views::{LoginView, SignInView};
 use crate::render::sign_ins;
 
@@ -22,6 +22,7 @@ pub(super) async fn run(context: &mut Context<'_>, verb: &SsoVerb) -> Ending {
         SsoVerb::Logout(args) => logout(context, args).await,
         SsoVerb::Status(args) => status(context, args).await,
         SsoVerb::Refresh(args) => refresh(context, args).await,
+        SsoVerb::Configure(args) => sso_configure::run(context, args).await,
     }
 }
 
@@ -32,13 +33,8 @@ async fn login(context: &mut Context<'_>, args: &LoginArgs) -> Ending {
         }
         (_, _) => choice(context, &args.sign_in)?,
     };
-    let opener = match &args.browser {
-        _ if args.no_browser => Opener::Nobody,
-        Some(command) => Opener::Command(command.clone()),
-        None => Opener::Default,
-    };
-    let wishes = LoginWishes { flow: args.use_device_code.then_some(LoginFlow::DeviceCode), opener };
-    let login = Login { sign_in, wishes, surroundings: surroundings(context), if_needed: false };
+    let surroundings = surroundings(context);
+    let login = Login { sign_in, wishes: args.way.wishes(), surroundings, if_needed: false };
     let client = context.client().await?;
     let signed_in = follow(&mut context.out, &client, login, tell_login).await?;
     if context.out.format == Format::Name {
@@ -113,6 +109,17 @@ pub(super) async fn login_for_tunnels(
     }
 }
 
+/// Has a person sign in for a command that goes on afterwards and has an output of its own.
+pub(super) async fn login_on_the_way(
+    context: &mut Context<'_>,
+    client: &Client,
+    sign_in: SignInChoice,
+    wishes: LoginWishes,
+) -> Result<SignIn, Failure> {
+    let login = Login { sign_in, wishes, surroundings: surroundings(context), if_needed: false };
+    follow(&mut context.out, client, login, tell_progress).await
+}
+
 /// Kinds of problems of a daemon that has no such sign-in, or is too old to have any.
 const UNHELPFUL: [&str; 2] = ["sign_in_not_found", "call_failed"];
 
@@ -121,13 +128,13 @@ async fn follow(
     out: &mut Output<'_>,
     client: &Client,
     login: Login,
-    tell: fn(&mut Output<'_>, &LoginUpdate, &LoginWishes) -> Result<(), Failure>,
+    tell: fn(&mut Output<'_>, &LoginUpdate, &mut Telling) -> Result<(), Failure>,
 ) -> Result<SignIn, Failure> {
-    let wishes = login.wishes.clone();
+    let mut telling = Telling::new(login.wishes.clone());
     let opened = timeout(CALL_DEADLINE, client.login(login)).await;
     let mut running = opened.unwrap_or(Err(CallError::DeadlineExceeded))?;
     while let Some(update) = running.next().await? {
-        tell(out, &update, &wishes)?;
+        tell(out, &update, &mut telling)?;
         if let LoginUpdate::SignedIn(sign_in) = update {
             return Ok(*sign_in);
         }
@@ -135,19 +142,19 @@ async fn follow(
     Err(CallError::Disconnected("the daemon ended the login".to_owned()).into())
 }
 
-fn tell_login(out: &mut Output<'_>, update: &LoginUpdate, wishes: &LoginWishes) -> Result<(), Failure> {
+fn tell_login(out: &mut Output<'_>, update: &LoginUpdate, telling: &mut Telling) -> Result<(), Failure> {
     match (out.format, update) {
         (Format::Json | Format::Yaml, _) => out.record(&LoginView::of(update)),
         (Format::Table | Format::Wide, LoginUpdate::SignedIn(sign_in)) => {
             out.text(&sign_ins::signed_in(sign_in))
         }
-        (Format::Table | Format::Wide | Format::Name, _) => tell_progress(out, update, wishes),
+        (Format::Table | Format::Wide | Format::Name, _) => tell_progress(out, update, telling),
     }
 }
 
 /// What a person has to see is shown whatever standard output is for.
-fn tell_progress(out: &mut Output<'_>, update: &LoginUpdate, wishes: &LoginWishes) -> Result<(), Failure> {
-    if let Some(text) = sign_ins::progress(update, wishes) {
+fn tell_progress(out: &mut Output<'_>, update: &LoginUpdate, telling: &mut Telling) -> Result<(), Failure> {
+    if let Some(text) = telling.of(update) {
         out.progress(&text);
     }
     Ok(())

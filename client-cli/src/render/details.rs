@@ -206,7 +206,7 @@ pub(super) fn limit_sentence(limit: TunnelLimit) -> String {
     }
 }
 
-fn row(text: &mut String, key: &str, value: &str) {
+pub(super) fn row(text: &mut String, key: &str, value: &str) {
     let written = writeln!(text, "  {key:<10}  {value}");
     debug_assert!(written.is_ok(), "a string takes everything");
 }

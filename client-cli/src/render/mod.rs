@@ -1,14 +1,18 @@
-//! Tunnels, sign-ins, settings and failures as text or as data for programs. Pure: everything is an argument.
+//! Tunnels, sign-ins, profiles, settings and failures as text or as data for programs. Pure: everything is an argument.
 
 pub mod details;
 pub mod events;
 pub mod explain;
 pub mod history_views;
 pub mod lines;
+pub mod logins;
 pub mod problems;
+pub mod profile_views;
+pub mod profiles;
 pub mod sentences;
 pub mod sign_in_views;
 pub mod sign_ins;
+pub mod sso_config;
 pub mod tables;
 pub mod target_views;
 pub mod times;

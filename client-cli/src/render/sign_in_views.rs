@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use stormtunnel_model::{
-    CannotRenew, LoginFlow, LoginProgress, LoginReason, Renewal, RenewalRule, SignIn, SignInActivity,
-    SignInProfile, SignInState,
+    CannotRenew, LoginFlow, LoginPage, LoginProgress, LoginReason, Renewal, RenewalRule, SignIn,
+    SignInActivity, SignInProfile, SignInState,
 };
 use stormtunnel_proto::calls::LoginUpdate;
 
@@ -57,7 +57,7 @@ enum ActivityView {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum ProgressView {
     Starting,
-    Waiting { url: String, user_code: Option<String>, opened: bool },
+    Waiting { url: String, user_code: Option<String>, page: &'static str },
     Finishing,
 }
 
@@ -130,7 +130,15 @@ impl ProgressView {
     fn of(progress: &LoginProgress) -> Self {
         match progress.clone() {
             LoginProgress::Starting => Self::Starting,
-            LoginProgress::Waiting { url, user_code, opened } => Self::Waiting { url, user_code, opened },
+            LoginProgress::Waiting { url, user_code, page } => {
+                let page = match page {
+                    LoginPage::Opening => "opening",
+                    LoginPage::Opened => "opened",
+                    LoginPage::NotOpened => "not_opened",
+                    LoginPage::LeftToPerson => "left_to_person",
+                };
+                Self::Waiting { url, user_code, page }
+            }
             LoginProgress::Finishing => Self::Finishing,
         }
     }

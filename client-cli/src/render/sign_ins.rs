@@ -1,11 +1,7 @@
 //! Sign-ins and logins for people.
 
 use comfy_table::Cell;
-use stormtunnel_model::{
-    LoginFlow, LoginProgress, LoginWishes, Opener, Renewal, RenewalRule, SignIn, SignInActivity,
-    SignInProfile, SignInState,
-};
-use stormtunnel_proto::calls::LoginUpdate;
+use stormtunnel_model::{Renewal, RenewalRule, SignIn, SignInActivity, SignInProfile, SignInState};
 
 use super::tables::{cell_colour, finished, table as new_table};
 use super::times::stamp;
@@ -135,40 +131,4 @@ pub fn signed_in(sign_in: &SignIn) -> String {
 /// What is said after a renewal.
 pub fn renewed(sign_in: &SignIn) -> String {
     format!("{}: renewed; {}", sign_in.name, outlook(&sign_in.status.state))
-}
-
-/// What a person has to see of a login while it runs.
-pub fn progress(update: &LoginUpdate, wishes: &LoginWishes) -> Option<String> {
-    match update {
-        LoginUpdate::Begun { sign_in, flow, reason } => {
-            let way = match flow {
-                LoginFlow::AuthorizationCode => "with the browser",
-                LoginFlow::DeviceCode => "with a code",
-            };
-            Some(format!("{sign_in}: signing in {way}: {reason}"))
-        }
-        LoginUpdate::Progress(LoginProgress::Starting) => None,
-        LoginUpdate::Progress(LoginProgress::Waiting { url, user_code, opened }) => {
-            Some(page(url, user_code.as_deref(), *opened, wishes))
-        }
-        LoginUpdate::Progress(LoginProgress::Finishing) => Some("the browser is done".to_owned()),
-        LoginUpdate::SignedIn(sign_in) => Some(signed_in(sign_in)),
-    }
-}
-
-/// Address and code stand on lines of their own, to be copied.
-fn page(url: &str, user_code: Option<&str>, opened: bool, wishes: &LoginWishes) -> String {
-    let text = match (opened, &wishes.opener) {
-        (true, _) => format!("a browser was opened; if it shows nothing, go to\n\n  {url}\n"),
-        (false, Opener::Command(command)) => format!("`{command}` opened no browser; go to\n\n  {url}\n"),
-        (false, Opener::Default | Opener::Nobody) => format!("go to\n\n  {url}\n"),
-    };
-    let more = match user_code {
-        Some(code) => format!("\nand confirm this code, if it is the one shown there:\n\n  {code}\n"),
-        None if opened => String::new(),
-        None => {
-            "\nin a browser on this machine; with --use-device-code it may be on another one\n".to_owned()
-        }
-    };
-    text + &more
 }

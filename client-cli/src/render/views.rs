@@ -161,7 +161,7 @@ pub struct WatchView {
 
 /// A revision. The epoch is text: it is larger than what JavaScript's numbers hold.
 #[derive(Debug, Serialize)]
-struct RevisionView {
+pub(super) struct RevisionView {
     epoch: String,
     counter: u64,
 }
@@ -286,6 +286,12 @@ impl StatusView {
     }
 }
 
+impl RevisionView {
+    pub(super) fn of(Revision { epoch, counter }: Revision) -> Self {
+        Self { epoch: epoch.0.to_string(), counter }
+    }
+}
+
 impl SessionView {
     fn of(session: &SessionStatus) -> Self {
         Self {
@@ -367,8 +373,7 @@ impl UpdateView {
 impl WatchView {
     /// Of a message.
     pub fn of(update: &WatchUpdate) -> Self {
-        let Revision { epoch, counter } = update.revision;
-        let revision = RevisionView { epoch: epoch.0.to_string(), counter };
+        let revision = RevisionView::of(update.revision);
         let empty = Self { event: "resumed", revision, tunnels: None, tunnel: None, id: None, name: None };
         match &update.event {
             WatchEvent::Snapshot(tunnels) => {

@@ -1,7 +1,10 @@
 //! A daemon with the API and without tunnels: what it is told to say, it says.
 
 mod events;
+mod profiles;
+mod settings;
 mod sign_ins;
+mod sso_config;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -11,18 +14,18 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use stormtunnel_model::{
-    Attempt, ConnectStep, Epoch, Event, Fault, FaultKind, Intent, Revision, SignIn, StartOptions, Timestamp,
-    Tunnel, TunnelState, TunnelStatistics,
+    Account, Attempt, ConnectStep, Epoch, Event, Fault, FaultKind, Intent, Revision, SignIn, StartOptions,
+    Timestamp, Tunnel, TunnelState, TunnelStatistics,
 };
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, SettingState, SettingsState, StartTunnels,
-    TargetList, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels,
-    WatchUpdate,
+    CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, StartTunnels, TargetList, TunnelOutcome,
+    TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
 };
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1::daemon_service_server::{DaemonService, DaemonServiceServer};
 use stormtunnel_proto::v1::event_service_server::EventServiceServer;
-use stormtunnel_proto::v1::settings_service_server::{SettingsService, SettingsServiceServer};
+use stormtunnel_proto::v1::profile_service_server::ProfileServiceServer;
+use stormtunnel_proto::v1::settings_service_server::SettingsServiceServer;
 use stormtunnel_proto::v1::sign_in_service_server::SignInServiceServer;
 use stormtunnel_proto::v1::target_service_server::TargetServiceServer;
 use stormtunnel_proto::v1::tunnel_service_server::{TunnelService, TunnelServiceServer};
@@ -52,6 +55,13 @@ struct State {
     /// What tunnels can go through.
     targets: Option<TargetList>,
     sign_ins: Vec<SignIn>,
+    profiles: profiles::Told,
+    /// What the person may use.
+    accounts: Vec<(Account, Vec<String>)>,
+    /// Nobody is signed in yet.
+    lacks_login: bool,
+    /// What the config file of AWS says, section by section.
+    sections: BTreeMap<String, String>,
     /// What becomes of a login.
     login: Option<Vec<Result<LoginUpdate, Fault>>>,
     /// Logins are begun and never end.
@@ -95,6 +105,10 @@ impl Fake {
             statistics: Vec::new(),
             targets: None,
             sign_ins: Vec::new(),
+            profiles: Default::default(),
+            accounts: Vec::new(),
+            lacks_login: false,
+            sections: BTreeMap::new(),
             login: None,
             holds_logins: false,
             waiting_login: Arc::default(),
@@ -123,6 +137,7 @@ impl Fake {
             .add_service(EventServiceServer::new(self.clone()))
             .add_service(TargetServiceServer::new(self.clone()))
             .add_service(SignInServiceServer::new(self.clone()))
+            .add_service(ProfileServiceServer::new(self.clone()))
             .add_service(SettingsServiceServer::new(self.clone()))
             .add_service(DaemonServiceServer::new(self.clone()));
         async move { router.serve_with_incoming(incoming).await.unwrap() }
@@ -406,50 +421,6 @@ impl Fake {
         while self.changes.receiver_count() == 0 {
             tokio::task::yield_now().await;
         }
-    }
-}
-
-fn setting(key: &str, value: Option<&str>) -> SettingState {
-    SettingState {
-        key: key.to_owned(),
-        value: value.unwrap_or("30").to_owned(),
-        default_value: "30".to_owned(),
-        range: "whole seconds from 10 to 120".to_owned(),
-        meaning: "how long one attempt to connect may take".to_owned(),
-        is_set: value.is_some(),
-    }
-}
-
-#[tonic::async_trait]
-impl SettingsService for Fake {
-    async fn get_settings(
-        &self,
-        request: Request<v1::GetSettingsRequest>,
-    ) -> Result<Response<v1::GetSettingsResponse>, Status> {
-        let keys = request.into_inner().keys;
-        let all = [setting("tunnels.connect_timeout", Some("60")), setting("tunnels.half_close_grace", None)];
-        let settings =
-            all.into_iter().filter(|setting| keys.is_empty() || keys.contains(&setting.key)).collect();
-        let state = SettingsState {
-            settings,
-            path: "/home/u/.config/stormtunnel/settings.toml".to_owned(),
-            problem: None,
-        };
-        Ok(Response::new(state.into()))
-    }
-
-    async fn update_settings(
-        &self,
-        request: Request<v1::UpdateSettingsRequest>,
-    ) -> Result<Response<v1::UpdateSettingsResponse>, Status> {
-        let changes = request.into_inner().changes;
-        if changes.iter().any(|change| change.value.as_deref() == Some("5")) {
-            let kind = FaultKind::InvalidArgument { field: changes[0].key.clone() };
-            return Err(from_fault(Fault::new(kind, "\"5\": whole seconds from 10 to 120")));
-        }
-        let settings =
-            changes.iter().map(|change| setting(&change.key, change.value.as_deref()).into()).collect();
-        Ok(Response::new(v1::UpdateSettingsResponse { settings }))
     }
 }
 

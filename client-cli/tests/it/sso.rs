@@ -3,8 +3,8 @@
 use std::io;
 
 use stormtunnel_model::{
-    CannotRenew, Fault, FaultKind, LoginEnd, LoginFlow, LoginProgress, LoginReason, Renewal, RenewalRule,
-    SignIn, SignInProfile, SignInState, SignInStatus, Timestamp, TunnelState,
+    CannotRenew, Fault, FaultKind, LoginEnd, LoginFlow, LoginPage, LoginProgress, LoginReason, Renewal,
+    RenewalRule, SignIn, SignInProfile, SignInState, SignInStatus, Timestamp, TunnelState,
 };
 use stormtunnel_proto::calls::LoginUpdate;
 
@@ -40,7 +40,7 @@ fn lost() -> SignInState {
 }
 
 /// One in each state that a person has to tell from the others.
-fn all() -> Vec<SignIn> {
+pub(crate) fn all() -> Vec<SignIn> {
     let plain = Renewal::Impossible(CannotRenew::NoRefreshToken);
     let soon = SignInState::ExpiringSoon { expires_at: later(10), renewal: plain };
     let retry = Renewal::At { at: later(1), rule: RenewalRule::Retry };
@@ -60,25 +60,25 @@ fn begun(flow: LoginFlow, reason: &str) -> Result<LoginUpdate, Fault> {
     Ok(LoginUpdate::Begun { sign_in: "corp".parse().unwrap(), flow, reason: reason.to_owned() })
 }
 
-fn waiting(code: Option<&str>, opened: bool) -> Result<LoginUpdate, Fault> {
+fn waiting(code: Option<&str>, page: LoginPage) -> Result<LoginUpdate, Fault> {
     let (url, user_code) = ("https://device.invalid/".to_owned(), code.map(str::to_owned));
-    Ok(LoginUpdate::Progress(LoginProgress::Waiting { url, user_code, opened }))
+    Ok(LoginUpdate::Progress(LoginProgress::Waiting { url, user_code, page }))
 }
 
 fn signed_in() -> Result<LoginUpdate, Fault> {
     Ok(LoginUpdate::SignedIn(Box::new(sign_in("corp", &["dev", "prod"], good()))))
 }
 
-fn in_the_browser() -> Vec<Result<LoginUpdate, Fault>> {
+pub(crate) fn in_the_browser() -> Vec<Result<LoginUpdate, Fault>> {
     let begun = begun(LoginFlow::AuthorizationCode, "the browser can come back to this machine");
     let starting = Ok(LoginUpdate::Progress(LoginProgress::Starting));
     let finishing = Ok(LoginUpdate::Progress(LoginProgress::Finishing));
-    vec![begun, starting, waiting(None, true), finishing, signed_in()]
+    vec![begun, starting, waiting(None, LoginPage::Opened), finishing, signed_in()]
 }
 
 fn with_a_code() -> Vec<Result<LoginUpdate, Fault>> {
     let reason = "you came through SSH, and a browser at your end cannot reach this machine";
-    vec![begun(LoginFlow::DeviceCode, reason), waiting(Some("ABCD-EFGH"), false), signed_in()]
+    vec![begun(LoginFlow::DeviceCode, reason), waiting(Some("ABCD-EFGH"), LoginPage::NotOpened), signed_in()]
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn a_login_that_fails_has_its_exit_code() {
             (LoginEnd::DoesNotLast, 4),
         ] {
             let kind = FaultKind::LoginFailed { sign_in: "corp".to_owned(), end };
-            fake.sign_in(all(), Some(vec![waiting(None, true), Err(Fault::new(kind, ""))]));
+            fake.sign_in(all(), Some(vec![waiting(None, LoginPage::Opened), Err(Fault::new(kind, ""))]));
             let ran = stctl(fake.socket(), "sso login corp").await;
             assert_eq!(ran.code, code, "{ran:?}");
             shown += &ran.shown();

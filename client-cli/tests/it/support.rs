@@ -45,7 +45,12 @@ pub(crate) async fn stctl_with(socket: &Path, variables: &[(&str, &str)], line: 
 
 /// Runs `stctl LINE` beside somebody who answers each question with this.
 pub(crate) async fn asked(socket: &Path, line: &str, answer: Answer) -> Ran {
-    within(Duration::from_secs(30), socket, &[], line, Some(answer)).await
+    asked_with(socket, &[], line, answer).await
+}
+
+/// The same with these variables.
+pub(crate) async fn asked_with(socket: &Path, variables: &[(&str, &str)], line: &str, answer: Answer) -> Ran {
+    within(Duration::from_secs(30), socket, variables, line, Some(answer)).await
 }
 
 async fn within(

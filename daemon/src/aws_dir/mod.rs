@@ -5,11 +5,14 @@
 //!
 //! Others write these files while we read them, and not all of them by rename. So something new is believed at once, but that
 //! something vanished, or is another one, only when that is still so half a second later: it may have been half a file.
+//!
+//! [`ConfigWriter`] is the one that writes: sign-ins and profiles, when somebody asks for them.
 
 mod paths;
 mod sign_ins;
 mod snapshot;
 mod source;
+mod writer;
 
 use std::io;
 use std::path::Path;
@@ -26,6 +29,7 @@ pub use self::paths::AwsPaths;
 pub use self::sign_ins::configured_sign_ins;
 pub use self::snapshot::{ProfilesSnapshot, TokenFiles, Unreadable};
 pub use self::source::WatchedProfiles;
+pub use self::writer::ConfigWriter;
 use crate::file_watch;
 
 /// For how long something must be missing or another one until that is believed. Writers that truncate first, or that delete
@@ -208,3 +212,5 @@ fn read(path: &Path, unreadable: &mut Vec<Unreadable>) -> Option<ProfileFile> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod writer_tests;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codes::{ExitCode, GrpcCode, Recovery};
 use crate::login::LoginEnd;
 
 /// A failure, with what is known of this one case.
@@ -172,70 +173,11 @@ pub enum FaultKind {
         /// Why.
         end: LoginEnd,
     },
-}
-
-/// Who can end a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recovery {
-    /// The daemon tries again by itself.
-    Retry,
-    /// A sign-in ends it.
-    SignIn,
-    /// A person has to change something.
-    FixByUser,
-}
-
-/// gRPC status codes that faults map to, by their standard names (this crate does not know tonic).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GrpcCode {
-    /// `INVALID_ARGUMENT`
-    InvalidArgument,
-    /// `NOT_FOUND`
-    NotFound,
-    /// `ALREADY_EXISTS`
-    AlreadyExists,
-    /// `ABORTED`
-    Aborted,
-    /// `PERMISSION_DENIED`
-    PermissionDenied,
-    /// `UNAUTHENTICATED`
-    Unauthenticated,
-    /// `FAILED_PRECONDITION`
-    FailedPrecondition,
-    /// `RESOURCE_EXHAUSTED`
-    ResourceExhausted,
-    /// `UNAVAILABLE`
-    Unavailable,
-    /// `INTERNAL`
-    Internal,
-}
-
-/// Exit codes of `stctl`; documented, stable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum ExitCode {
-    /// Done.
-    Ok = 0,
-    /// Failed in a way that has no code of its own.
-    Failure = 1,
-    /// The command line cannot be right.
-    Usage = 2,
-    /// The tunnel is not up.
-    NotUp = 3,
-    /// A login is needed.
-    LoginNeeded = 4,
-    /// The daemon cannot be reached.
-    DaemonUnreachable = 5,
-    /// No such tunnel, profile or target.
-    NotFound = 6,
-    /// In conflict with something that exists: name, port, version.
-    Conflict = 7,
-    /// AWS refused the caller.
-    PermissionDenied = 8,
-    /// The time allowed ran out.
-    Timeout = 124,
-    /// Ctrl-C.
-    Interrupted = 130,
+    /// The config file of AWS has a section of that name that says something else.
+    SectionExists {
+        /// The section, such as `[profile dev]`.
+        section: String,
+    },
 }
 
 /// One row of the fault table.
@@ -438,6 +380,12 @@ impl FaultKind {
             Self::LoginFailed { end, .. } => {
                 row(end.recovery(), G::Unauthenticated, end.exit_code(), end.remedy())
             }
+            Self::SectionExists { .. } => row(
+                R::FixByUser,
+                G::AlreadyExists,
+                E::Conflict,
+                "choose another name, or repeat with --overwrite, which keeps a copy of the file",
+            ),
         }
     }
 }
@@ -496,6 +444,9 @@ impl fmt::Display for FaultKind {
             Self::SignInNotFound { sign_in } if sign_in.is_empty() => f.write_str("there is no such sign-in"),
             Self::SignInNotFound { sign_in } => write!(f, "there is no sign-in \"{sign_in}\""),
             Self::LoginFailed { sign_in, end } => end.write(f, sign_in),
+            Self::SectionExists { section } => {
+                write!(f, "the AWS config file has {section} already, and it says something else")
+            }
         }
     }
 }

@@ -34,6 +34,7 @@ impl FaultKind {
             Self::KeyStoreUnavailable { .. } => "key_store_unavailable",
             Self::SignInNotFound { .. } => "sign_in_not_found",
             Self::LoginFailed { .. } => "login_failed",
+            Self::SectionExists { .. } => "section_exists",
         }
     }
 
@@ -73,6 +74,7 @@ impl FaultKind {
             Self::KeyStoreUnavailable { store: text("the Secret Service") },
             Self::SignInNotFound { sign_in: text("corp") },
             Self::LoginFailed { sign_in: text("corp"), end: LoginEnd::Declined },
+            Self::SectionExists { section: text("[profile dev]") },
         ]
     }
 }

@@ -71,6 +71,24 @@ impl Principal {
     pub fn account(&self) -> Option<&str> {
         self.as_str().split(':').nth(4).filter(|account| !account.is_empty())
     }
+
+    /// The role that was assumed: its name, or that of the permission set that it was made of.
+    #[must_use]
+    pub fn role(&self) -> Option<&str> {
+        let role = self.resource()?.strip_prefix("assumed-role/")?.split('/').next()?;
+        let set = role.strip_prefix("AWSReservedSSO_").and_then(|rest| rest.rsplit_once('_'));
+        Some(set.map_or(role, |(set, _suffix)| set))
+    }
+
+    /// The user, or the session of a role, which is named after its user where IAM Identity Center made it.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.resource()?.rsplit('/').next().filter(|user| !user.is_empty())
+    }
+
+    fn resource(&self) -> Option<&str> {
+        self.as_str().splitn(6, ':').nth(5)
+    }
 }
 
 fn check_principal(text: &str) -> Result<(), &'static str> {
@@ -164,6 +182,20 @@ mod tests {
         assert_eq!(ada.account(), Some("123456789012"));
         assert_eq!("arn:aws".parse::<Principal>().unwrap().account(), None);
         let long = format!("arn:{}", "a".repeat(2045));
+        for (arn, role, user) in [
+            ("arn:aws:sts::1:assumed-role/Dev/ada", Some("Dev"), Some("ada")),
+            (
+                "arn:aws:sts::1:assumed-role/AWSReservedSSO_Power_User_0123456789abcdef/ada@x",
+                Some("Power_User"),
+                Some("ada@x"),
+            ),
+            ("arn:aws:iam::1:user/team/ada", None, Some("ada")),
+            ("arn:aws:iam::1:root", None, Some("root")),
+            ("arn:aws", None, None),
+        ] {
+            let principal: Principal = arn.parse().unwrap();
+            assert_eq!((principal.role(), principal.user()), (role, user), "{arn}");
+        }
         for bad in ["", "ada", "arn:aws:iam::1:user/a b", "arn:aws:iam::1:user/\u{1b}[31m", &long] {
             assert!(bad.parse::<Principal>().is_err(), "{bad:?} should be refused");
         }

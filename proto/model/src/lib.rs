@@ -14,6 +14,7 @@
 //! | remote | [`RemoteEndpoint`] | host and port beyond the node |
 //! | session | [`SsmSessionId`] | one Session Manager session; a tunnel goes through many |
 //! | sign-in | [`SignInName`], [`SignInState`] | an `[sso-session]`, or the start URL of profiles that have theirs inline |
+//! | profile | [`Profile`], [`AwsProfile`], [`ProfileState`] | a profile of the AWS files, and whether its credentials are any good |
 //! | key store | [`KeyStoreChoice`] | where SSO tokens and client registrations are kept |
 //! | principal | [`Principal`] | who AWS takes the caller for that opened a session |
 //! | fault | [`Fault`] | a failure that the user may see; it knows its [`Recovery`] |
@@ -25,6 +26,7 @@
 //! | event | [`Event`] | something that happened to a tunnel; stored |
 //! | statistics | [`Statistics`] | what a tunnel carried and went through, in numbers; stored |
 
+mod codes;
 mod endpoint;
 mod event;
 mod fault;
@@ -38,20 +40,23 @@ mod key_store;
 mod label;
 mod login;
 mod name;
+mod profile;
 mod selector;
 pub mod settings;
 mod sign_in;
 mod sign_in_event;
 mod sign_in_state;
 mod spec;
+mod sso_config;
 mod state;
 mod statistics;
 mod target;
 mod tunnel;
 
+pub use codes::{ExitCode, GrpcCode, Recovery};
 pub use endpoint::{BoundAddress, LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint, SocketPath};
 pub use event::{Event, EventId, EventKind, EventSubject};
-pub use fault::{ExitCode, Fault, FaultKind, GrpcCode, Recovery};
+pub use fault::{Fault, FaultKind};
 pub use guards::{CONFIRM_LABEL, Reason, RunTerms, StartOptions, Ttl};
 pub use ids::{Attempt, Epoch, Etag, Principal, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
 pub use keep::{Keep, SessionCount};
@@ -59,13 +64,21 @@ pub use key_store::KeyStoreChoice;
 pub use label::{Label, Labels};
 pub use login::{LoginEnd, LoginFlow, LoginSurroundings, LoginWishes, Opener, SignInChoice};
 pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, TunnelName};
+pub use profile::{
+    AwsProfile, CheckedProfile, FileProblem, OnDemand, ProfileKind, ProfileList, ProfileRule, ProfileState,
+};
 pub use selector::Selector;
 pub use sign_in::{SignIn, SignInForm, SignInName, SignInProfile};
 pub use sign_in_event::SignInEvent;
 pub use sign_in_state::{
-    CannotRenew, LoginProgress, LoginReason, Renewal, RenewalRule, SignInActivity, SignInState, SignInStatus,
+    CannotRenew, LoginPage, LoginProgress, LoginReason, Renewal, RenewalRule, SignInActivity, SignInState,
+    SignInStatus,
 };
 pub use spec::{SpecError, TunnelSpec, TunnelSpecPatch};
+pub use sso_config::{
+    Account, AccountId, AwsOutput, ConfiguredSection, DEFAULT_SCOPE, RoleName, SectionChange, SsoConfig,
+    SsoConfigured, SsoProfile, SsoScope, SsoSection, SsoSession, StartUrl,
+};
 pub use state::{ConnectStep, Intent, RemoteHealth, TunnelLimit, TunnelState};
 pub use statistics::{Statistics, TunnelStatistics};
 pub use target::{

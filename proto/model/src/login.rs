@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fault::{ExitCode, Recovery};
+use crate::codes::{ExitCode, Recovery};
 use crate::name::{Profile, Region};
 use crate::sign_in::SignInName;
 

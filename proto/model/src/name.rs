@@ -10,8 +10,8 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{field} \"{value}\" is not valid: {rule}")]
 pub struct InvalidName {
-    /// What the name is of, as the API calls the field: `name`, `profile`, `region`, `target`,
-    /// `labels` or `principal`.
+    /// What the name is of, as the API calls the field: `name`, `profile`, `region`, `target`, `labels`, `principal`,
+    /// `sign_in`, `account`, `role`, `start_url`, `scopes` or `output`.
     pub field: &'static str,
     /// What was written.
     pub value: String,

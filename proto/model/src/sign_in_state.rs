@@ -135,11 +135,24 @@ pub enum LoginProgress {
         url: String,
         /// The code to compare or to type, of a device login.
         user_code: Option<String>,
-        /// A browser was opened there.
-        opened: bool,
+        /// What becomes of the page.
+        page: LoginPage,
     },
     /// The person is done; the token is fetched.
     Finishing,
+}
+
+/// What becomes of a page that a person is to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginPage {
+    /// A browser is being started.
+    Opening,
+    /// It seems to have opened.
+    Opened,
+    /// What was to open it failed, or there is no display.
+    NotOpened,
+    /// Nothing opens it: the person does.
+    LeftToPerson,
 }
 
 impl SignInStatus {

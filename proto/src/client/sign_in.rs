@@ -1,6 +1,8 @@
 //! Calls about sign-ins.
 
-use stormtunnel_model::{Revision, SignIn, SignInChoice, SignInName};
+use stormtunnel_model::{
+    Account, AccountId, Revision, SignIn, SignInChoice, SignInName, SsoConfig, SsoConfigured,
+};
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 
@@ -67,6 +69,39 @@ impl Client {
         let sign_in = answer(self.sign_ins().refresh(request)).await?.sign_in;
         let sign_in = sign_in.ok_or_else(|| ConversionError::Missing { field: "sign_in".to_owned() })?;
         Ok(sign_in.try_into()?)
+    }
+
+    /// The accounts in which the person has a role.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn list_accounts(&self, sign_in: SignInChoice) -> Result<Vec<Account>, CallError> {
+        let request = self.request(v1::ListAccountsRequest { sign_in: Some(sign_in.into()) });
+        let accounts = answer(self.sign_ins().list_accounts(request)).await?.accounts;
+        Ok(accounts.into_iter().map(Into::into).collect())
+    }
+
+    /// The names of the person's roles in an account.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn list_roles(
+        &self,
+        sign_in: SignInChoice,
+        account: &AccountId,
+    ) -> Result<Vec<String>, CallError> {
+        let account = account.to_string();
+        let request = self.request(v1::ListRolesRequest { sign_in: Some(sign_in.into()), account });
+        Ok(answer(self.sign_ins().list_roles(request)).await?.roles)
+    }
+
+    /// Writes a session and profiles into the config file of AWS.
+    ///
+    /// # Errors
+    /// [`CallError`]; the file is as it was.
+    pub async fn configure(&self, config: SsoConfig) -> Result<SsoConfigured, CallError> {
+        let request = self.request(v1::ConfigureRequest::from(config));
+        Ok(answer(self.sign_ins().configure(request)).await?.try_into()?)
     }
 
     fn sign_ins(&self) -> SignInServiceClient<Channel> {

@@ -82,6 +82,7 @@ impl From<FaultKind> for Kind {
             FaultKind::LoginFailed { sign_in, end } => {
                 Self::LoginFailed(fault::LoginFailed { sign_in, end: v1::LoginEnd::from(end).into() })
             }
+            FaultKind::SectionExists { section } => Self::SectionExists(fault::SectionExists { section }),
         }
     }
 }
@@ -130,6 +131,7 @@ impl From<Kind> for FaultKind {
             Kind::LoginFailed(failed) => {
                 Self::LoginFailed { end: failed.end().into(), sign_in: failed.sign_in }
             }
+            Kind::SectionExists(fault::SectionExists { section }) => Self::SectionExists { section },
         }
     }
 }

@@ -7,10 +7,12 @@ mod daemon;
 mod events;
 mod fault;
 mod guards;
+mod profiles;
 mod settings;
 mod sign_in;
 mod sign_in_state;
 mod spec;
+mod sso_config;
 mod state;
 mod statistics;
 mod targets;
@@ -22,6 +24,7 @@ mod sign_in_strategies;
 mod strategies;
 
 pub(crate) use events::parse_events;
+pub use profiles::parse_profile;
 pub use sign_in::parse_choice;
 pub(crate) use sign_in::parse_sign_ins;
 

@@ -1,8 +1,8 @@
 //! Sign-ins as they are: state, renewal, activity.
 
 use stormtunnel_model::{
-    CannotRenew, LoginProgress, LoginReason, Renewal, RenewalRule, SignIn, SignInActivity, SignInProfile,
-    SignInState, SignInStatus,
+    CannotRenew, LoginPage, LoginProgress, LoginReason, Renewal, RenewalRule, SignIn, SignInActivity,
+    SignInProfile, SignInState, SignInStatus,
 };
 
 use super::{ConversionError, enum_value, parse_timestamp, parsed, required, timestamp};
@@ -170,6 +170,27 @@ fn parse_rule(number: i32) -> Result<RenewalRule, ConversionError> {
     }
 }
 
+impl From<LoginPage> for v1::LoginPage {
+    fn from(page: LoginPage) -> Self {
+        match page {
+            LoginPage::Opening => Self::Opening,
+            LoginPage::Opened => Self::Opened,
+            LoginPage::NotOpened => Self::NotOpened,
+            LoginPage::LeftToPerson => Self::LeftToPerson,
+        }
+    }
+}
+
+fn parse_page(number: i32) -> Result<LoginPage, ConversionError> {
+    match enum_value("waiting.page", number)? {
+        v1::LoginPage::Opening => Ok(LoginPage::Opening),
+        v1::LoginPage::Opened => Ok(LoginPage::Opened),
+        v1::LoginPage::NotOpened => Ok(LoginPage::NotOpened),
+        v1::LoginPage::LeftToPerson => Ok(LoginPage::LeftToPerson),
+        v1::LoginPage::Unspecified => Err(ConversionError::missing("waiting.page")),
+    }
+}
+
 impl From<CannotRenew> for v1::CannotRenew {
     fn from(reason: CannotRenew) -> Self {
         match reason {
@@ -245,8 +266,9 @@ impl From<LoginProgress> for v1::LoginProgress {
     fn from(progress: LoginProgress) -> Self {
         let progress = match progress {
             LoginProgress::Starting => Progress::Starting(login_progress::Starting {}),
-            LoginProgress::Waiting { url, user_code, opened } => {
-                Progress::Waiting(login_progress::Waiting { url, user_code, opened })
+            LoginProgress::Waiting { url, user_code, page } => {
+                let page = v1::LoginPage::from(page).into();
+                Progress::Waiting(login_progress::Waiting { url, user_code, page })
             }
             LoginProgress::Finishing => Progress::Finishing(login_progress::Finishing {}),
         };
@@ -260,8 +282,8 @@ impl TryFrom<v1::LoginProgress> for LoginProgress {
     fn try_from(progress: v1::LoginProgress) -> Result<Self, Self::Error> {
         Ok(match required("progress", progress.progress)? {
             Progress::Starting(login_progress::Starting {}) => Self::Starting,
-            Progress::Waiting(login_progress::Waiting { url, user_code, opened }) => {
-                Self::Waiting { url, user_code, opened }
+            Progress::Waiting(login_progress::Waiting { url, user_code, page }) => {
+                Self::Waiting { url, user_code, page: parse_page(page)? }
             }
             Progress::Finishing(login_progress::Finishing {}) => Self::Finishing,
         })

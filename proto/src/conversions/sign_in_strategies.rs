@@ -5,9 +5,10 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use stormtunnel_model::{
-    CannotRenew, LoginFlow, LoginProgress, LoginReason, LoginSurroundings, LoginWishes, Opener, Renewal,
-    RenewalRule, SignIn, SignInActivity, SignInChoice, SignInEvent, SignInName, SignInProfile, SignInState,
-    SignInStatus,
+    Account, CannotRenew, ConfiguredSection, LoginFlow, LoginPage, LoginProgress, LoginReason,
+    LoginSurroundings, LoginWishes, Opener, Renewal, RenewalRule, SectionChange, SignIn, SignInActivity,
+    SignInChoice, SignInEvent, SignInName, SignInProfile, SignInState, SignInStatus, SsoConfig,
+    SsoConfigured, SsoProfile, SsoSection, SsoSession,
 };
 
 use super::strategies::{fault, profile, region, revision, time};
@@ -104,12 +105,13 @@ fn state() -> impl Strategy<Value = SignInState> {
 }
 
 fn progress() -> impl Strategy<Value = LoginProgress> {
+    let pages = vec![LoginPage::Opening, LoginPage::Opened, LoginPage::NotOpened, LoginPage::LeftToPerson];
     prop_oneof![
         Just(LoginProgress::Starting),
-        (TEXT, option::of(TEXT), any::<bool>()).prop_map(|(url, user_code, opened)| LoginProgress::Waiting {
+        (TEXT, option::of(TEXT), select(pages)).prop_map(|(url, user_code, page)| LoginProgress::Waiting {
             url,
             user_code,
-            opened
+            page
         }),
         Just(LoginProgress::Finishing),
     ]
@@ -160,4 +162,48 @@ pub(super) fn event() -> impl Strategy<Value = SignInEvent> {
         time().prop_map(|expires_at| SignInEvent::TokenRenewed { expires_at }),
         fault().prop_map(|fault| SignInEvent::RenewalFailed { fault }),
     ]
+}
+
+pub(super) fn account() -> impl Strategy<Value = Account> {
+    ("[0-9]{12}", option::of(TEXT), option::of(TEXT)).prop_map(|(id, name, email)| Account {
+        id,
+        name,
+        email,
+    })
+}
+
+pub(super) fn sso_config() -> impl Strategy<Value = SsoConfig> {
+    let session = (name(), url(), region(), vec("[a-z]{1,9}(:[a-z]{1,9})?", 0..3)).prop_map(
+        |(name, start_url, region, scopes)| SsoSession {
+            name,
+            start_url: start_url.parse().unwrap(),
+            region,
+            scopes: scopes.iter().map(|scope| scope.parse().unwrap()).collect(),
+        },
+    );
+    let output = select(vec!["json", "yaml", "yaml-stream", "text", "table", "off"]);
+    let profile = (profile(), "[0-9]{12}", "[A-Za-z+=,.@_-]{1,20}", option::of(region()), option::of(output))
+        .prop_map(|(name, account, role, region, output)| SsoProfile {
+            name,
+            account: account.parse().unwrap(),
+            role: role.parse().unwrap(),
+            region,
+            output: output.map(|output| output.parse().unwrap()),
+        });
+    (session, vec(profile, 0..3), any::<bool>()).prop_map(|(session, mut profiles, overwrite)| {
+        profiles.sort_by(|one, other| one.name.cmp(&other.name));
+        profiles.dedup_by(|one, other| one.name == other.name);
+        SsoConfig { session, profiles, overwrite }
+    })
+}
+
+pub(super) fn sso_configured() -> impl Strategy<Value = SsoConfigured> {
+    let section = prop_oneof![name().prop_map(SsoSection::Session), profile().prop_map(SsoSection::Profile)];
+    let change = select(vec![SectionChange::Added, SectionChange::Changed, SectionChange::Unchanged]);
+    let section = (section, change).prop_map(|(section, change)| ConfiguredSection { section, change });
+    (TEXT, option::of(TEXT), vec(section, 0..3)).prop_map(|(file, backup, sections)| SsoConfigured {
+        file,
+        backup,
+        sections,
+    })
 }

@@ -63,6 +63,7 @@ impl SignInService for Fake {
         }
         let plan = self.lock().login.clone();
         let plan = plan.ok_or_else(|| from_fault(unknown(&sign_in)))?;
+        self.lock().lacks_login &= !matches!(plan.last(), Some(Ok(LoginUpdate::SignedIn(_))));
         let messages: Vec<Result<v1::LoginResponse, Status>> =
             plan.into_iter().map(|update| update.map(Into::into).map_err(from_fault)).collect();
         Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
@@ -97,6 +98,34 @@ impl SignInService for Fake {
             return Err(from_fault(fault));
         }
         Ok(Response::new(v1::RefreshResponse { sign_in: Some(sign_in.into()) }))
+    }
+
+    async fn list_accounts(
+        &self,
+        request: Request<v1::ListAccountsRequest>,
+    ) -> Result<Response<v1::ListAccountsResponse>, Status> {
+        let choice = parse_choice(request.into_inner().sign_in)?;
+        self.heard(format!("accounts of {}", shown(&choice)))?;
+        let accounts = self.accounts(&choice).map_err(from_fault)?.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListAccountsResponse { accounts }))
+    }
+
+    async fn list_roles(
+        &self,
+        request: Request<v1::ListRolesRequest>,
+    ) -> Result<Response<v1::ListRolesResponse>, Status> {
+        let account = request.into_inner().account;
+        self.heard(format!("roles in {account}"))?;
+        Ok(Response::new(v1::ListRolesResponse { roles: self.roles(&account) }))
+    }
+
+    async fn configure(
+        &self,
+        request: Request<v1::ConfigureRequest>,
+    ) -> Result<Response<v1::ConfigureResponse>, Status> {
+        let config = request.into_inner().try_into()?;
+        let configured = self.write(&config)?;
+        Ok(Response::new(configured.map_err(from_fault)?.into()))
     }
 }
 
@@ -136,7 +165,7 @@ impl Fake {
     }
 }
 
-fn shown(choice: &SignInChoice) -> String {
+pub(super) fn shown(choice: &SignInChoice) -> String {
     match choice {
         SignInChoice::Only => "only".to_owned(),
         SignInChoice::Named(name) => name.to_string(),

@@ -1,16 +1,15 @@
 //! The event service.
 
-use std::pin::Pin;
-
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::StreamExt;
 use stormtunnel_engine::{EngineHandle, EventChange, EventNews};
-use stormtunnel_model::{Fault, FaultKind};
 use stormtunnel_proto::calls::{EventUpdate, EventWatchUpdate, ListEvents, WatchEvents};
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1;
 use stormtunnel_proto::v1::event_service_server::EventService;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+
+use crate::watch::{Messages, watch};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -27,7 +26,7 @@ impl EventApi {
 
 #[tonic::async_trait]
 impl EventService for EventApi {
-    type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<v1::WatchEventsResponse, Status>> + Send>>;
+    type WatchEventsStream = Messages<v1::WatchEventsResponse>;
 
     async fn list_events(&self, request: Request<v1::ListEventsRequest>) -> Answer<v1::ListEventsResponse> {
         let ListEvents { tunnels, since, limit, before } = request.into_inner().try_into()?;
@@ -42,10 +41,7 @@ impl EventService for EventApi {
         let WatchEvents { tunnels, after, since, limit } = request.into_inner().try_into()?;
         let watched = self.engine.watch_events(&tunnels, after, since, limit).await;
         let news = watched.map_err(from_fault)?.map(|news| news.map(message).map_err(from_fault));
-        let until = news.take_until(self.stopping.clone().cancelled_owned());
-        // As for tunnels: a watch that ends with a reason can be taken up again.
-        let reason = stream::once(async { Err(from_fault(Fault::new(FaultKind::ShuttingDown, ""))) });
-        Ok(Response::new(Box::pin(until.chain(reason))))
+        Ok(Response::new(watch(news, self.stopping.clone())))
     }
 
     async fn get_statistics(

@@ -9,10 +9,12 @@
 mod daemon;
 mod events;
 mod page;
+mod profiles;
 mod settings;
 mod sign_in;
 mod targets;
 mod tunnels;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use stormtunnel_proto::FILE_DESCRIPTOR_SET;
 use stormtunnel_proto::calls::{DaemonInfo, SettingChange, SettingState, SettingsState};
 use stormtunnel_proto::v1::daemon_service_server::DaemonServiceServer;
 use stormtunnel_proto::v1::event_service_server::EventServiceServer;
+use stormtunnel_proto::v1::profile_service_server::ProfileServiceServer;
 use stormtunnel_proto::v1::settings_service_server::SettingsServiceServer;
 use stormtunnel_proto::v1::sign_in_service_server::SignInServiceServer;
 use stormtunnel_proto::v1::target_service_server::TargetServiceServer;
@@ -40,6 +43,7 @@ use tonic_reflection::server::Builder as Reflection;
 
 use daemon::DaemonApi;
 use events::EventApi;
+use profiles::ProfileApi;
 use settings::SettingsApi;
 use sign_in::SignInApi;
 use targets::TargetApi;
@@ -138,6 +142,7 @@ async fn router(api: Api) -> Result<(Router, HealthReporter), ServeError> {
         .add_service(reflection().build_v1alpha()?)
         .add_service(DaemonServiceServer::new(DaemonApi::new(api.daemon)))
         .add_service(EventServiceServer::new(EventApi::new(api.engine.clone(), api.stopping.clone())))
+        .add_service(ProfileServiceServer::new(ProfileApi::new(&api.engine, api.stopping.clone())))
         .add_service(SettingsServiceServer::new(SettingsApi::new(api.settings)))
         .add_service(SignInServiceServer::new(SignInApi::new(&api.engine, api.stopping.clone())))
         .add_service(TargetServiceServer::new(TargetApi::new(api.engine.clone())))
@@ -146,10 +151,11 @@ async fn router(api: Api) -> Result<(Router, HealthReporter), ServeError> {
 }
 
 /// Services whose health is told; the empty name stands for all of them.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "",
     "stormtunnel.v1.TunnelService",
     "stormtunnel.v1.EventService",
+    "stormtunnel.v1.ProfileService",
     "stormtunnel.v1.SettingsService",
     "stormtunnel.v1.SignInService",
     "stormtunnel.v1.TargetService",

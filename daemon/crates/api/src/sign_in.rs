@@ -1,7 +1,6 @@
 //! The sign-in service.
 
 use std::future::ready;
-use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt, stream};
 use stormtunnel_engine::EngineHandle;
@@ -9,17 +8,18 @@ use stormtunnel_engine::sign_in::board::{SignInChange, SignInNews};
 use stormtunnel_engine::sign_in::machine::LoginBy;
 use stormtunnel_engine::sign_in::registry::{LoginRequest, SignIns};
 use stormtunnel_engine::sign_in::running::LoginNews;
-use stormtunnel_model::{Fault, FaultKind, Revision};
+use stormtunnel_model::{AccountId, Revision, SsoConfig};
 use stormtunnel_proto::calls::{Login, LoginUpdate, Logout, SignInWatchEvent, SignInWatchUpdate};
-use stormtunnel_proto::conversions::parse_choice;
+use stormtunnel_proto::conversions::{ConversionError, parse_choice};
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1;
 use stormtunnel_proto::v1::sign_in_service_server::SignInService;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use crate::watch::{Messages, stopping, watch};
+
 type Answer<T> = Result<Response<T>, Status>;
-type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 pub(crate) struct SignInApi {
     sign_ins: SignIns,
@@ -47,11 +47,8 @@ impl SignInService for SignInApi {
         request: Request<v1::WatchSignInsRequest>,
     ) -> Answer<Self::WatchSignInsStream> {
         let since = request.into_inner().since.map(Revision::from);
-        let news = self.sign_ins.watch(since).map(|news| Ok(watched(news).into()));
-        let until = news.take_until(self.stopping.clone().cancelled_owned());
-        // As for tunnels: a watch that ends with a reason can be taken up again.
-        let reason = stream::once(async { Err(stopping()) });
-        Ok(Response::new(Box::pin(until.chain(reason))))
+        let news = self.sign_ins.watch(since).map(|news| Ok(update(news).into()));
+        Ok(Response::new(watch(news, self.stopping.clone())))
     }
 
     async fn login(&self, request: Request<v1::LoginRequest>) -> Answer<Self::LoginStream> {
@@ -87,6 +84,30 @@ impl SignInService for SignInApi {
         let sign_in = self.sign_ins.refresh(&choice).await.map_err(from_fault)?;
         Ok(Response::new(v1::RefreshResponse { sign_in: Some(sign_in.into()) }))
     }
+
+    async fn list_accounts(
+        &self,
+        request: Request<v1::ListAccountsRequest>,
+    ) -> Answer<v1::ListAccountsResponse> {
+        let choice = parse_choice(request.into_inner().sign_in)?;
+        let accounts = self.sign_ins.accounts(&choice).await.map_err(from_fault)?;
+        let accounts = accounts.into_iter().map(Into::into).collect();
+        Ok(Response::new(v1::ListAccountsResponse { accounts }))
+    }
+
+    async fn list_roles(&self, request: Request<v1::ListRolesRequest>) -> Answer<v1::ListRolesResponse> {
+        let v1::ListRolesRequest { sign_in, account } = request.into_inner();
+        let (choice, account) =
+            (parse_choice(sign_in)?, account.parse::<AccountId>().map_err(ConversionError::from)?);
+        let roles = self.sign_ins.roles(&choice, &account).await.map_err(from_fault)?;
+        Ok(Response::new(v1::ListRolesResponse { roles }))
+    }
+
+    async fn configure(&self, request: Request<v1::ConfigureRequest>) -> Answer<v1::ConfigureResponse> {
+        let config = SsoConfig::try_from(request.into_inner())?;
+        let configured = self.sign_ins.configure(&config).await.map_err(from_fault)?;
+        Ok(Response::new(configured.into()))
+    }
 }
 
 /// The messages to their end; or until the daemon stops, which does not wait for a person, and with that as their reason.
@@ -100,11 +121,7 @@ fn until_stopped<T: Send + 'static>(
     Box::pin(all.take_while(|message| ready(message.is_some())).filter_map(ready))
 }
 
-fn stopping() -> Status {
-    from_fault(Fault::new(FaultKind::ShuttingDown, ""))
-}
-
-fn watched(SignInNews { revision, change }: SignInNews) -> SignInWatchUpdate {
+fn update(SignInNews { revision, change }: SignInNews) -> SignInWatchUpdate {
     let event = match change {
         SignInChange::Snapshot(sign_ins) => SignInWatchEvent::Snapshot(sign_ins),
         SignInChange::Changed(sign_in) => SignInWatchEvent::Changed(sign_in),

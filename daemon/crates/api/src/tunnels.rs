@@ -1,10 +1,8 @@
 //! The tunnel service.
 
-use std::pin::Pin;
-
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::StreamExt;
 use stormtunnel_engine::{Change, EngineHandle, TunnelResult, Updated, WatchEvent};
-use stormtunnel_model::{Fault, FaultKind, Revision};
+use stormtunnel_model::Revision;
 use stormtunnel_proto::calls::{
     self, CreateTunnel, StartTunnels, TunnelOutcome, UpdateTunnel, UpdatedTunnel, WatchTunnels, WatchUpdate,
 };
@@ -15,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::page::page;
+use crate::watch::{Messages, watch};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -40,7 +39,7 @@ impl TunnelApi {
 
 #[tonic::async_trait]
 impl TunnelService for TunnelApi {
-    type WatchTunnelsStream = Pin<Box<dyn Stream<Item = Result<v1::WatchTunnelsResponse, Status>> + Send>>;
+    type WatchTunnelsStream = Messages<v1::WatchTunnelsResponse>;
 
     async fn create_tunnel(
         &self,
@@ -116,10 +115,7 @@ impl TunnelService for TunnelApi {
         let WatchTunnels { since, tunnels } = request.into_inner().into();
         self.check_known(since, &tunnels)?;
         let events = self.engine.watch(since, tunnels).map(|event| Ok(update(event).into()));
-        let until = events.take_until(self.stopping.clone().cancelled_owned());
-        // A watch that only ends looks finished to a client; one that ends with a reason can be taken up again.
-        let reason = stream::once(async { Err(from_fault(Fault::new(FaultKind::ShuttingDown, ""))) });
-        Ok(Response::new(Box::pin(until.chain(reason))))
+        Ok(Response::new(watch(events, self.stopping.clone())))
     }
 }
 

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod profiles;
+#[cfg(test)]
 mod sign_in;
 #[cfg(test)]
 mod targets;
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use stormtunnel_api::{Api, DaemonControl, SettingsControl};
 use stormtunnel_engine::ports::PortFuture;
+use stormtunnel_engine::profiles::registry::Profiles;
 use stormtunnel_engine::sign_in::registry::SignIns;
 use stormtunnel_engine::testing::{World, spec};
 use stormtunnel_engine::{Engine, Ports};
@@ -295,6 +298,7 @@ async fn health_and_reflection_need_no_proto_files() {
     let expected = [
         "DaemonService",
         "EventService",
+        "ProfileService",
         "SettingsService",
         "SignInService",
         "TargetService",
@@ -321,9 +325,13 @@ impl Daemon {
     }
 
     async fn with(sign_ins: SignIns) -> Self {
+        Self::with_profiles(sign_ins, Profiles::none()).await
+    }
+
+    async fn with_profiles(sign_ins: SignIns, profiles: Profiles) -> Self {
         let home = TempDir::new().unwrap();
         let world = World::default();
-        let ports = Ports { sign_ins, ..world.ports() };
+        let ports = Ports { sign_ins, profiles, ..world.ports() };
         let (engine, handle) = Engine::start(ports, world.settings.subscribe()).await.unwrap();
         let settings = Arc::new(FakeSettings::default());
         let (stopping, stop_asked) = (CancellationToken::new(), CancellationToken::new());

@@ -42,6 +42,34 @@ impl ProfileFile {
     }
 }
 
+impl ProfileFile {
+    /// Keeps a copy of what was read, beside the file, for its owner only; `now` is in its name. Answers where; nothing if there
+    /// is nothing to keep.
+    ///
+    /// # Errors
+    /// The copy cannot be written.
+    pub fn back_up(&self, now: Timestamp) -> io::Result<Option<PathBuf>> {
+        let content = self.content.expose_secret();
+        if content.is_empty() {
+            return Ok(None);
+        }
+        let mut base = self.path.as_os_str().to_owned();
+        base.push(format!(".backup-{}", crate::tokens::time::format(now).replace([':', '-'], "")));
+        let mut path = PathBuf::from(&base);
+        // The second of one second.
+        for number in 1.. {
+            if !path.try_exists()? {
+                break;
+            }
+            let mut next = base.clone();
+            next.push(format!("-{number}"));
+            path = next.into();
+        }
+        publish_private(&path, content)?;
+        Ok(Some(path))
+    }
+}
+
 /// Why a profile file was not replaced. It is as it was.
 #[derive(Debug, Error)]
 pub enum ReplaceError {
@@ -291,6 +319,25 @@ mod tests {
         std::fs::remove_file(&bare).unwrap();
         replaced.unwrap();
         assert_eq!(found.unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_copy_of_what_was_read_is_kept_under_a_name_of_its_own() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("config");
+        let now = Timestamp::from_millis(1_893_553_445_000);
+        assert_eq!(ProfileFile::read(&path).unwrap().back_up(now).unwrap(), None, "there is nothing to keep");
+        for (content, name) in
+            [("one", "config.backup-20300102T030405Z"), ("two", "config.backup-20300102T030405Z-1")]
+        {
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+            let file = ProfileFile::read(&path).unwrap();
+            std::fs::write(&path, "another").unwrap();
+            let copy = file.back_up(now).unwrap().unwrap();
+            assert_eq!(copy, home.path().join(name));
+            assert_eq!((std::fs::read_to_string(&copy).unwrap().as_str(), mode(&copy)), (content, 0o600));
+        }
     }
 
     #[test]

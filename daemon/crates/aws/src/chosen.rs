@@ -1,8 +1,10 @@
 //! The profile that is meant, and what is said of one that there is not.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use stormtunnel_aws_files::{Credentials, Endpoints, Profile as FileProfile, ProfileSet, Source};
+use stormtunnel_aws_files::{
+    Credentials, Endpoints, Profile as FileProfile, ProfileSet, Source, profile_not_found,
+};
 use stormtunnel_engine::ports::AwsScope;
 use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{Fault, FaultKind, Profile, Region};
@@ -87,28 +89,11 @@ fn nameless(holder: Profile, environment: &AwsEnvironment) -> FileProfile {
 
 /// Names the nearest profiles there are, and where they were looked for.
 pub(crate) fn not_found(name: Option<&Profile>, profiles: &ProfileSet, files: &[PathBuf]) -> Fault {
-    let wanted = name.map(ToString::to_string).unwrap_or_default();
-    let known: Vec<&str> = profiles.profiles().map(|(name, _)| name.as_str()).collect();
-    let places: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-    let detail = alternatives(&wanted, &known, &places.join(" and "));
-    Fault::new(FaultKind::ProfileNotFound { profile: wanted }, detail)
-}
-
-fn alternatives(wanted: &str, known: &[&str], places: &str) -> String {
-    const MOST: usize = 5;
-    let distance = |name: &str| strsim::damerau_levenshtein(name, wanted);
-    // Two typing errors, or three in a long name.
-    let is_near = |name: &&&str| distance(name) <= (wanted.len() / 4).clamp(2, 3) || name.contains(wanted);
-    let mut near: Vec<&str> = known.iter().filter(is_near).copied().collect();
-    near.sort_by_key(|name| distance(name));
-    let list = |names: &[&str]| names.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
-    if known.is_empty() {
-        format!("{places} hold no profile at all")
-    } else if near.is_empty() {
-        let more = if known.len() > MOST { ", …" } else { "" };
-        format!("{places} have {}{more}", list(known))
-    } else {
-        format!("did you mean {}? It is not in {places}", list(&near))
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let names = profiles.profiles().map(|(name, _)| name.as_str());
+    match name {
+        Some(name) => profile_not_found(name, names, &files),
+        None => Fault::internal("AWS_PROFILE cannot be the name of a profile"),
     }
 }
 
@@ -133,26 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_profile_comes_with_the_nearest_names_and_the_files() {
-        let detail = |name: &str, config: &str| {
-            let fault = not_found(Some(&name.parse().unwrap()), &set(config), &["a".into(), "b".into()]);
-            assert_eq!(fault.kind, FaultKind::ProfileNotFound { profile: name.to_owned() });
-            fault.detail
-        };
-        assert_eq!(detail("prd", CONFIG), "did you mean prod? It is not in a and b");
-        assert_eq!(detail("space", CONFIG), "did you mean with space? It is not in a and b");
-        let all = "a and b have default, keys, legacy, prod, with space";
-        assert_eq!(detail("staging-account", CONFIG), all);
-        assert_eq!(detail("prod", ""), "a and b hold no profile at all");
-    }
-
-    #[test]
     fn who_names_no_profile_gets_what_the_aws_cli_would_find() {
         let found = |vars: &[(&str, &str)], config: &str| {
             let chosen = Chosen::find(None, &set(config), &environment(vars)).unwrap();
             assert_eq!(chosen.name, None);
             let Ok(credentials) = chosen.profile.credentials else { panic!("there are credentials") };
-            (credentials.source.kind(), chosen.profile.region.map(|region| region.to_string()))
+            (credentials.source.kind().name(), chosen.profile.region.map(|region| region.to_string()))
         };
         let default = "[default]\nregion = eu-central-1\naws_access_key_id = a\naws_secret_access_key = b\n";
         let keys = [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "x")];

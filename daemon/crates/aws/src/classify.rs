@@ -42,11 +42,38 @@ pub(crate) struct Call<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     Denied,
-    Credentials,
+    Credentials(Flaw),
     NotConnected,
     Throttled,
     Document,
     Argument,
+}
+
+/// What is wrong with credentials that AWS refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flaw {
+    /// They were good.
+    Expired,
+    /// Of keys that are deactivated AWS says the same as of those that were deleted or never were.
+    UnknownKey,
+    /// The access key is known.
+    WrongSecret,
+    /// They did not reach AWS in a form that it reads.
+    Unreadable,
+}
+
+impl Flaw {
+    /// What is told of them, before what AWS said.
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Expired => "they have expired",
+            Self::UnknownKey => {
+                "AWS does not know the access key: it is inactive, was deleted, or belongs to another partition"
+            }
+            Self::WrongSecret => "they are wrong: the secret key is not that of the access key",
+            Self::Unreadable => "AWS cannot read them: a key is incomplete",
+        }
+    }
 }
 
 /// THE table of error codes. What is not in it is tried again, with the code in the detail.
@@ -55,19 +82,19 @@ const CODES: [(&str, Class); 27] = [
     ("AccessDeniedException", Class::Denied),
     ("UnauthorizedOperation", Class::Denied),
     ("NotAuthorized", Class::Denied),
-    ("ExpiredToken", Class::Credentials),
-    ("ExpiredTokenException", Class::Credentials),
-    ("RequestExpired", Class::Credentials),
-    ("UnrecognizedClientException", Class::Credentials),
-    ("InvalidClientTokenId", Class::Credentials),
-    ("AuthFailure", Class::Credentials),
-    ("InvalidAccessKeyId", Class::Credentials),
-    ("InvalidSignatureException", Class::Credentials),
-    ("SignatureDoesNotMatch", Class::Credentials),
-    ("IncompleteSignature", Class::Credentials),
-    ("IncompleteSignatureException", Class::Credentials),
-    ("MissingAuthenticationToken", Class::Credentials),
-    ("MissingAuthenticationTokenException", Class::Credentials),
+    ("ExpiredToken", Class::Credentials(Flaw::Expired)),
+    ("ExpiredTokenException", Class::Credentials(Flaw::Expired)),
+    ("RequestExpired", Class::Credentials(Flaw::Expired)),
+    ("UnrecognizedClientException", Class::Credentials(Flaw::UnknownKey)),
+    ("InvalidClientTokenId", Class::Credentials(Flaw::UnknownKey)),
+    ("AuthFailure", Class::Credentials(Flaw::UnknownKey)),
+    ("InvalidAccessKeyId", Class::Credentials(Flaw::UnknownKey)),
+    ("InvalidSignatureException", Class::Credentials(Flaw::WrongSecret)),
+    ("SignatureDoesNotMatch", Class::Credentials(Flaw::WrongSecret)),
+    ("IncompleteSignature", Class::Credentials(Flaw::Unreadable)),
+    ("IncompleteSignatureException", Class::Credentials(Flaw::Unreadable)),
+    ("MissingAuthenticationToken", Class::Credentials(Flaw::Unreadable)),
+    ("MissingAuthenticationTokenException", Class::Credentials(Flaw::Unreadable)),
     ("TargetNotConnected", Class::NotConnected),
     ("Throttling", Class::Throttled),
     ("ThrottlingException", Class::Throttled),
@@ -110,9 +137,9 @@ fn service_fault(code: &str, status: u16, message: &str, subject: &Subject, call
     let class = CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class);
     match class {
         Some(Class::Denied) => denied(message, call.action, said()),
-        Some(Class::Credentials) => Fault::new(
+        Some(Class::Credentials(flaw)) => Fault::new(
             FaultKind::CredentialsInvalid { profile: subject.profile.clone() },
-            with_clock_hint(raw()),
+            refused(flaw, &raw()),
         ),
         Some(Class::NotConnected) => {
             let target = call.node.map(ToString::to_string).unwrap_or_default();
@@ -199,6 +226,11 @@ pub(crate) fn credentials_fault(error: &CredentialsError, subject: &Subject, sec
         }
         Some(sign_in) => Fault::new(FaultKind::SignInNeeded { sign_in: sign_in.clone() }, detail),
         None => {
+            let detail = match flaw_in(&text) {
+                Some(flaw) => refused(flaw, &detail),
+                None if is_missing(error) => format!("there are none: {detail}"),
+                None => detail,
+            };
             let detail = if subject.profile.is_empty() { format!("{detail} {NO_PROFILE}") } else { detail };
             Fault::new(FaultKind::CredentialsInvalid { profile: subject.profile.clone() }, detail)
         }
@@ -240,6 +272,11 @@ fn with_machine_hint(detail: String) -> String {
 /// What the SDK says when no answer came, or not a whole one.
 const NO_ANSWER: [&str; 3] = ["dispatch failure", "request has timed out", "response error"];
 
+/// Whether nobody had any to provide.
+fn is_missing(error: &CredentialsError) -> bool {
+    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(CredentialsError::CredentialsNotLoaded(_))))
+}
+
 /// Whether a provider took too long, at whatever depth of the chain.
 fn is_stalled(error: &CredentialsError) -> bool {
     causes(error).any(|cause| matches!(cause.downcast_ref(), Some(CredentialsError::ProviderTimedOut(_))))
@@ -277,16 +314,17 @@ pub(crate) fn upgrade_fault(
     let text = format!("{} {body}", error_type.unwrap_or_default());
     let said = quote(body, secrets);
     let detail = format!("the data channel was refused with HTTP {status}{}{said}", separator(&said));
-    let of_class = |wanted| CODES.iter().any(|(code, class)| *class == wanted && text.contains(code));
+    let throttled = CODES.iter().any(|(code, class)| *class == Class::Throttled && text.contains(code));
+    let flaw = flaw_in(&text);
     let lower = text.to_ascii_lowercase();
     let about_credentials =
         ["security token", "signature", "expired"].iter().any(|word| lower.contains(word));
-    if of_class(Class::Throttled) || status == 429 {
+    if throttled || status == 429 {
         Fault::new(FaultKind::Throttled, detail)
-    } else if status == 401 || (status == 403 && (of_class(Class::Credentials) || about_credentials)) {
+    } else if status == 401 || (status == 403 && (flaw.is_some() || about_credentials)) {
         Fault::new(
             FaultKind::CredentialsInvalid { profile: subject.profile.clone() },
-            with_clock_hint(detail),
+            flaw.map_or_else(|| with_clock_hint(detail.clone()), |flaw| refused(flaw, &detail)),
         )
     } else if status == 403 {
         denied(&said, "ssmmessages:OpenDataChannel", detail)
@@ -331,6 +369,20 @@ fn with_clock_hint(detail: String) -> String {
     } else {
         detail
     }
+}
+
+/// What is wrong with credentials, by the code in what AWS said.
+fn flaw_in(text: &str) -> Option<Flaw> {
+    CODES.iter().find_map(|(code, class)| {
+        let Class::Credentials(flaw) = class else { return None };
+        text.contains(code).then_some(*flaw)
+    })
+}
+
+/// What AWS said of credentials, and what that means; of signatures whose time is wrong nothing is known but that.
+fn refused(flaw: Flaw, said: &str) -> String {
+    let hinted = with_clock_hint(said.to_owned());
+    if hinted == said { format!("{}: {said}", flaw.in_words()) } else { hinted }
 }
 
 fn is_unresolved(text: &str) -> bool {

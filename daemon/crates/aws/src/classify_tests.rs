@@ -55,17 +55,25 @@ fn a_denial_tells_who_what_and_where() {
 #[test]
 fn codes_become_kinds() {
     let invalid = FaultKind::CredentialsInvalid { profile: "prod".to_owned() };
-    for (code, kind) in [
-        ("ExpiredTokenException", invalid.clone()),
-        ("UnrecognizedClientException", invalid.clone()),
-        ("InvalidSignatureException", invalid),
-        ("ThrottlingException", FaultKind::Throttled),
-        ("InternalServerError", FaultKind::Network),
-        ("NeverHeardOf", FaultKind::Network),
+    for (code, kind, flaw) in [
+        ("ExpiredTokenException", invalid.clone(), "they have expired: "),
+        (
+            "UnrecognizedClientException",
+            invalid.clone(),
+            "AWS does not know the access key: it is inactive, was deleted, or belongs to another partition: ",
+        ),
+        (
+            "InvalidSignatureException",
+            invalid,
+            "they are wrong: the secret key is not that of the access key: ",
+        ),
+        ("ThrottlingException", FaultKind::Throttled, ""),
+        ("InternalServerError", FaultKind::Network, ""),
+        ("NeverHeardOf", FaultKind::Network, ""),
     ] {
         let fault = service(code, "The reason.");
         assert_eq!(fault.kind, kind, "{code}");
-        assert_eq!(fault.detail, format!("AWS answered {code} (HTTP 400): The reason."));
+        assert_eq!(fault.detail, format!("{flaw}AWS answered {code} (HTTP 400): The reason."));
     }
     let fault = service("TargetNotConnected", "i-0abcdef1234567890 is not connected.");
     let target = "i-0abcdef1234567890".to_owned();
@@ -91,6 +99,7 @@ fn a_wrong_clock_is_named() {
     let fault =
         service("InvalidSignatureException", "Signature expired: 20200101T000000Z is now earlier than …");
     assert!(fault.detail.ends_with("(is this computer's clock right?)"), "{fault}");
+    assert!(fault.detail.starts_with("AWS answered"), "the keys may be right: {fault}");
 }
 
 #[test]
@@ -111,6 +120,16 @@ fn sso_trouble_needs_a_sign_in_and_other_trouble_does_not() {
                   arn:aws:iam::2:role/Admin";
     let denied = denial("arn:aws:iam::1:user/me", "sts:AssumeRole", "arn:aws:iam::2:role/Admin");
     assert_eq!(credentials(assume, sign_in), denied);
+}
+
+#[test]
+fn credentials_that_could_not_be_had_say_what_is_wrong_with_them() {
+    let told = |error: CredentialsError| credentials_fault(&error, &subject(None), &[]).detail;
+    let expired =
+        told(CredentialsError::provider_error("service error: ExpiredToken: the token has expired"));
+    assert!(expired.starts_with("they have expired: "), "{expired}");
+    assert!(told(CredentialsError::not_loaded_no_source()).starts_with("there are none: "));
+    assert!(!told(CredentialsError::provider_error("exit status 1")).starts_with("there are none: "));
 }
 
 #[test]
@@ -158,6 +177,7 @@ fn missing_credentials_without_a_profile_say_how_to_name_one() {
     let fault = credentials_fault(&CredentialsError::not_loaded_no_source(), &nobody, &[]);
     assert_eq!(fault.kind, FaultKind::CredentialsInvalid { profile: String::new() });
     assert!(fault.detail.contains("aws.default_profile"), "{fault}");
+    assert!(fault.detail.starts_with("there are none: "), "{fault}");
 }
 
 #[test]

@@ -42,13 +42,13 @@ impl AwsIdentity {
         Self { access }
     }
 
-    /// Who comes while somebody asks waits for the same answer.
-    async fn find(&self, client: Arc<ScopedClient>) -> Result<Principal, Fault> {
+    /// Who comes while somebody asks waits for the same answer, unless it has to be asked `anew`.
+    async fn find(&self, client: Arc<ScopedClient>, anew: bool) -> Result<Principal, Fault> {
         let credentials = client.credentials.current().await;
         let credentials = credentials.map_err(|error| credentials_fault(&error, &client.subject, &[]))?;
         let (key, clock) = (credentials.access_key_id(), self.access.clock());
         let mut known = client.caller.lock().await;
-        if let Some(caller) = known.as_ref().filter(|caller| caller.is_good(key, clock.mono())) {
+        if let Some(caller) = known.as_ref().filter(|caller| !anew && caller.is_good(key, clock.mono())) {
             return caller.told.clone();
         }
         let told = self.ask(&client).await;
@@ -75,6 +75,10 @@ impl AwsIdentity {
 
 impl Identity for AwsIdentity {
     fn caller<'a>(&'a self, scope: &'a AwsScope) -> PortFuture<'a, Result<Principal, Fault>> {
-        Box::pin(self.access.call(scope, |client| self.find(client)))
+        Box::pin(self.access.call(scope, |client| self.find(client, false)))
+    }
+
+    fn check<'a>(&'a self, scope: &'a AwsScope) -> PortFuture<'a, Result<Principal, Fault>> {
+        Box::pin(self.access.call(scope, |client| self.find(client, true)))
     }
 }

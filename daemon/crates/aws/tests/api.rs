@@ -10,6 +10,8 @@
 mod identity;
 #[cfg(test)]
 mod providers;
+#[cfg(test)]
+mod renewal;
 mod server;
 #[cfg(test)]
 mod sign_in;
@@ -267,7 +269,9 @@ async fn profile_and_region_are_resolved_or_asked_for() {
     let fixture = Fixture::new().await;
     let fault = fixture.start_fault(scope(Some("prd"), None)).await;
     assert_eq!(fault.kind, FaultKind::ProfileNotFound { profile: "prd".to_owned() });
-    assert!(fault.detail.starts_with("did you mean prod? It is not in "), "{fault}");
+    let [config, credentials] =
+        ["config", "credentials"].map(|name| fixture.directory.path().join(name).display().to_string());
+    assert_eq!(fault.detail, format!("looked for in {config} and {credentials}; did you mean prod?"));
 
     let fault = fixture.start_fault(scope(Some("regionless"), None)).await;
     assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "region".to_owned() });

@@ -16,6 +16,7 @@ use crate::ports::{
     ChannelDialer, Clock, Entropy, HistoryStore, Identity, Incidents, LocalNetwork, SsmApi, StoredState,
     TargetDirectory, TunnelStore,
 };
+use crate::profiles::registry::Profiles;
 use crate::publish::Publisher;
 use crate::sign_in::follow::follow;
 use crate::sign_in::registry::SignIns;
@@ -62,6 +63,8 @@ pub struct Ports {
     pub history: Arc<dyn HistoryStore>,
     /// SSO sign-ins.
     pub sign_ins: SignIns,
+    /// Profiles of the AWS files.
+    pub profiles: Profiles,
     /// Sleep, network, clock of the machine.
     pub incidents: Arc<dyn Incidents>,
     /// Time.
@@ -83,6 +86,7 @@ pub struct Engine {
     publisher: Publisher,
     history: History,
     sign_ins: SignIns,
+    profiles: Profiles,
     /// Tells the supervisor to stop.
     stop: CancellationToken,
     supervisor: Task<()>,
@@ -114,6 +118,7 @@ impl Engine {
         history.record(None, EventKind::DaemonStarted);
         let (seed, keeper_seed) = (ports.entropy.seed(), ports.entropy.seed());
         let (targets, sign_ins) = (Arc::clone(&ports.targets), ports.sign_ins.clone());
+        let profiles = ports.profiles.clone();
         let publisher = Publisher::new(Epoch(u64::from_be_bytes(*seed.first_chunk().unwrap_or(&[0; 8]))));
         let tasks = Tasks::new();
         let source = Arc::clone(&ports.incidents);
@@ -145,8 +150,15 @@ impl Engine {
         tasks
             .spawn("follow sign-ins", until_cancelled(tasks.clone(), follow))
             .map_err(|error| internal(&error))?;
-        let handle = EngineHandle::new(sender, publisher.clone(), history.clone(), targets, sign_ins.clone());
-        Ok((Self { tasks, publisher, history, sign_ins, stop, supervisor }, handle))
+        let handle = EngineHandle {
+            commands: sender,
+            publisher: publisher.clone(),
+            history: history.clone(),
+            targets,
+            sign_ins: sign_ins.clone(),
+            profiles: profiles.clone(),
+        };
+        Ok((Self { tasks, publisher, history, sign_ins, profiles, stop, supervisor }, handle))
     }
 
     /// Ends all sessions and listeners without touching the stored intent, and all tasks. Takes at most `bound`, and a
@@ -161,6 +173,7 @@ impl Engine {
         self.publisher.close();
         self.history.close();
         self.sign_ins.close();
+        self.profiles.close();
         let left = end.saturating_duration_since(tokio::time::Instant::now());
         if let Err(remain) = self.tasks.shutdown(left).await {
             tracing::warn!(%remain, "engine stopped with tasks left");

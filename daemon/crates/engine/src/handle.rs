@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::history::History;
 use crate::history::watch::{EventWatcher, EventsWatched};
 use crate::ports::{AwsScope, Candidates, TargetDirectory};
+use crate::profiles::registry::Profiles;
 use crate::publish::{Publisher, Watcher};
 use crate::sign_in::registry::SignIns;
 
@@ -81,11 +82,12 @@ pub(crate) type Reply<T> = oneshot::Sender<T>;
 /// The engine as front ends see it. Cheap to clone.
 #[derive(Clone)]
 pub struct EngineHandle {
-    commands: mpsc::Sender<Command>,
-    publisher: Publisher,
-    history: History,
-    targets: Arc<dyn TargetDirectory>,
-    sign_ins: SignIns,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) publisher: Publisher,
+    pub(crate) history: History,
+    pub(crate) targets: Arc<dyn TargetDirectory>,
+    pub(crate) sign_ins: SignIns,
+    pub(crate) profiles: Profiles,
 }
 
 impl fmt::Debug for EngineHandle {
@@ -95,16 +97,6 @@ impl fmt::Debug for EngineHandle {
 }
 
 impl EngineHandle {
-    pub(crate) fn new(
-        commands: mpsc::Sender<Command>,
-        publisher: Publisher,
-        history: History,
-        targets: Arc<dyn TargetDirectory>,
-        sign_ins: SignIns,
-    ) -> Self {
-        Self { commands, publisher, history, targets, sign_ins }
-    }
-
     /// Makes a tunnel. With a `request_id` that was used before, or for a name that exists with the same spec, the
     /// answer is the tunnel that exists. One whose start has to be confirmed is not started here.
     ///
@@ -236,6 +228,11 @@ impl EngineHandle {
     /// The sign-ins that tunnels live on.
     pub fn sign_ins(&self) -> &SignIns {
         &self.sign_ins
+    }
+
+    /// The profiles of the AWS files.
+    pub fn profiles(&self) -> &Profiles {
+        &self.profiles
     }
 
     /// Troubles that a person should know of, one sentence each.

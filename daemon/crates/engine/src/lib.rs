@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`ports`] (what the engine needs of the world), [`handle`] (what it does for front ends),
 //! [`tunnel::machine`] (every decision about a tunnel, as one table), then the actors that carry the decisions out.
-//! [`sign_in`] is built the same way, for the tokens that tunnels live on.
+//! [`sign_in`] is built the same way, for the tokens that tunnels live on; [`profiles`] tells whether credentials are any good.
 //!
 //! Rules of the house:
 //! - Machines decide, drivers act: [`tunnel::machine::TunnelMachine`] has no clock, no task and no socket.
@@ -10,12 +10,14 @@
 //! - Intent is stored before a call answers; state is never stored.
 //! - Every task is tracked ([`tasks`]), every channel bounded.
 
+pub mod board;
 pub mod clock;
 mod engine;
 pub mod handle;
 mod history;
 pub mod incidents;
 pub mod ports;
+pub mod profiles;
 pub mod publish;
 pub mod retry;
 pub mod sign_in;

@@ -152,6 +152,8 @@ pub trait Identity: Send + Sync {
     /// The principal of a scope's credentials. AWS is asked once per credentials; then the answer is at hand. For the
     /// history only: nothing may wait for it.
     fn caller<'a>(&'a self, scope: &'a AwsScope) -> PortFuture<'a, Result<Principal, Fault>>;
+    /// The same as AWS says it now, whatever it said before. Ends by itself.
+    fn check<'a>(&'a self, scope: &'a AwsScope) -> PortFuture<'a, Result<Principal, Fault>>;
 }
 
 /// What was found for a target, or in a whole region.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper's panic is its test's failure")]
 
 mod credentials;
+mod profiles;
 mod registry;
 
 use std::sync::Arc;
@@ -22,8 +23,8 @@ use stormtunnel_engine::testing::{
     MemoryCache, MemoryKeys, MemoryObserver, MemoryOidc, PATIENCE, ScriptedBrowser, TestClock, TestEntropy,
 };
 use stormtunnel_model::{
-    Fault, FaultKind, LoginProgress, LoginReason, SignInActivity, SignInEvent, SignInName, SignInState,
-    SignInStatus,
+    Fault, FaultKind, LoginPage, LoginProgress, LoginReason, SignInActivity, SignInEvent, SignInName,
+    SignInState, SignInStatus,
 };
 use tokio::sync::watch;
 
@@ -253,7 +254,7 @@ async fn a_device_login_polls_as_slowly_as_it_is_told() {
     let watch = wait_until(&handle, |status| {
         matches!(
             &status.activity,
-            Some(SignInActivity::LoggingIn(LoginProgress::Waiting { opened: true, .. }))
+            Some(SignInActivity::LoggingIn(LoginProgress::Waiting { page: LoginPage::Opened, .. }))
         )
     });
     let order = order(LoginBy::Person, LoginFlow::DeviceCode);
@@ -262,7 +263,8 @@ async fn a_device_login_polls_as_slowly_as_it_is_told() {
     assert_eq!(begun.elapsed(), Duration::from_secs(5 + 5 + 10 + 10));
     assert_eq!(world.oidc.polls(), 4);
     let url = "https://device.invalid/".to_owned();
-    let waiting = LoginProgress::Waiting { url, user_code: Some("ABCD-EFGH".to_owned()), opened: true };
+    let waiting =
+        LoginProgress::Waiting { url, user_code: Some("ABCD-EFGH".to_owned()), page: LoginPage::Opened };
     assert_eq!(shown.activity, Some(SignInActivity::LoggingIn(waiting)));
     assert_eq!(world.browser.opened(), ["https://device.invalid/?user_code=ABCD-EFGH"]);
 }
@@ -354,7 +356,7 @@ async fn an_address_is_shown_while_its_page_opens() {
     let shown = wait_until(&handle, |status| {
         matches!(
             &status.activity,
-            Some(SignInActivity::LoggingIn(LoginProgress::Waiting { opened: false, .. }))
+            Some(SignInActivity::LoggingIn(LoginProgress::Waiting { page: LoginPage::Opening, .. }))
         )
     });
     let person = async {

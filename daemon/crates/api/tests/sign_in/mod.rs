@@ -6,11 +6,12 @@ use stormtunnel_engine::sign_in::ports::{SignInPorts, SignInSite};
 use stormtunnel_engine::sign_in::registry::SignInWorld;
 use stormtunnel_engine::tasks::Tasks;
 use stormtunnel_engine::testing::{
-    MemoryCache, MemoryKeys, MemoryObserver, MemoryOidc, ScriptedBrowser, TestClock, TestEntropy,
+    MemoryAccounts, MemoryCache, MemoryConfig, MemoryKeys, MemoryObserver, MemoryOidc, ScriptedBrowser,
+    TestClock, TestEntropy,
 };
 use stormtunnel_model::{
-    LoginEnd, LoginFlow, LoginProgress, LoginSurroundings, LoginWishes, Opener, SignIn, SignInChoice,
-    SignInProfile,
+    LoginEnd, LoginFlow, LoginPage, LoginProgress, LoginSurroundings, LoginWishes, Opener, SignIn,
+    SignInChoice, SignInProfile, SsoConfig, SsoProfile, SsoSession,
 };
 use stormtunnel_proto::RunningLogin;
 use stormtunnel_proto::calls::{ListEvents, Login, LoginUpdate, Logout, SignInWatchEvent};
@@ -21,6 +22,8 @@ use super::*;
 /// A person's world with sign-ins.
 struct Person {
     browser: Arc<ScriptedBrowser>,
+    accounts: Arc<MemoryAccounts>,
+    config: Arc<MemoryConfig>,
     configured: watch::Sender<Arc<ConfiguredSignIns>>,
     sign_ins: SignIns,
 }
@@ -40,8 +43,17 @@ impl Person {
         };
         let policy = watch::Sender::new(SignInPolicy::default());
         let (configured_now, policy) = (configured.subscribe(), policy.subscribe());
-        let world = SignInWorld { ports, configured: configured_now, policy, tasks: Tasks::new() };
-        Self { browser, configured, sign_ins: SignIns::start(world).unwrap() }
+        let accounts = Arc::new(MemoryAccounts::default());
+        let config = Arc::new(MemoryConfig::new(configured.clone()));
+        let world = SignInWorld {
+            ports,
+            accounts: Arc::clone(&accounts) as _,
+            config: Arc::clone(&config) as _,
+            configured: configured_now,
+            policy,
+            tasks: Tasks::new(),
+        };
+        Self { browser, accounts, config, configured, sign_ins: SignIns::start(world).unwrap() }
     }
 }
 
@@ -103,7 +115,7 @@ async fn a_login_is_streamed_and_joined_and_the_sign_in_is_good_after_it() {
     let LoginUpdate::Begun { sign_in, flow, reason } = &first[0] else { panic!("{first:?}") };
     assert_eq!((sign_in.as_str(), *flow), ("corp", LoginFlow::AuthorizationCode));
     assert!(reason.contains("come back"), "{reason}");
-    let shown = |update: &LoginUpdate| matches!(update, LoginUpdate::Progress(LoginProgress::Waiting { url, opened: true, .. }) if url.contains("authorize"));
+    let shown = |update: &LoginUpdate| matches!(update, LoginUpdate::Progress(LoginProgress::Waiting { url, page: LoginPage::Opened, .. }) if url.contains("authorize"));
     assert!(first.iter().any(shown), "{first:?}");
     for updates in [&first, &second] {
         let Some(LoginUpdate::SignedIn(sign_in)) = updates.last() else { panic!("{updates:?}") };
@@ -235,5 +247,57 @@ async fn a_daemon_without_sign_ins_answers_so() {
     let unknown = fault(unknown);
     assert_eq!(unknown.kind, FaultKind::SignInNotFound { sign_in: "corp".to_owned() });
     assert_eq!(unknown.detail, "no AWS profile signs in with SSO");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_person_may_use_is_listed_once_somebody_is_signed_in() {
+    let person = Person::new(&["corp"]);
+    person.accounts.put("111122223333", &["Admin", "Reader"]);
+    let daemon = Daemon::with(person.sign_ins.clone()).await;
+    let client = daemon.client().await;
+    let needed = fault(client.list_accounts(named("corp")).await);
+    assert_eq!(needed.kind, FaultKind::SignInNeeded { sign_in: "corp".to_owned() });
+    let running = client.login(login(named("corp"))).await.unwrap();
+    let finish = async {
+        person.browser.wait_for_opened(1).await;
+        person.browser.finish(Some(Ok(())));
+    };
+    tokio::join!(finished(running), finish);
+    let accounts = client.list_accounts(named("corp")).await.unwrap();
+    assert_eq!(accounts[0].name.as_deref(), Some("account 111122223333"));
+    let account = accounts[0].id.parse().unwrap();
+    assert_eq!(client.list_roles(named("corp"), &account).await.unwrap(), ["Admin", "Reader"]);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn profiles_are_configured_and_what_is_in_the_way_is_told() {
+    let person = Person::new(&["corp"]);
+    let daemon = Daemon::with(person.sign_ins.clone()).await;
+    let client = daemon.client().await;
+    let profile = SsoProfile {
+        name: "dev".parse().unwrap(),
+        account: "111122223333".parse().unwrap(),
+        role: "Admin".parse().unwrap(),
+        region: Some("eu-west-1".parse().unwrap()),
+        output: None,
+    };
+    let session = SsoSession {
+        name: "lab".parse().unwrap(),
+        start_url: "https://lab.awsapps.com/start".parse().unwrap(),
+        region: "us-east-1".parse().unwrap(),
+        scopes: vec!["sso:account:access".parse().unwrap()],
+    };
+    let config = SsoConfig { session, profiles: vec![profile], overwrite: false };
+    let configured = client.configure(config.clone()).await.unwrap();
+    let sections: Vec<String> = configured.sections.iter().map(|one| one.section.to_string()).collect();
+    assert_eq!(sections, ["[sso-session lab]", "[profile dev]"]);
+    let lab = client.list_sign_ins().await.unwrap().into_iter().find(|one| one.name.as_str() == "lab");
+    assert_eq!(lab.unwrap().profiles[0].role.as_deref(), Some("Admin"), "it is there at once");
+    let exists = FaultKind::SectionExists { section: "[profile dev]".to_owned() };
+    person.config.refuse(Fault::new(exists.clone(), "[profile dev]: it has role_arn"));
+    let told = fault(client.configure(config).await);
+    assert_eq!((told.kind, told.detail.as_str()), (exists, "[profile dev]: it has role_arn"));
     daemon.stop().await;
 }

@@ -9,8 +9,9 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
-use stormtunnel_model::{Region, Timestamp};
+use stormtunnel_model::{Region, SsoConfig, SsoProfile, SsoSession, Timestamp};
 
+use crate::configure::configure;
 use crate::file::ProfileFile;
 use crate::ini;
 use crate::profiles::raw::{Keys, Raw, RawProfile};
@@ -223,6 +224,67 @@ fn profiles_have_the_kind_that_they_have_for_botocore() {
     }
     println!("{seen:?}");
     assert_eq!(seen.len(), 9, "every kind: {seen:?}");
+}
+
+/// A session and profiles with names that need quotes, and one that does not.
+fn sso_config() -> SsoConfig {
+    let profile = |name: &str| SsoProfile {
+        name: name.parse().unwrap(),
+        account: "111122223333".parse().unwrap(),
+        role: "Power+User".parse().unwrap(),
+        region: Some("eu-west-1".parse().unwrap()),
+        output: Some("yaml-stream".parse().unwrap()),
+    };
+    let session = SsoSession {
+        name: "Zoë's corp".parse().unwrap(),
+        start_url: "https://x.awsapps.com/start/#".parse().unwrap(),
+        region: "us-east-1".parse().unwrap(),
+        scopes: vec!["sso:account:access".parse().unwrap(), "sso:other".parse().unwrap()],
+    };
+    let names = ["default", "dev", "my dev", "it's", "a=b", "Power+User-111122223333"];
+    SsoConfig { session, profiles: names.map(profile).into(), overwrite: true }
+}
+
+#[test]
+fn what_is_configured_is_what_botocore_reads() {
+    let wanted = sso_config();
+    let before = [
+        "",
+        "# mine\n[default]\nregion = us-west-2\n",
+        "[profile \"my dev\"]\nrole_arn = arn:aws:iam::111122223333:role/x\nsource_profile = dev\n\
+         [profile dev]\r\nsso_start_url = https://old\r\n  continued\r\n\r\n[profile keep]\r\nregion = x",
+    ];
+    let configured = |before: &&str| {
+        let written = configure(&file("config", before), &file("credentials", ""), &wanted);
+        String::from_utf8(written.expect("it can be written").content).unwrap()
+    };
+    let pairs: Vec<(String, &str)> = before.iter().map(|before| (configured(before), "")).collect();
+    let order = json!({"pairs": pairs, "kinds": true});
+    let Some(answers) = botocore(include_str!("profiles.py"), &order) else { return };
+    for ((config, _), theirs) in pairs.iter().zip(answers.as_array().unwrap()) {
+        let session = &wanted.session;
+        assert_eq!(
+            theirs["sessions"][session.name.as_str()],
+            json!({
+                "sso_start_url": "https://x.awsapps.com/start/#",
+                "sso_region": "us-east-1",
+                "sso_registration_scopes": "sso:account:access,sso:other",
+            }),
+            "{config}"
+        );
+        for profile in &wanted.profiles {
+            let name = profile.name.as_str();
+            let keys = json!({
+                "sso_session": session.name.as_str(),
+                "sso_account_id": "111122223333",
+                "sso_role_name": "Power+User",
+                "region": "eu-west-1",
+                "output": "yaml-stream",
+            });
+            assert_eq!(theirs["profiles"][name], keys, "{name}\n{config}");
+            assert_eq!(theirs["kinds"][name][0], "sso", "{name}\n{config}");
+        }
+    }
 }
 
 fn sign_in(name: &str) -> SignIn {

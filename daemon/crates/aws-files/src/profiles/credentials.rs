@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use stormtunnel_model::{Profile as ProfileName, Region, SignInName};
+use stormtunnel_model::{Profile as ProfileName, ProfileKind, Region, SignInName};
 
 use crate::ini::shell;
 
@@ -100,9 +100,9 @@ pub struct Role {
 }
 
 impl Credentials {
-    /// The kind of the profile in the API and in tables; stable.
-    pub fn kind(&self) -> &'static str {
-        if self.roles.is_empty() { self.source.kind() } else { "assume-role" }
+    /// Where they come from, in one word.
+    pub fn kind(&self) -> ProfileKind {
+        if self.roles.is_empty() { self.source.kind() } else { ProfileKind::AssumeRole }
     }
 
     /// The sign-in that it takes.
@@ -122,19 +122,19 @@ impl Credentials {
 }
 
 impl Source {
-    /// The kind of a profile that assumes no role, in the API and in tables; stable.
-    pub fn kind(&self) -> &'static str {
+    /// The kind of a profile that assumes no role.
+    pub fn kind(&self) -> ProfileKind {
         match self {
-            Self::Sso(_) => "sso",
-            Self::WebIdentity(_) => "web-identity",
-            Self::Static(StaticKeys { session_token: None, .. }) => "static",
-            Self::Static(StaticKeys { session_token: Some(_), .. }) => "temporary",
-            Self::LoginSession(_) => "login-session",
-            Self::Process(_) => "credential-process",
-            Self::Environment => "environment",
-            Self::EcsContainer => "ecs-container",
-            Self::Ec2Metadata => "ec2-metadata",
-            Self::Ambient => "ambient",
+            Self::Sso(_) => ProfileKind::Sso,
+            Self::WebIdentity(_) => ProfileKind::WebIdentity,
+            Self::Static(StaticKeys { session_token: None, .. }) => ProfileKind::Static,
+            Self::Static(StaticKeys { session_token: Some(_), .. }) => ProfileKind::Temporary,
+            Self::LoginSession(_) => ProfileKind::LoginSession,
+            Self::Process(_) => ProfileKind::CredentialProcess,
+            Self::Environment => ProfileKind::Environment,
+            Self::EcsContainer => ProfileKind::EcsContainer,
+            Self::Ec2Metadata => ProfileKind::Ec2Metadata,
+            Self::Ambient => ProfileKind::Ambient,
         }
     }
 }

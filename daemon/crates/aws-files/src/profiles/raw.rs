@@ -175,6 +175,11 @@ impl Keys {
         self.entries.get(key).map(|entry| &entry.value)
     }
 
+    /// The value of a key that stands in the section itself, and not in `[DEFAULT]`.
+    pub(crate) fn own(&self, key: &str) -> Option<&Value> {
+        self.entries.get(key).filter(|entry| !entry.inherited).map(|entry| &entry.value)
+    }
+
     /// All keys with their values.
     pub(crate) fn values(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.entries.iter().map(|(key, entry)| (key.as_str(), &entry.value))

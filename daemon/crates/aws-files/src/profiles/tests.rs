@@ -77,7 +77,10 @@ fn each_kind_is_told_from_the_others() {
     let kinds: Vec<(&str, &str)> = set
         .profiles()
         .map(|(name, profile)| {
-            (name.as_str(), profile.credentials.as_ref().map_or("invalid", Credentials::kind))
+            (
+                name.as_str(),
+                profile.credentials.as_ref().map_or("invalid", |credentials| credentials.kind().name()),
+            )
         })
         .collect();
     assert_eq!(
@@ -143,7 +146,7 @@ fn of_two_kinds_in_one_profile_that_of_the_aws_cli_wins() {
         (keys.to_owned(), "static"),
     ] {
         let set = parse(&format!("{CONFIG}[profile p]\n{config}"), "");
-        assert_eq!(credentials(&set, "p").kind(), kind, "{config}");
+        assert_eq!(credentials(&set, "p").kind().name(), kind, "{config}");
     }
     let in_file = "[p]\naws_access_key_id = AKIAFILE\naws_secret_access_key = S\n";
     let set = parse(&format!("[profile p]\n{login}{process}{keys}"), in_file);
@@ -160,7 +163,7 @@ fn a_source_profile_with_keys_lends_those_and_not_its_role() {
         format!("[profile p]\n{role}source_profile = p\n{keys}"),
     ] {
         let found = credentials(&parse(&config, ""), "p");
-        assert_eq!((found.source.kind(), found.roles.len()), ("static", 1), "{config}");
+        assert_eq!((found.source.kind().name(), found.roles.len()), ("static", 1), "{config}");
     }
 }
 
@@ -193,7 +196,7 @@ fn equal_values_beside_a_session_are_as_good_as_none() {
 #[test]
 fn a_session_without_account_and_role_gives_a_sign_in_and_no_credentials() {
     let set = parse(&format!("{CONFIG}[profile p]\nsso_session = corp\n"), "");
-    assert_eq!(credentials(&set, "p").kind(), "ambient");
+    assert_eq!(credentials(&set, "p").kind().name(), "ambient");
     assert_eq!(profile(&set, "p").sign_in.as_ref().map(SignInName::as_str), Some("corp"));
 }
 

@@ -6,7 +6,7 @@
 mod directory;
 mod names;
 mod registration;
-mod time;
+pub(crate) mod time;
 
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use serde_json::{Map, Value};

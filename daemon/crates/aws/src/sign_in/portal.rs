@@ -8,9 +8,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use stormtunnel_engine::ports::PortFuture;
 use stormtunnel_engine::sign_in::classify::SsoError;
 use stormtunnel_engine::sign_in::credentials::{Role, RoleCredentials};
-use stormtunnel_engine::sign_in::ports::{Account, AccountsApi, PortalApi, SignInSite};
+use stormtunnel_engine::sign_in::ports::{AccountsApi, PortalApi, SignInSite};
 use stormtunnel_engine::sign_in::token::SsoToken;
-use stormtunnel_model::{Fault, FaultKind, Timestamp};
+use stormtunnel_model::{Account, Fault, FaultKind, Timestamp};
 use tokio::time::timeout;
 
 use super::clients::portal;

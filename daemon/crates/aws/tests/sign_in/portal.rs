@@ -2,7 +2,8 @@
 
 use stormtunnel_engine::sign_in::classify::{PortalFailure, portal_failure};
 use stormtunnel_engine::sign_in::credentials::Role;
-use stormtunnel_engine::sign_in::ports::{Account, AccountsApi as _, PortalApi as _};
+use stormtunnel_engine::sign_in::ports::{AccountsApi as _, PortalApi as _};
+use stormtunnel_model::Account;
 
 use super::*;
 

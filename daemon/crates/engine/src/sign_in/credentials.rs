@@ -12,8 +12,9 @@ use stormtunnel_model::{Fault, FaultKind, Recovery, SignInName, Timestamp};
 use tokio::sync::watch;
 
 use super::actor::{SignInHandle, UsableToken};
-use super::classify::{PortalFailure, portal_failure};
+use super::classify::{PortalFailure, SsoError, portal_failure};
 use super::ports::PortalApi;
+use super::token::SsoToken;
 use crate::clock::Now;
 use crate::ports::Clock;
 use crate::tasks::panic_message;
@@ -244,17 +245,27 @@ impl Broker {
     }
 }
 
-/// Asks the portal; once more with another token, if it does not accept the first.
 async fn fetch(portal: &dyn PortalApi, sign_in: &SignInHandle, role: &Role) -> Fetched {
+    let ask =
+        |token: Arc<SsoToken>| async move { portal.role_credentials(sign_in.site(), &token, role).await };
+    ask_portal(sign_in, |fault| no_assignment(fault, role), ask).await.map(Arc::new)
+}
+
+/// Asks the portal; once more with another token, if it does not accept the first. `denied` words its refusal.
+pub(super) async fn ask_portal<T, F: Future<Output = Result<T, SsoError>>>(
+    sign_in: &SignInHandle,
+    denied: impl Fn(Fault) -> Fault,
+    ask: impl Fn(Arc<SsoToken>) -> F,
+) -> Result<T, Fault> {
     for _ in 0..2 {
         let UsableToken { generation, token } = sign_in.token().await?;
-        let error = match portal.role_credentials(sign_in.site(), &token, role).await {
-            Ok(credentials) => return Ok(Arc::new(credentials)),
+        let error = match ask(token).await {
+            Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
         match portal_failure(error) {
             PortalFailure::TokenRejected => sign_in.rejected(generation).await,
-            PortalFailure::NoAssignment(fault) => return Err(no_assignment(fault, role)),
+            PortalFailure::NoAssignment(fault) => return Err(denied(fault)),
             PortalFailure::Invalid(fault)
             | PortalFailure::Throttled(fault)
             | PortalFailure::Unreachable(fault) => return Err(fault),

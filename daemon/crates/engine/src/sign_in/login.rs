@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stormtunnel_model::{Attempt, LoginProgress};
+use stormtunnel_model::{Attempt, LoginPage, LoginProgress};
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Outside, Report};
@@ -125,16 +125,17 @@ impl LoginTask {
 
     /// Shows the page: `url` is what the person sees, and at once; `complete` is opened meanwhile, which may take long.
     async fn show(&self, complete: String, url: String, user_code: Option<String>) {
-        self.progress(LoginProgress::Waiting { url, user_code, opened: false }).await;
-        let opener = match &self.plan.opener {
-            Opener::Nobody => return,
-            opener @ (Opener::Default | Opener::Command(_)) => opener.clone(),
+        let (opener, page) = match &self.plan.opener {
+            Opener::Nobody => (None, LoginPage::LeftToPerson),
+            opener @ (Opener::Default | Opener::Command(_)) => (Some(opener.clone()), LoginPage::Opening),
         };
+        self.progress(LoginProgress::Waiting { url, user_code, page }).await;
+        let Some(opener) = opener else { return };
         let (attempt, outside) = (self.attempt, self.outside.clone());
         let open = async move {
-            if outside.ports.browser.open(&complete, &opener).await {
-                outside.report(Report::Answer(attempt, Answer::PageOpened)).await;
-            }
+            let opened = outside.ports.browser.open(&complete, &opener).await;
+            let became = if opened { LoginPage::Opened } else { LoginPage::NotOpened };
+            outside.report(Report::Answer(attempt, Answer::Page(became))).await;
         };
         // Refused only while the daemon stops.
         let _stopping = self.outside.tasks.spawn("open login page", open);

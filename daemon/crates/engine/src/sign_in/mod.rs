@@ -5,11 +5,12 @@
 //! what profiles need in the end.
 //!
 //! [`registry`] has all of them, as the AWS files configure them ([`directory`]), and shows them on a [`board`]; [`running`] is
-//! a login as whoever asked for it sees it.
+//! a login as whoever asked for it sees it. What sets profiles up is in `configure`.
 
 pub mod actor;
 pub mod board;
 pub mod classify;
+mod configure;
 pub mod credentials;
 pub mod directory;
 mod events;

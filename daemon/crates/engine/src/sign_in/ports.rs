@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use stormtunnel_model::{Fault, Region, SignInEvent, SignInName};
+use stormtunnel_model::{
+    Account, DEFAULT_SCOPE, Fault, Region, SignInEvent, SignInName, SsoConfig, SsoConfigured,
+};
 
 use super::classify::{LoginFailure, SsoError};
 use super::credentials::{Role, RoleCredentials};
@@ -36,7 +38,7 @@ impl SignInSite {
     /// What a login by authorization code asks for: what is configured, else what the AWS CLI asks for, since with that the token
     /// can be renewed.
     pub fn code_scopes(&self) -> Vec<String> {
-        if self.scopes.is_empty() { vec!["sso:account:access".to_owned()] } else { self.scopes.clone() }
+        if self.scopes.is_empty() { vec![DEFAULT_SCOPE.to_owned()] } else { self.scopes.clone() }
     }
 }
 
@@ -126,17 +128,6 @@ pub trait PortalApi: Send + Sync {
     ) -> PortFuture<'a, Result<RoleCredentials, SsoError>>;
 }
 
-/// An account in which a person has roles.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// Its number, twelve digits.
-    pub id: String,
-    /// Its name; AWS leaves out what it does not know.
-    pub name: Option<String>,
-    /// The e-mail address of its owner; likewise.
-    pub email: Option<String>,
-}
-
 /// What a person may use, as the access portal lists it.
 pub trait AccountsApi: Send + Sync {
     /// The accounts in which the person has a role.
@@ -152,6 +143,15 @@ pub trait AccountsApi: Send + Sync {
         token: &'a SsoToken,
         account: &'a str,
     ) -> PortFuture<'a, Result<Vec<String>, SsoError>>;
+}
+
+/// The config file of AWS, as far as sign-ins and profiles are written into it.
+pub trait ConfigFile: Send + Sync {
+    /// Writes a session and profiles that use it, and tells whoever follows the file. Goes on when the future is dropped.
+    ///
+    /// # Errors
+    /// `SectionExists`, `InvalidArgument`, `Internal`. The file is as it was.
+    fn configure<'a>(&'a self, config: &'a SsoConfig) -> PortFuture<'a, Result<SsoConfigured, Fault>>;
 }
 
 /// What the shared token file holds.

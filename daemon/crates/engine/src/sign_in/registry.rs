@@ -15,14 +15,15 @@ use stormtunnel_model::{
 use tokio::sync::{mpsc, watch};
 
 use super::actor::SignInHandle;
-use super::board::{Board, SignInWatcher};
+use super::board::SignInWatcher;
 use super::directory::{self, ConfiguredSignIn, ConfiguredSignIns, not_found};
 use super::events::Recorder;
 use super::flow::choose;
 use super::machine::LoginBy;
 use super::policy::SignInPolicy;
-use super::ports::{SignInPorts, SignInSite};
+use super::ports::{AccountsApi, ConfigFile, SignInPorts, SignInSite};
 use super::running::RunningLogin;
+use crate::board::Board;
 use crate::ports::Incident;
 use crate::tasks::{Task, Tasks, TasksClosed};
 
@@ -31,6 +32,10 @@ use crate::tasks::{Task, Tasks, TasksClosed};
 pub struct SignInWorld {
     /// The world. Its observer is told what the history and the persons are told.
     pub ports: SignInPorts,
+    /// What a person may use.
+    pub accounts: Arc<dyn AccountsApi>,
+    /// Where sign-ins and profiles are configured.
+    pub config: Arc<dyn ConfigFile>,
     /// Which sign-ins are configured.
     pub configured: watch::Receiver<Arc<ConfiguredSignIns>>,
     /// The settings.
@@ -60,7 +65,7 @@ struct Shared {
     /// Absent in a daemon that cannot sign in.
     world: Option<SignInWorld>,
     entries: Mutex<BTreeMap<SignInName, Entry>>,
-    board: Board,
+    board: Board<SignIn>,
     /// What happened, until the history takes it.
     happened: tokio::sync::Mutex<mpsc::Receiver<EventKind>>,
 }
@@ -224,13 +229,23 @@ impl SignIns {
         Ok(name.and_then(|name| entries.get(&name)).map(|entry| entry.handle.clone()))
     }
 
-    fn existing(&self, choice: &SignInChoice) -> Result<SignInHandle, Fault> {
+    /// What the files say of the sign-in of that name.
+    pub(super) fn known(&self, name: &SignInName) -> Option<ConfiguredSignIn> {
+        self.entries().get(name).map(|entry| entry.known.clone())
+    }
+
+    /// What all of them live on.
+    pub(super) fn world(&self, choice: &SignInChoice) -> Result<&SignInWorld, Fault> {
+        self.0.world.as_ref().ok_or_else(|| not_at(choice, "this daemon cannot sign in"))
+    }
+
+    pub(super) fn existing(&self, choice: &SignInChoice) -> Result<SignInHandle, Fault> {
         self.find(choice)?.ok_or_else(|| not_at(choice, "nobody logged in there"))
     }
 
     fn add_unconfigured(&self, choice: &SignInChoice) -> Result<SignInHandle, Fault> {
         let SignInChoice::At { start_url, region } = choice else { return Err(not_at(choice, "")) };
-        let Some(world) = &self.0.world else { return Err(not_at(choice, "this daemon cannot sign in")) };
+        let world = self.world(choice)?;
         let site = SignInSite {
             name: start_url.clone(),
             start_url: start_url.to_string(),
@@ -303,7 +318,7 @@ impl SignIns {
         let shows = tasks.spawn("show sign-in", async move {
             while status.changed().await.is_ok() {
                 let status = status.borrow_and_update().clone();
-                board.set_status(&shown, status);
+                board.update(&shown, |sign_in| sign_in.status = status);
             }
         })?;
         entries.insert(name, Entry { handle: handle.clone(), known, configured, shows });

@@ -15,10 +15,12 @@
 //! | `SharedCache`, `KeyStore` | [`MemoryCache`], [`MemoryKeys`] |
 //! | `Browser` | [`ScriptedBrowser`]: its person does what the test says |
 //! | `PortalApi` | [`MemoryPortal`] |
+//! | `AccountsApi`, `ConfigFile` | [`MemoryAccounts`], [`MemoryConfig`] |
 //! | `SignInObserver` | [`MemoryObserver`] |
 //! | `ChannelDialer` | [`ScriptedDialer`]: hands the far end of each channel to the test |
 
 mod channel;
+mod configure;
 mod dialer;
 mod history;
 mod identity;
@@ -38,6 +40,7 @@ use stormtunnel_model::{Etag, Intent, Labels, RunTerms, Timestamp, Tunnel, Tunne
 use tokio::sync::watch;
 
 pub use self::channel::{FarEnd, MemoryChannel, memory_channel};
+pub use self::configure::{MemoryAccounts, MemoryConfig};
 pub use self::dialer::{Dialled, ScriptedDialer};
 pub use self::history::MemoryHistory;
 pub use self::identity::ScriptedIdentity;
@@ -50,6 +53,7 @@ use crate::engine::Ports;
 use crate::handle::EngineHandle;
 use crate::incidents::Bulletin;
 use crate::ports::{Clock, Entropy, StoredTunnel};
+use crate::profiles::registry::Profiles;
 use crate::publish::Change;
 use crate::sign_in::registry::SignIns;
 
@@ -161,6 +165,7 @@ impl World {
             store: Arc::clone(&self.store) as _,
             history: Arc::clone(&self.history) as _,
             sign_ins: SignIns::none(),
+            profiles: Profiles::none(),
             incidents: Arc::new(self.incidents.clone()),
             clock: Arc::new(TestClock { slept: Arc::clone(&self.slept), ..TestClock::new() }),
             entropy: Arc::new(TestEntropy::default()),

@@ -65,6 +65,7 @@ fn blames_node(kind: &FaultKind) -> bool {
         | FaultKind::ConfirmationNeeded { .. }
         | FaultKind::KeyStoreUnavailable { .. }
         | FaultKind::SignInNotFound { .. }
+        | FaultKind::SectionExists { .. }
         | FaultKind::LoginFailed { .. } => false,
     }
 }

@@ -153,6 +153,7 @@ impl Supervisor {
         self.told.tell(disturbance, &self.context.history, self.tunnels.len(), now);
         for incident in disturbance.incidents() {
             self.context.ports.sign_ins.disturbed(incident).await;
+            self.context.ports.profiles.disturbed(incident);
         }
         self.end_overdue().await;
         for entry in self.tunnels.values() {

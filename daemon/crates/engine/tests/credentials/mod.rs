@@ -154,6 +154,9 @@ async fn a_role_that_is_not_assigned_is_no_reason_to_sign_in_and_leaves_others_a
     assert!(fault.detail.contains("Admin") && fault.detail.contains("111111111111"), "{fault}");
     desk.ask("Reader").await.unwrap();
     assert_eq!(desk.world.oidc.refreshed(), 0);
+    println!(
+        "promise sso.cycles: 1 login, 2 roles, 2 credential cycles; the refused one leaves the other and the login alone"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! All sign-ins, and the tunnels that live on them.
 
+mod configure;
+
 use std::collections::BTreeSet;
 
 use futures_util::StreamExt as _;
@@ -9,7 +11,9 @@ use stormtunnel_engine::sign_in::board::SignInChange;
 use stormtunnel_engine::sign_in::directory::{ConfiguredSignIn, ConfiguredSignIns};
 use stormtunnel_engine::sign_in::registry::{LoginRequest, SignInWorld, SignIns};
 use stormtunnel_engine::sign_in::running::LoginNews;
-use stormtunnel_engine::testing::{ScriptedSsm, World as EngineWorld, spec, wait_until as wait_for_tunnel};
+use stormtunnel_engine::testing::{
+    MemoryAccounts, MemoryConfig, ScriptedSsm, World as EngineWorld, spec, wait_until as wait_for_tunnel,
+};
 use stormtunnel_engine::{Engine, EngineHandle, Ports};
 use stormtunnel_model::{
     EventKind, LoginEnd, LoginSurroundings, LoginWishes, ResolvedTarget, SignIn, SignInChoice, SignInEvent,
@@ -32,6 +36,8 @@ fn profiles(name: &str, count: usize) -> Vec<String> {
 
 struct Setup {
     world: World,
+    accounts: Arc<MemoryAccounts>,
+    config: Arc<MemoryConfig>,
     configured: watch::Sender<Arc<ConfiguredSignIns>>,
     sign_ins: SignIns,
 }
@@ -39,13 +45,17 @@ struct Setup {
 impl Setup {
     fn new(world: World, sign_ins: impl IntoIterator<Item = (SignInName, ConfiguredSignIn)>) -> Self {
         let configured = watch::Sender::new(Arc::new(sign_ins.into_iter().collect()));
+        let accounts = Arc::new(MemoryAccounts::default());
+        let config = Arc::new(MemoryConfig::new(configured.clone()));
         let sign_ins = SignIns::start(SignInWorld {
             ports: world.ports(),
+            accounts: Arc::clone(&accounts) as _,
+            config: Arc::clone(&config) as _,
             configured: configured.subscribe(),
             policy: world.policy.subscribe(),
             tasks: world.tasks.clone(),
         });
-        Self { world, configured, sign_ins: sign_ins.unwrap() }
+        Self { world, accounts, config, configured, sign_ins: sign_ins.unwrap() }
     }
 
     fn of(world: World, names: &[&str]) -> Self {
@@ -308,7 +318,7 @@ async fn a_login_is_shown_to_everybody_who_joins_it() {
     let setup = Setup::of(World::new(), &["corp"]);
     let waiting = |news: &[Result<LoginNews, Fault>]| {
         let at_page = |one: &Result<LoginNews, Fault>| {
-            matches!(one, Ok(LoginNews::Progress(LoginProgress::Waiting { opened: true, .. })))
+            matches!(one, Ok(LoginNews::Progress(LoginProgress::Waiting { page: LoginPage::Opened, .. })))
         };
         news.iter().filter(|one| at_page(one)).count()
     };

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use stormtunnel_model::{Attempt, LoginProgress, LoginReason, Recovery, SignInEvent};
+use stormtunnel_model::{Attempt, LoginPage, LoginProgress, LoginReason, Recovery, SignInEvent};
 
 use super::reading::{Look, Purpose};
 use super::{
@@ -184,11 +184,11 @@ impl SignInMachine {
         }
     }
 
-    pub(super) fn page_opened(&mut self, attempt: Attempt) {
+    pub(super) fn page(&mut self, attempt: Attempt, became: LoginPage) {
         if let Some(login) = self.login.as_mut().filter(|login| login.attempt == attempt)
-            && let LoginProgress::Waiting { opened, .. } = &mut login.progress
+            && let LoginProgress::Waiting { page, .. } = &mut login.progress
         {
-            *opened = true;
+            *page = became;
         }
     }
 

@@ -57,7 +57,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stormtunnel_model::{
-    Attempt, Fault, LoginProgress, LoginReason, SignInEvent, SignInState, SignInStatus, Timestamp,
+    Attempt, Fault, LoginPage, LoginProgress, LoginReason, SignInEvent, SignInState, SignInStatus, Timestamp,
 };
 
 use self::held::{Held, Source};
@@ -169,8 +169,8 @@ pub enum Answer {
     Deleted(Result<(), Fault>),
     /// How far the login is.
     LoginProgress(LoginProgress),
-    /// Its page seems to have opened.
-    PageOpened,
+    /// What became of its page.
+    Page(LoginPage),
     /// Somebody signed in.
     LoggedIn(IssuedToken, Arc<OidcClient>),
     /// Nobody did.
@@ -409,7 +409,7 @@ impl SignInMachine {
             Answer::Written(outcome) if self.writing == Some(attempt) => self.on_written(outcome),
             Answer::Deleted(outcome) if self.writing == Some(attempt) => self.on_deleted(outcome),
             Answer::LoginProgress(progress) => self.login_progress(attempt, progress),
-            Answer::PageOpened => self.page_opened(attempt),
+            Answer::Page(became) => self.page(attempt, became),
             Answer::LoggedIn(issued, client) => self.logged_in(attempt, issued, &client, now),
             Answer::LoginFailed(failure) => self.login_failed(attempt, failure),
             Answer::Loaded(_)

@@ -159,12 +159,14 @@ fn another_reason_is_no_other_way() {
 fn a_page_that_opened_is_shown_as_opened() {
     let mut bench = signed_out();
     bench.command(order(PERSON));
-    let progress = |opened| LoginProgress::Waiting { url: "https://x".to_owned(), user_code: None, opened };
+    let progress = |page| LoginProgress::Waiting { url: "https://x".to_owned(), user_code: None, page };
     let shown = |bench: &Bench| bench.machine.status(bench.now).activity;
-    bench.login_answer(Answer::LoginProgress(progress(false)));
-    bench.login_answer(Answer::PageOpened);
-    assert_eq!(shown(&bench), Some(SignInActivity::LoggingIn(progress(true))));
-    bench.login_answer(Answer::LoginProgress(LoginProgress::Finishing)).login_answer(Answer::PageOpened);
+    bench.login_answer(Answer::LoginProgress(progress(LoginPage::Opening)));
+    bench.login_answer(Answer::Page(LoginPage::Opened));
+    assert_eq!(shown(&bench), Some(SignInActivity::LoggingIn(progress(LoginPage::Opened))));
+    bench
+        .login_answer(Answer::LoginProgress(LoginProgress::Finishing))
+        .login_answer(Answer::Page(LoginPage::Opened));
     assert_eq!(shown(&bench), Some(SignInActivity::LoggingIn(LoginProgress::Finishing)), "that was late");
 }
 
@@ -188,7 +190,8 @@ fn a_page_that_leads_nowhere_costs_the_client_that_is_known() {
 fn a_login_is_shown_cancelled_and_limited() {
     let mut bench = signed_out();
     bench.command(order(PERSON));
-    let progress = LoginProgress::Waiting { url: "https://x".to_owned(), user_code: None, opened: true };
+    let progress =
+        LoginProgress::Waiting { url: "https://x".to_owned(), user_code: None, page: LoginPage::Opened };
     bench.login_answer(Answer::LoginProgress(progress.clone()));
     let shown = SignInActivity::LoggingIn(progress);
     assert_eq!(bench.machine.status(bench.now).activity, Some(shown));

@@ -112,7 +112,7 @@ fn inputs(bench: &Bench) -> Vec<(&'static str, Input)> {
         ("Written", answer(Answer::Written(Ok(())))),
         ("Wiped", answer(Answer::Wiped(Ok(())))),
         ("Deleted", answer(Answer::Deleted(Ok(())))),
-        ("PageOpened", of_login(Answer::PageOpened)),
+        ("Page", of_login(Answer::Page(LoginPage::Opened))),
         ("LoginProgress", of_login(Answer::LoginProgress(LoginProgress::Finishing))),
         ("LoggedIn", of_login(Answer::LoggedIn(issued("login"), client()))),
         ("LoginFailed", of_login(Answer::LoginFailed(LoginFailure::Declined))),
