@@ -8,6 +8,7 @@ pub mod http;
 pub mod local;
 pub mod postgres;
 pub mod process;
+pub mod profiles;
 pub mod programs;
 pub mod redis;
 pub mod scene;
