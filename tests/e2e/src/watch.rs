@@ -73,6 +73,17 @@ impl Watch {
         tunnels(&line).first().map(|tunnel| (*tunnel).clone()).context("a line without a tunnel")
     }
 
+    /// Fails if anything is shown for so long.
+    ///
+    /// # Errors
+    /// Something is; or the watch has ended.
+    pub async fn is_quiet(&mut self, lasting: Duration) -> Result<()> {
+        match tokio::time::timeout(lasting, self.lines.next_line()).await {
+            Err(_) => Ok(()),
+            Ok(line) => bail!("no quiet: {:?}", line?),
+        }
+    }
+
     /// Reads on until so many tunnels satisfy `reached`, each as it was shown last. For a watch from its first line on.
     ///
     /// # Errors
