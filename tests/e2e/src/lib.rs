@@ -13,6 +13,7 @@ pub mod profiles;
 pub mod programs;
 pub mod redis;
 pub mod scene;
+pub mod secrets;
 pub mod terminal;
 pub mod watch;
 

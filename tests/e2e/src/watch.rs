@@ -98,7 +98,11 @@ impl Watch {
         let mut look = |line: &Value| {
             for tunnel in tunnels(line) {
                 let name = tunnel["name"].as_str().unwrap_or_default().to_owned();
-                if reached(tunnel) { there.insert(name) } else { there.remove(&name) };
+                if reached(tunnel) {
+                    there.insert(name)
+                } else {
+                    there.remove(&name)
+                };
             }
             there.len() == count
         };

@@ -34,8 +34,7 @@ fn config() -> Config {
     let federated = Role { web_identity_token: Some(WEB_TOKEN.to_owned()), ..Role::new(FEDERATED) };
     let long_lived = AccessKey::new("AKIATESTEXAMPLE00001", hex::encode(bulk::bytes(21, 20)), None);
     let token = hex::encode(bulk::bytes(23, 120));
-    let temporary =
-        AccessKey::new("ASIATESTEXAMPLE00001", hex::encode(bulk::bytes(22, 20)), Some(token));
+    let temporary = AccessKey::new("ASIATESTEXAMPLE00001", hex::encode(bulk::bytes(22, 20)), Some(token));
     Config {
         principal: USER.to_owned(),
         access_keys: vec![long_lived, temporary],
@@ -82,7 +81,11 @@ async fn every_kind_carries_a_tunnel() -> Result<()> {
         ensure!(found == expected, "{kind}: AWS takes it for {found}, not for {expected}");
     }
     let names: Vec<&str> = kinds.iter().map(|(kind, _)| *kind).collect();
-    println!("promise sso.kinds: {} kinds carry bytes as whom they should: {}", names.len(), names.join(", "));
+    println!(
+        "promise sso.kinds: {} kinds carry bytes as whom they should: {}",
+        names.len(),
+        names.join(", ")
+    );
     Ok(())
 }
 
@@ -153,7 +156,10 @@ async fn of_named_sources(first: &Scene) -> Result<Taken> {
     take_keys(&mut scene);
     take(&mut scene, &[IN_CONTAINER, ON_INSTANCE]);
     let sections = SOURCES.map(|(name, source)| {
-        profile(name, &format!("role_arn = {PLAIN}\ncredential_source = {source}\nrole_session_name = {name}"))
+        profile(
+            name,
+            &format!("role_arn = {PLAIN}\ncredential_source = {source}\nrole_session_name = {name}"),
+        )
     });
     profiles::write(&scene, &sections.concat(), "")?;
     let assumed = |name: &str| format!("arn:aws:sts::222222222222:assumed-role/Plain/{name}");
@@ -223,7 +229,11 @@ fn take_keys(scene: &mut Scene) {
 type Failure = (&'static str, i32, &'static [&'static str]);
 
 const FAILURES: &[Failure] = &[
-    ("unknown", 4, &["profile \"unknown\"", "UnrecognizedClientException", "renew the profile's credentials"]),
+    (
+        "unknown",
+        4,
+        &["profile \"unknown\"", "UnrecognizedClientException", "renew the profile's credentials"],
+    ),
     ("half", 4, &["profile \"half\"", "aws_secret_access_key is missing"]),
     ("temporary", 4, &["profile \"temporary\"", "expired", "renew the profile's credentials"]),
     ("session", 4, &["SSO login to \"corp\" is needed", "nobody signed in yet", "stctl sso login"]),
@@ -282,8 +292,7 @@ fn failing_files(scene: &Scene) -> Result<(String, String)> {
         source("container", "EcsContainer"),
         profile("nothing", ""),
     ];
-    let credentials =
-        keys("unknown", &stolen) + &keys("temporary", temporary) + &keys("static", long_lived);
+    let credentials = keys("unknown", &stolen) + &keys("temporary", temporary) + &keys("static", long_lived);
     Ok((config.concat(), credentials))
 }
 

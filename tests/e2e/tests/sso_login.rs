@@ -74,7 +74,8 @@ async fn one_login_brings_everything_back() -> Result<()> {
     // A person who is late would begin another login: all of them have to see the one that runs.
     let mut people = Vec::new();
     for n in 0..PEOPLE {
-        let login = scene.command(&["sso", "login", "--profile", &of(n), "--browser", "xdg-open", "-o", "json"]);
+        let login =
+            scene.command(&["sso", "login", "--profile", &of(n), "--browser", "xdg-open", "-o", "json"]);
         people.push(Watch::start(login, DEADLINE).await?);
     }
     for person in &mut people {
