@@ -6,17 +6,21 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use stormtunnel_model::{InvalidName, Profile, Region};
-use stormtunnel_proto::Client;
 use stormtunnel_proto::paths::{self, Platform};
+use stormtunnel_proto::{CallError, Client};
 
 use crate::autostart::{self, Plan};
 use crate::cli::{Globals, Verb};
 use crate::exit::{Failure, Problem};
 use crate::output::Output;
+use crate::prompts::Desk;
 use crate::world::{Answer, Environment, World};
 
 /// Longest wait for the answer of one call. Stopping and deleting end sessions at AWS first.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The same where a person may have to type codes meanwhile: the daemon waits two minutes for each.
+pub(crate) const PERSON_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
 /// Shortest time that the daemon gets for its first answer, however short a wait the user allows: `--timeout 0` asks how
 /// things are now, which takes a moment.
@@ -97,6 +101,26 @@ impl<'o> Context<'o> {
         let line =
             line.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
         Ok(Some(line))
+    }
+
+    /// The person at this terminal, for what the daemon may have to know; nothing where there is none.
+    pub(crate) async fn desk(&self, client: &Client) -> Option<Desk> {
+        Desk::open(client, self.answer?).await
+    }
+
+    /// Waits for the answer to a call that may need something of a person: as long as one takes, where there is one.
+    pub(crate) async fn attended<T>(
+        &mut self,
+        client: Client,
+        call: impl AsyncFnOnce(&Client) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        match self.desk(&client).await {
+            Some(desk) => {
+                let patient = client.with_deadline(PERSON_DEADLINE);
+                desk.during(&mut self.out, call(&patient)).await
+            }
+            None => call(&client).await,
+        }
     }
 
     /// The profile asked for. It is resolved here: the daemon never sees this environment.

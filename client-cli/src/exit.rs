@@ -3,6 +3,7 @@
 use std::io;
 
 use stormtunnel_model::{ExitCode, Fault, Selector, SpecError, Tunnel};
+pub use stormtunnel_model::{Subject, quoted};
 use stormtunnel_proto::CallError;
 use stormtunnel_proto::paths::PathError;
 
@@ -33,28 +34,6 @@ pub struct Problem {
     pub remedy: String,
     /// What else is worth knowing; may be empty.
     pub note: String,
-}
-
-/// What a fault is about, to fill the placeholders of its remedy.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Subject<'a> {
-    /// Name of the tunnel: `NAME`.
-    pub tunnel: Option<&'a str>,
-    /// Its AWS profile: `PROFILE`. Absent where it is not known, or left to the daemon.
-    pub profile: Option<&'a str>,
-}
-
-impl<'a> Subject<'a> {
-    /// A name as the user wrote it.
-    pub fn named(tunnel: &'a str) -> Self {
-        Self { tunnel: Some(tunnel), profile: None }
-    }
-
-    /// A tunnel.
-    pub fn of(tunnel: &'a Tunnel) -> Self {
-        let profile = tunnel.spec.profile.as_ref().map(|profile| profile.as_str());
-        Self { tunnel: Some(tunnel.spec.name.as_str()), profile }
-    }
 }
 
 impl Problem {
@@ -94,8 +73,8 @@ impl Problem {
             kind: fault.kind.name().to_owned(),
             tunnel: None,
             headline: fault.kind.to_string(),
-            detail: filled_commands(&fault.detail, subject),
-            remedy: filled_remedy(fault.kind.remedy(), subject),
+            detail: fault.detail_for(subject),
+            remedy: fault.kind.remedy_for(subject),
             note: String::new(),
         }
     }
@@ -156,59 +135,6 @@ pub(crate) const END_A_HANGING_DAEMON: &str = "repeat the command when the machi
      `pgrep stormtunneld` shows the daemon's PID: `kill PID`, or else `kill -9 PID`, ends it, and the next command starts \
      it anew";
 
-/// A remedy for the case at hand. Which profile the daemon takes for a tunnel without one is not ours to guess.
-fn filled_remedy(remedy: &str, subject: Subject<'_>) -> String {
-    match subject.profile {
-        Some(_) => filled(remedy, subject),
-        None => filled(&remedy.replace(" --profile PROFILE", ""), subject),
-    }
-}
-
-/// Puts the names of the case at hand in place of `NAME` and `PROFILE`.
-fn filled(remedy: &str, subject: Subject<'_>) -> String {
-    let mut text = remedy.to_owned();
-    for (word, value) in [("NAME", subject.tunnel), ("PROFILE", subject.profile)] {
-        if let Some(value) = value {
-            text = replace_word(&text, word, &quoted(value));
-        }
-    }
-    text
-}
-
-/// The same for the commands that a detail names, and for nothing else: the rest is what somebody else said.
-fn filled_commands(detail: &str, subject: Subject<'_>) -> String {
-    let tunnel_only = Subject { profile: None, ..subject };
-    let part = |(index, part): (usize, &str)| {
-        if index % 2 == 1 { filled(part, tunnel_only) } else { part.to_owned() }
-    };
-    detail.split('`').enumerate().map(part).collect::<Vec<_>>().join("`")
-}
-
-/// As it must be typed into a shell.
-pub(crate) fn quoted(value: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./@:+=".contains(c);
-    if !value.is_empty() && value.chars().all(plain) {
-        value.to_owned()
-    } else {
-        format!("'{}'", value.replace('\'', r"'\''"))
-    }
-}
-
-fn replace_word(text: &str, word: &str, value: &str) -> String {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let mut replaced = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(word) {
-        let (before, found) = rest.split_at(at);
-        let after = &found[word.len()..];
-        let whole = !before.ends_with(is_part) && !after.starts_with(is_part);
-        replaced.push_str(before);
-        replaced.push_str(if whole { value } else { word });
-        rest = after;
-    }
-    replaced + rest
-}
-
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         Self::Problem(Box::new(problem))
@@ -251,17 +177,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn placeholders_are_whole_words() {
-        assert_eq!(replace_word("NAME, xNAME, NAMES, `NAME`", "NAME", "db"), "db, xNAME, NAMES, `db`");
-        let subject = Subject { tunnel: Some("db"), profile: Some("Prod Admin") };
-        let remedy = "log in with `stctl sso login --profile PROFILE`, then `stctl restart NAME`";
-        assert_eq!(
-            filled(remedy, subject),
-            "log in with `stctl sso login --profile 'Prod Admin'`, then `stctl restart db`"
-        );
-    }
-
-    #[test]
     fn a_profile_that_is_left_to_the_daemon_is_not_guessed() {
         let sign_in = Fault::new(FaultKind::SignInNeeded { sign_in: String::new() }, "");
         let remedy = |profile| Problem::of_fault(&sign_in, Subject { tunnel: Some("db"), profile }).remedy;
@@ -270,16 +185,6 @@ mod tests {
             "log in with `stctl sso login --profile prod`; the tunnel goes on by itself"
         );
         assert_eq!(remedy(None), "log in with `stctl sso login`; the tunnel goes on by itself");
-    }
-
-    #[test]
-    fn a_detail_is_filled_only_in_its_commands() {
-        let subject = Subject { tunnel: Some("db"), profile: Some("prod") };
-        let detail = "NAME is unknown; `stctl tunnel edit NAME --profile PROFILE` names another";
-        assert_eq!(
-            filled_commands(detail, subject),
-            "NAME is unknown; `stctl tunnel edit db --profile PROFILE` names another"
-        );
     }
 
     /// The exit codes that scripts rely on, kind by kind. A change here is a change of the documented interface.

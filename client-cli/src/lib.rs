@@ -7,6 +7,7 @@
 //! (pure), [`exit`] holds failures with their exit codes, `autostart` and `diagnose` deal with a daemon that is not there.
 
 mod autostart;
+mod browser;
 pub mod cli;
 mod cmds;
 mod context;
@@ -15,6 +16,7 @@ pub mod exit;
 mod follow;
 mod lock;
 mod output;
+mod prompts;
 pub mod render;
 pub mod world;
 

@@ -104,6 +104,11 @@ impl<'o> Output<'o> {
         ignore_unwritable(write!(self.err, "{text} ").and_then(|()| self.err.flush()));
     }
 
+    /// Likewise what a person is to type.
+    pub(crate) fn prompt(&mut self, text: &str) {
+        ignore_unwritable(write!(self.err, "{text}: ").and_then(|()| self.err.flush()));
+    }
+
     /// A problem, on standard error, in words or as one line of JSON.
     pub(crate) fn problem(&mut self, problem: &Problem) {
         let text = match self.format {

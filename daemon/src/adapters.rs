@@ -4,15 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use secrecy::SecretString;
 use stormtunnel_aws::{
-    AskCode, AwsAccess, AwsEnvironment, AwsIdentity, AwsNetwork, AwsOidc, AwsPortal, AwsSsm, AwsTargets,
+    AwsAccess, AwsEnvironment, AwsIdentity, AwsNetwork, AwsOidc, AwsPortal, AwsSsm, AwsTargets,
     ContainerFinder, Finders, InstanceFinder, Providers,
 };
 use stormtunnel_aws_files::tokens::CacheDirectory;
 use stormtunnel_engine::Ports;
-use stormtunnel_engine::ports::{Clock, Entropy, Identity, PortFuture};
+use stormtunnel_engine::ports::{Clock, Entropy, Identity};
 use stormtunnel_engine::profiles::registry::{ProfileWorld, Profiles};
+use stormtunnel_engine::prompts::Prompts;
 use stormtunnel_engine::sign_in::credentials::CredentialBroker;
 use stormtunnel_engine::sign_in::machine::Notice;
 use stormtunnel_engine::sign_in::policy::SignInPolicy;
@@ -20,15 +20,16 @@ use stormtunnel_engine::sign_in::ports::{SignInObserver, SignInPorts};
 use stormtunnel_engine::sign_in::registry::{SignInWorld, SignIns};
 use stormtunnel_engine::tasks::{Tasks, TasksClosed};
 use stormtunnel_model::settings::Settings;
-use stormtunnel_model::{Fault, FaultKind, Profile, SignInEvent, SignInName, Timestamp};
+use stormtunnel_model::{Fault, FaultKind, SignInEvent, SignInName, Timestamp};
 use tokio::sync::watch;
 
 use crate::app::AppError;
 use crate::aws_dir::{AwsDirectory, AwsPaths, ConfigWriter, WatchedProfiles, configured_sign_ins};
 use crate::browser::{self, SystemBrowser};
-use crate::derived::derived;
+use crate::derived::{derived, derived_of_both};
 use crate::keystore::{self, OpenedKeyStore};
 use crate::local_network::SocketNetwork;
+use crate::mfa::Persons;
 use crate::power;
 use crate::profiles;
 use crate::sso_cache::SsoCache;
@@ -56,6 +57,8 @@ pub struct Surroundings {
 pub struct Adapters {
     /// The ports.
     pub ports: Ports,
+    /// What persons are asked.
+    pub prompts: Prompts,
     /// One sentence each.
     pub warnings: Vec<String>,
 }
@@ -88,8 +91,12 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
     };
     let sign_ins = start_sign_ins(ports, portal, &files, &surroundings)?;
     let found = sign_ins.clone();
-    let find = move |name: &SignInName| found.get(name).ok_or_else(|| not_configured(name));
-    let providers = Providers::new(Arc::clone(&network), broker, Arc::new(find), Arc::new(Nobody));
+    let settings = surroundings.settings.clone();
+    let find =
+        move |name: &SignInName| found.get(name).ok_or_else(|| not_configured(name, settings.borrow().sso));
+    let prompts = Prompts::new(Arc::clone(&clock), entropy.seed());
+    let providers =
+        Providers::new(Arc::clone(&network), broker, Arc::new(find), Arc::new(Persons(prompts.clone())));
     let configured = profiles::follow(files.profiles(), &surroundings.tasks)?;
     let access = AwsAccess::new(network, Arc::new(WatchedProfiles(files)), providers);
     let Surroundings { store, tasks, settings, .. } = surroundings;
@@ -120,14 +127,16 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
         clock,
         entropy,
     };
-    Ok(Adapters { ports, warnings })
+    Ok(Adapters { ports, prompts, warnings })
 }
 
 /// The AWS files, read and followed. What processes that were killed left of them goes first: it may hold a secret.
 async fn aws_directory(surroundings: &Surroundings) -> Result<Arc<AwsDirectory>, AppError> {
     let home = std::env::home_dir().unwrap_or_default();
     let paths = AwsPaths::new(&home, |name| std::env::var_os(name));
-    let region = derived("SSO region", &surroundings.tasks, surroundings.settings.clone(), |_| None)?;
+    let region = derived("SSO region", &surroundings.tasks, surroundings.settings.clone(), |settings| {
+        settings.sso_region.clone()
+    })?;
     let now = SystemClock.wall();
     let opened = tokio::task::spawn_blocking(move || {
         sweep(&paths, now);
@@ -158,10 +167,11 @@ fn start_sign_ins(
     files: &Arc<AwsDirectory>,
     Surroundings { settings, tasks, sign_in_tasks, .. }: &Surroundings,
 ) -> Result<SignIns, TasksClosed> {
-    let configured = derived("configured sign-ins", tasks, files.profiles(), |snapshot| {
-        Arc::new(configured_sign_ins(&snapshot.set))
+    let sources = (files.profiles(), settings.clone());
+    let configured = derived_of_both("configured sign-ins", tasks, sources, |snapshot, settings| {
+        Arc::new(configured_sign_ins(&snapshot.set, settings))
     })?;
-    let policy = derived("sign-in policy", tasks, settings.clone(), |_| SignInPolicy::default())?;
+    let policy = derived("sign-in policy", tasks, settings.clone(), |settings| SignInPolicy::of(settings))?;
     let config = Arc::new(ConfigWriter::new(Arc::clone(files), Arc::clone(&ports.clock)));
     let world = SignInWorld { ports, accounts, config, configured, policy, tasks: sign_in_tasks.clone() };
     let sign_ins = SignIns::start(world)?;
@@ -195,29 +205,18 @@ fn tell_of_token_files(
 }
 
 /// A profile that is still being read names a sign-in that is not there yet.
-fn not_configured(name: &SignInName) -> Fault {
+fn not_configured(name: &SignInName, enabled: bool) -> Fault {
     let kind = FaultKind::SignInNotFound { sign_in: name.to_string() };
+    if !enabled {
+        return Fault::new(
+            kind,
+            "sso.enabled is false: `stctl settings set sso.enabled true` has the daemon sign in",
+        );
+    }
     Fault::new(
         kind,
         "the AWS files do not say where to sign in, or what they say is not valid: `stctl profiles` shows what is wrong",
     )
-}
-
-/// Types nothing.
-struct Nobody;
-
-impl AskCode for Nobody {
-    fn code<'a>(
-        &'a self,
-        profile: &'a Profile,
-        serial: &'a str,
-    ) -> PortFuture<'a, Result<SecretString, Fault>> {
-        let kind = FaultKind::CredentialsInvalid { profile: profile.to_string() };
-        Box::pin(std::future::ready(Err(Fault::new(
-            kind,
-            format!("nobody is there to type a code of {serial}"),
-        ))))
-    }
 }
 
 /// Forgets the credentials of a sign-in whose token is gone.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use stormtunnel_api::{Api, ServeError};
 use stormtunnel_engine::Engine;
+use stormtunnel_engine::notifications;
 use stormtunnel_engine::ports::Clock;
 use stormtunnel_engine::tasks::{Task, TaskFailed, Tasks, TasksClosed};
 use stormtunnel_model::Fault;
@@ -33,6 +34,7 @@ use crate::instance::{
     self, Claim, Holder, Instance, InstanceError, PeerStream, Socket, SocketError, Unlink,
 };
 use crate::logging::{self, LogControl, LoggingError};
+use crate::notify;
 use crate::paths::{Paths, PathsError};
 use crate::settings_file::SettingsFile;
 use crate::signals::{self, SignalsError};
@@ -220,12 +222,14 @@ impl Daemon {
             tasks: tasks.clone(),
             sign_in_tasks: sign_in_tasks.clone(),
         };
-        let Adapters { ports, warnings: of_adapters } = adapters(surroundings).await?;
+        let Adapters { ports, prompts, warnings: of_adapters } = adapters(surroundings).await?;
         warnings.extend(of_adapters);
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let (connections, unlink) =
             Socket::bind(&paths.socket, &instance)?.into_connections(rustix::process::geteuid().as_raw());
         let (engine, handle) = Engine::start(ports, settings.subscribe()).await.map_err(AppError::Engine)?;
+        let (told, clock) = (settings.subscribe(), Arc::new(SystemClock));
+        notifications::start(handle.clone(), told, notify::of_system(), clock, &tasks)?;
         let process = Process {
             started_at,
             engine: handle.clone(),
@@ -239,6 +243,7 @@ impl Daemon {
         let api_stopping = CancellationToken::new();
         let api = Api {
             engine: handle,
+            prompts,
             settings: Arc::new(FileSettings(settings)),
             daemon: Arc::new(process),
             stopping: api_stopping.clone(),

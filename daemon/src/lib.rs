@@ -5,7 +5,7 @@
 //!
 //! Read [`app`] first: start and stop, in order. Then the adapters of the engine's ports: [`store`] (SQLite),
 //! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness), [`power`] (sleep, network, clock changes),
-//! [`sso_cache`] (token files), [`browser`] (logins). [`aws_dir`] follows the files of the AWS CLI. [`keystore`] keeps SSO tokens.
+//! [`sso_cache`] (token files), [`browser`] (logins), [`notify`] (the desktop). [`aws_dir`] follows the files of the AWS CLI. [`keystore`] keeps SSO tokens.
 
 pub mod adapters;
 pub mod app;
@@ -22,6 +22,8 @@ pub mod instance;
 pub mod keystore;
 pub mod local_network;
 pub mod logging;
+pub mod mfa;
+pub mod notify;
 pub mod paths;
 pub mod power;
 #[cfg(test)]

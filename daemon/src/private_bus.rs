@@ -1,5 +1,6 @@
 //! For tests: a D-Bus of their own, on which nothing of the machine's is.
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -55,7 +56,8 @@ pub(crate) async fn start(directory: &Path) -> Option<Program> {
     let mut command = Command::new("dbus-daemon");
     command.arg("--nofork").arg(format!("--config-file={}", config.display())).stdin(Stdio::null());
     let bus = Program::start(&mut command)?;
-    until(async || socket.exists()).await;
+    // The path is there before anybody listens.
+    until(async || UnixStream::connect(&socket).is_ok()).await;
     Some(bus)
 }
 

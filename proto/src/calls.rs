@@ -4,8 +4,9 @@ use std::fmt;
 
 use stormtunnel_model::{
     AwsProfile, Candidate, Epoch, Etag, Event, EventId, Fault, FileProblem, LoginFlow, LoginProgress,
-    LoginSurroundings, LoginWishes, Profile, ProfileList, Region, RequestId, Revision, SignIn, SignInChoice,
-    SignInName, StartOptions, Target, Timestamp, Tunnel, TunnelId, TunnelName, TunnelSpec, TunnelSpecPatch,
+    LoginSurroundings, LoginWishes, Profile, ProfileList, Prompt, PromptId, Region, RequestId, Revision,
+    SignIn, SignInChoice, SignInName, StartOptions, Target, Timestamp, Tunnel, TunnelId, TunnelName,
+    TunnelSpec, TunnelSpecPatch,
 };
 
 /// Makes a tunnel.
@@ -258,6 +259,17 @@ pub enum ProfileWatchEvent {
     Problems(Vec<FileProblem>),
     /// The watch goes on where it was: changes follow.
     Resumed,
+}
+
+/// What a watch of prompts tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PromptEvent {
+    /// The first message: what is open.
+    Snapshot(Vec<Prompt>),
+    /// One more is open.
+    Opened(Prompt),
+    /// One is answered, or nobody waits for it any more.
+    Closed(PromptId),
 }
 
 /// What the daemon is.

@@ -1,6 +1,7 @@
 //! The calls of a front end, over the daemon's Unix socket.
 
 mod profiles;
+mod prompts;
 mod sign_in;
 
 use std::error::Error as StdError;
@@ -35,6 +36,7 @@ use crate::v1::tunnel_service_client::TunnelServiceClient;
 use crate::v1::{self, TunnelResult};
 
 pub use self::profiles::ProfileWatch;
+pub use self::prompts::PromptWatch;
 pub use self::sign_in::{RunningLogin, SignInWatch};
 
 /// The daemon could not be connected to.

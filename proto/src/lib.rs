@@ -16,7 +16,8 @@ pub mod paths;
 pub mod status;
 
 pub use client::{
-    CallError, Client, ConnectError, EventWatch, ProfileWatch, RunningLogin, SignInWatch, TunnelWatch,
+    CallError, Client, ConnectError, EventWatch, ProfileWatch, PromptWatch, RunningLogin, SignInWatch,
+    TunnelWatch,
 };
 pub use conversions::ConversionError;
 

@@ -77,17 +77,18 @@ pub struct LoginWay {
     /// Open no browser: only print the address
     #[arg(long)]
     pub no_browser: bool,
-    /// Open the address with this command, in place of the system's browser
+    /// Open the address with this command, in place of that in BROWSER or the system's browser
     #[arg(long, value_name = "COMMAND", conflicts_with = "no_browser")]
     pub browser: Option<String>,
 }
 
 impl LoginWay {
-    pub(crate) fn wishes(&self) -> LoginWishes {
+    /// What is wished; `usual` is what opens pages where nothing is said.
+    pub(crate) fn wishes(&self, usual: impl FnOnce() -> Opener) -> LoginWishes {
         let opener = match &self.browser {
             _ if self.no_browser => Opener::Nobody,
             Some(command) => Opener::Command(command.clone()),
-            None => Opener::Default,
+            None => usual(),
         };
         LoginWishes { flow: self.use_device_code.then_some(LoginFlow::DeviceCode), opener }
     }

@@ -36,6 +36,7 @@ pub(super) async fn carry_on(
     }
     let goes_on = |one: &Settled| one.login_needed().is_some_and(|name| signed_in.contains(&name));
     let (going_on, others): (Vec<&Settled>, Vec<&Settled>) = settled.iter().partition(|one| goes_on(one));
+    let desk = if going_on.is_empty() { None } else { context.desk(client).await };
     let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up, awaits_logins: false };
     let untold = others.into_iter().filter(|one| one.login_needed().is_some());
     untold.into_iter().try_for_each(|one| reporter.settled(one))?;
@@ -45,6 +46,7 @@ pub(super) async fn carry_on(
     }
     let Again { options, goal, timeout } = again;
     let (follower, _) = Follower::subscribe(client, Limit::Wait(timeout)).await?;
+    let follower = follower.attended(desk);
     let outcomes = follower.answer(client.start_tunnels(StartTunnels { tunnels, options })).await?;
     let followed = follower.follow(outcomes, goal, &mut reporter).await?;
     let mut followed: BTreeMap<String, Settled> =

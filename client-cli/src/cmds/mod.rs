@@ -29,6 +29,7 @@ use crate::context::Context;
 use crate::exit::{Failure, Problem};
 use crate::follow::{Progress, Settled};
 use crate::output::Output;
+use crate::prompts::Word;
 use crate::render::views::ResultView;
 
 /// How a command ends: with an exit code after it has told everything, or with a problem yet to be told.
@@ -128,6 +129,10 @@ struct Reporter<'r, 'o> {
 impl Progress for Reporter<'_, '_> {
     fn retrying(&mut self, tunnel: &Tunnel, fault: &Fault) {
         self.out.note(&format!("{}: retrying: {fault}", tunnel.spec.name));
+    }
+
+    fn said(&mut self, word: &Word) {
+        word.show(self.out);
     }
 
     fn settled(&mut self, settled: &Settled) -> Result<(), Failure> {

@@ -1,13 +1,14 @@
 //! `sso`: sign in, sign out, and how sign-ins are.
 
 use stormtunnel_model::{
-    ExitCode, Fault, FaultKind, LoginSurroundings, LoginWishes, SignIn, SignInChoice, SignInName,
+    ExitCode, Fault, FaultKind, LoginSurroundings, LoginWishes, Opener, SignIn, SignInChoice, SignInName,
 };
 use stormtunnel_proto::calls::{Login, LoginUpdate, Logout};
 use stormtunnel_proto::{CallError, Client};
 use tokio::time::timeout;
 
 use super::{Ending, sso_configure};
+use crate::browser;
 use crate::cli::{Format, LoginArgs, LogoutArgs, SignInArgs, SsoVerb};
 use crate::context::{CALL_DEADLINE, Context};
 use crate::exit::{Failure, Problem, Subject, quoted};
@@ -34,7 +35,8 @@ async fn login(context: &mut Context<'_>, args: &LoginArgs) -> Ending {
         (_, _) => choice(context, &args.sign_in)?,
     };
     let surroundings = surroundings(context);
-    let login = Login { sign_in, wishes: args.way.wishes(), surroundings, if_needed: false };
+    let wishes = args.way.wishes(|| opener(context));
+    let login = Login { sign_in, wishes, surroundings, if_needed: false };
     let client = context.client().await?;
     let signed_in = follow(&mut context.out, &client, login, tell_login).await?;
     if context.out.format == Format::Name {
@@ -97,7 +99,8 @@ pub(super) async fn login_for_tunnels(
     name: SignInName,
 ) -> Result<bool, Failure> {
     let (sign_in, surroundings) = (SignInChoice::Named(name), surroundings(context));
-    let login = Login { sign_in, surroundings, if_needed: true, ..Login::default() };
+    let wishes = LoginWishes { opener: opener(context), ..LoginWishes::default() };
+    let login = Login { sign_in, wishes, surroundings, if_needed: true };
     match follow(&mut context.out, client, login, tell_progress).await {
         Ok(_signed_in) => Ok(true),
         Err(Failure::Problem(problem)) if UNHELPFUL.contains(&problem.kind.as_str()) => Ok(false),
@@ -200,6 +203,15 @@ fn unknown(sign_in: String, known: &[String]) -> Problem {
         if known.is_empty() { sign_ins::NONE.to_owned() } else { format!("known are {}", known.join(", ")) };
     let fault = Fault::new(FaultKind::SignInNotFound { sign_in }, detail);
     Problem::of_fault(&fault, Subject::default())
+}
+
+/// The browser that the environment names. Where a browser would open in front of nobody it names none: there a command on the
+/// command line counts, and nothing that a profile of the shell happens to set.
+pub(super) fn opener(context: &Context<'_>) -> Opener {
+    let LoginSurroundings { remote, container, wsl, display } = surroundings(context);
+    let in_sight = !remote && !container && (display || wsl);
+    let named = in_sight.then(|| browser::named(&context.env, browser::is_program)).flatten();
+    named.map_or(Opener::Default, Opener::Command)
 }
 
 /// Where the person sits, as this terminal's environment tells. The daemon's own says nothing about that.

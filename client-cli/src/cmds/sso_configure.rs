@@ -33,7 +33,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: &ConfigureArgs) -> Endi
             before = Some(write_session(context, &client, &session, args.overwrite).await?);
         }
         let sign_in = SignInChoice::Named(session.name.clone());
-        let accounts = accounts(context, &client, &sign_in, args.way.wishes()).await?;
+        let accounts = accounts(context, &client, &sign_in, args.way.wishes(|| sso::opener(context))).await?;
         roles::chosen(context, &client, &sign_in, accounts, &args.roles).await?
     };
     let profiles = roles::profiles(context, &client, roles, args).await?;

@@ -15,7 +15,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: &TargetsArgs) -> Ending
     let list =
         ListTargets { profile: context.profile()?, region: context.region()?, target: args.target.clone() };
     let client = context.client().await?;
-    let found = client.list_targets(list).await?;
+    let found = context.attended(client, async |client| client.list_targets(list).await).await?;
     show(&mut context.out, &found)?;
     found.notes.iter().for_each(|note| context.out.note(note));
     match &args.target {

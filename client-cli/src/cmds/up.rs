@@ -55,13 +55,16 @@ async fn start(context: &mut Context<'_>, args: &UpArgs, command: Command) -> En
         let outcomes = command.send(&client, StartTunnels { tunnels, options }).await?;
         return taken(&mut context.out, outcomes, sentences::is_starting);
     }
+    // Programs get what there is, and sign in and type codes themselves.
+    let attended = context.has_person() && context.out.format.is_for_people();
+    let desk = if attended { context.desk(&client).await } else { None };
     let (follower, tunnels) = Follower::subscribe(&client, Limit::Wait(args.timeout)).await?;
+    let follower = follower.attended(desk);
     let tunnels = names(&chosen(&selection, tunnels)?);
     tell_if_none(&mut context.out, &tunnels);
     let outcomes = follower.answer(command.send(&client, StartTunnels { tunnels, options })).await?;
     let goal = if args.wait { Goal::UpPatiently } else { Goal::Up };
-    // Programs get what there is, and sign in themselves.
-    let logs_in = !args.no_login && context.has_person() && context.out.format.is_for_people();
+    let logs_in = !args.no_login && attended;
     let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up, awaits_logins: logs_in };
     let mut settled = follower.follow(outcomes, goal, &mut reporter).await?;
     if logs_in {

@@ -10,7 +10,9 @@ use crate::render::sentences;
 
 pub(super) async fn run(context: &mut Context<'_>, args: &WaitArgs) -> Ending {
     let client = context.client().await?;
+    let desk = context.desk(&client).await;
     let (follower, tunnels) = Follower::subscribe(&client, Limit::Wait(args.timeout)).await?;
+    let follower = follower.attended(desk);
     let outcomes = chosen(&args.selection, tunnels)?;
     let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up, awaits_logins: false };
     let settled = follower.follow(outcomes, Goal::UpPatiently, &mut reporter).await?;

@@ -2,6 +2,7 @@
 
 mod events;
 mod profiles;
+mod prompts;
 mod settings;
 mod sign_ins;
 mod sso_config;
@@ -18,13 +19,14 @@ use stormtunnel_model::{
     Timestamp, Tunnel, TunnelState, TunnelStatistics,
 };
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, StartTunnels, TargetList, TunnelOutcome,
-    TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
+    CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, PromptEvent, StartTunnels, TargetList,
+    TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
 };
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1::daemon_service_server::{DaemonService, DaemonServiceServer};
 use stormtunnel_proto::v1::event_service_server::EventServiceServer;
 use stormtunnel_proto::v1::profile_service_server::ProfileServiceServer;
+use stormtunnel_proto::v1::prompt_service_server::PromptServiceServer;
 use stormtunnel_proto::v1::settings_service_server::SettingsServiceServer;
 use stormtunnel_proto::v1::sign_in_service_server::SignInServiceServer;
 use stormtunnel_proto::v1::target_service_server::TargetServiceServer;
@@ -37,6 +39,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::prompts::CODE;
 use crate::support::{now, running, stopped};
 
 /// A daemon to talk to. Clones share everything.
@@ -45,6 +48,7 @@ pub(crate) struct Fake {
     state: Arc<Mutex<State>>,
     changes: broadcast::Sender<WatchUpdate>,
     news: broadcast::Sender<EventWatchUpdate>,
+    questions: broadcast::Sender<PromptEvent>,
     socket: PathBuf,
 }
 
@@ -122,7 +126,9 @@ impl Fake {
         };
         // More than any test publishes.
         let ((changes, _), (news, _)) = (broadcast::channel(64), broadcast::channel(64));
-        let fake = Self { state: Arc::new(Mutex::new(state)), changes, news, socket: socket.to_owned() };
+        let (questions, _) = broadcast::channel(64);
+        let fake =
+            Self { state: Arc::new(Mutex::new(state)), changes, news, questions, socket: socket.to_owned() };
         let server = fake.serve(bound);
         tokio::select! {
             () = server => panic!("the server ended"),
@@ -136,6 +142,7 @@ impl Fake {
             .add_service(TunnelServiceServer::new(self.clone()))
             .add_service(EventServiceServer::new(self.clone()))
             .add_service(TargetServiceServer::new(self.clone()))
+            .add_service(PromptServiceServer::new(self.clone()))
             .add_service(SignInServiceServer::new(self.clone()))
             .add_service(ProfileServiceServer::new(self.clone()))
             .add_service(SettingsServiceServer::new(self.clone()))

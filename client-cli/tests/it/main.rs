@@ -8,6 +8,7 @@ mod guards;
 mod history;
 mod labels;
 mod profiles;
+mod prompts;
 mod rendering;
 mod sso;
 mod sso_configure;

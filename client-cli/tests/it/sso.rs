@@ -82,6 +82,30 @@ fn with_a_code() -> Vec<Result<LoginUpdate, Fault>> {
 }
 
 #[tokio::test]
+async fn the_browser_of_the_environment_is_taken_where_the_person_can_see_it() {
+    Fake::beside(vec![], async |fake: Fake| {
+        fake.sign_in(all(), Some(in_the_browser()));
+        let browser = ("BROWSER", "stormtunnel-has-no-such-program:/bin/sh -c %s");
+        for (variables, line) in [
+            (vec![browser, ("DISPLAY", ":0")], "sso login corp"),
+            (vec![browser, ("DISPLAY", ":0")], "sso login corp --browser firefox"),
+            (vec![browser, ("DISPLAY", ":0")], "sso login corp --no-browser"),
+            (vec![browser, ("DISPLAY", ":0"), ("SSH_TTY", "/dev/pts/1")], "sso login corp"),
+        ] {
+            stctl_with(fake.socket(), &variables, line).await;
+        }
+        let expected = [
+            "login corp - /bin/sh -c %s",
+            "login corp - firefox",
+            "login corp - nobody",
+            "login corp - - remote",
+        ];
+        assert_eq!(fake.asked(), expected);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_login_shows_the_way_and_the_page() {
     Fake::beside(Vec::new(), async |fake: Fake| {
         fake.sign_in(all(), Some(in_the_browser()));

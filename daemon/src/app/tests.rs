@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use stormtunnel_engine::Ports;
+use stormtunnel_engine::prompts::Prompts;
 use stormtunnel_engine::testing::{TestEntropy, World, spec};
 use stormtunnel_model::{EventKind, Intent};
 use stormtunnel_proto::calls::{CreateTunnel, EventUpdate, SettingChange, WatchEvents, WatchTunnels};
@@ -188,7 +189,11 @@ async fn fake_adapters(surroundings: Surroundings) -> Result<Adapters, AppError>
     let (store, history) = (Arc::new(surroundings.store.clone()), Arc::new(surroundings.store));
     let ports = Ports { store, history, ..World::default().ports() };
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(TestEntropy::default()));
-    Ok(Adapters { ports: Ports { clock, entropy, ..ports }, warnings: Vec::new() })
+    Ok(Adapters {
+        ports: Ports { clock, entropy, ..ports },
+        prompts: Prompts::new(Arc::new(SystemClock), [0; 32]),
+        warnings: Vec::new(),
+    })
 }
 
 async fn within<F: Future>(future: F) -> F::Output {

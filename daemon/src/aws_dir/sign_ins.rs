@@ -1,14 +1,33 @@
 //! Which sign-ins the AWS files configure, as the engine takes them.
 
-use stormtunnel_aws_files::{Credentials, Profile, ProfileSet, SignIn, Source, SsoRole};
+use stormtunnel_aws_files::{Credentials, Profile, ProfileSet, SignIn, Source, SsoRole, normalized};
 use stormtunnel_engine::sign_in::directory::{ConfiguredSignIn, ConfiguredSignIns};
 use stormtunnel_engine::sign_in::ports::SignInSite;
+use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{Profile as ProfileName, SignInName, SignInProfile};
 
-/// The sign-ins that can be used, each with its profiles. A profile whose chain of roles begins at one is of it.
-pub fn configured_sign_ins(set: &ProfileSet) -> ConfiguredSignIns {
+/// The sign-ins that can be used, each with its profiles. A profile whose chain of roles begins at one is of it. The settings may
+/// name one more, and may switch all of them off.
+pub fn configured_sign_ins(set: &ProfileSet, settings: &Settings) -> ConfiguredSignIns {
+    if !settings.sso {
+        return ConfiguredSignIns::new();
+    }
     let usable = set.sign_ins().filter_map(|(name, sign_in)| Some((name, sign_in.as_ref().ok()?)));
-    usable.map(|(name, sign_in)| (name.clone(), configured(name, sign_in, set))).collect()
+    let mut sign_ins: ConfiguredSignIns =
+        usable.map(|(name, sign_in)| (name.clone(), configured(name, sign_in, set))).collect();
+    if let Some(site) = of_settings(settings) {
+        let same = |one: &ConfiguredSignIn| normalized(&one.site.start_url) == normalized(&site.start_url);
+        if !sign_ins.values().any(same) {
+            sign_ins.insert(site.name.clone(), ConfiguredSignIn { site, profiles: Vec::new() });
+        }
+    }
+    sign_ins
+}
+
+fn of_settings(settings: &Settings) -> Option<SignInSite> {
+    let (start_url, region) = settings.sso_start_url.as_ref().zip(settings.sso_region.clone())?;
+    let start_url = start_url.to_string();
+    Some(SignInSite { name: start_url.parse().ok()?, start_url, region, scopes: Vec::new() })
 }
 
 fn configured(name: &SignInName, sign_in: &SignIn, set: &ProfileSet) -> ConfiguredSignIn {
@@ -62,10 +81,14 @@ aws_access_key_id = a
 aws_secret_access_key = b
 ";
 
+    fn set() -> ProfileSet {
+        let file = |text: &str| ProfileFile::new("config", text.as_bytes().to_vec());
+        ProfileSet::parse(&file(CONFIG), &file(""), None)
+    }
+
     #[test]
     fn each_sign_in_comes_with_the_profiles_that_live_on_it() {
-        let file = |text: &str| ProfileFile::new("config", text.as_bytes().to_vec());
-        let sign_ins = configured_sign_ins(&ProfileSet::parse(&file(CONFIG), &file(""), None));
+        let sign_ins = configured_sign_ins(&set(), &Settings::default());
         let shown: Vec<_> = sign_ins
             .values()
             .map(|ConfiguredSignIn { site, profiles }| {
@@ -82,5 +105,26 @@ aws_secret_access_key = b
                 ("https://old.awsapps.com/start/#", "us-east-1", 0, "legacy Old".to_owned()),
             ]
         );
+    }
+
+    #[test]
+    fn the_settings_add_one_or_switch_all_off() {
+        let names = |settings: &Settings| -> Vec<String> {
+            configured_sign_ins(&set(), settings).into_keys().map(Into::into).collect()
+        };
+        let at = |url: &str| Settings {
+            sso_start_url: Some(url.parse().unwrap()),
+            sso_region: Some("eu-west-1".parse().unwrap()),
+            ..Settings::default()
+        };
+        let others = ["corp", "https://old.awsapps.com/start/#"];
+        assert_eq!(
+            names(&at("https://new.awsapps.com/start")),
+            [others[0], "https://new.awsapps.com/start", others[1]]
+        );
+        assert_eq!(names(&at("https://corp.awsapps.com/start/#")), others, "a session leads there");
+        let without_region = Settings { sso_region: None, ..at("https://new.awsapps.com/start") };
+        assert_eq!(names(&without_region), others);
+        assert_eq!(names(&Settings { sso: false, ..Settings::default() }), [""; 0]);
     }
 }

@@ -189,16 +189,14 @@ fn unset(document: &mut DocumentMut, setting: &Setting) {
 }
 
 fn to_value(setting: &Setting, value: &str) -> Value {
-    match (setting.kind, value.parse::<i64>()) {
-        (SettingKind::Seconds { .. } | SettingKind::Integer { .. }, Ok(number)) => number.into(),
-        (
-            SettingKind::Seconds { .. }
-            | SettingKind::Integer { .. }
-            | SettingKind::Choice(_)
-            | SettingKind::Text,
-            _,
-        ) => value.into(),
-    }
+    let number = || value.parse::<i64>().ok().map(Value::from);
+    let flag = || value.parse::<bool>().ok().map(Value::from);
+    let typed = match setting.kind {
+        SettingKind::Seconds { .. } | SettingKind::Integer { .. } => number(),
+        SettingKind::Switch => flag(),
+        SettingKind::Choice(_) | SettingKind::Text => None,
+    };
+    typed.unwrap_or_else(|| value.into())
 }
 
 /// Scalars as the settings table reads them; whether a number stands in quotes makes no difference.
@@ -346,6 +344,7 @@ mod tests {
         for setting in all() {
             let value = match setting.kind {
                 SettingKind::Seconds { min, .. } | SettingKind::Integer { min, .. } => min.to_string(),
+                SettingKind::Switch => "false".to_owned(),
                 SettingKind::Choice(words) => words[words.len() - 1].to_owned(),
                 SettingKind::Text => setting.default_value(),
             };

@@ -41,8 +41,10 @@ mod label;
 mod login;
 mod name;
 mod profile;
+mod prompt;
 mod selector;
 pub mod settings;
+mod sharing;
 mod sign_in;
 mod sign_in_event;
 mod sign_in_state;
@@ -52,6 +54,7 @@ mod state;
 mod statistics;
 mod target;
 mod tunnel;
+mod wording;
 
 pub use codes::{ExitCode, GrpcCode, Recovery};
 pub use endpoint::{BoundAddress, LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint, SocketPath};
@@ -67,7 +70,9 @@ pub use name::{InvalidName, LabelKey, LabelValue, Profile, Region, TunnelName};
 pub use profile::{
     AwsProfile, CheckedProfile, FileProblem, OnDemand, ProfileKind, ProfileList, ProfileRule, ProfileState,
 };
+pub use prompt::{Prompt, PromptId, PromptKind};
 pub use selector::Selector;
+pub use sharing::Sharing;
 pub use sign_in::{SignIn, SignInForm, SignInName, SignInProfile};
 pub use sign_in_event::SignInEvent;
 pub use sign_in_state::{
@@ -86,3 +91,4 @@ pub use target::{
     TaskForm,
 };
 pub use tunnel::{SessionStatus, Traffic, Tunnel, TunnelStatus};
+pub use wording::{Subject, quoted};

@@ -8,6 +8,7 @@ mod events;
 mod fault;
 mod guards;
 mod profiles;
+mod prompts;
 mod settings;
 mod sign_in;
 mod sign_in_state;

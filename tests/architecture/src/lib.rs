@@ -5,13 +5,14 @@
 //! violation is rejected. A rule that cannot fail would hold nothing.
 //!
 //! Where to look: [`dependencies`] says who may know whom, [`sources`] what may not be written where,
-//! [`secrets`] which types have no text form. `tests/service_files.rs` reads `launchd/`.
+//! [`secrets`] which types have no text form, [`messages`] which messages. `tests/service_files.rs` reads `launchd/`.
 
 #![expect(clippy::expect_used, reason = "only tests call this crate: a broken expectation is a failed test")]
 
 pub mod dependencies;
 pub mod files;
 pub mod graph;
+pub mod messages;
 pub mod promises;
 pub mod secrets;
 pub mod sources;

@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: the programs they drive, the services "in the VPC", terminals, and the watch.
+//! What the end-to-end tests share: the programs they drive, the services "in the VPC", terminals, sign-ins, and the watch.
 //!
 //! Every wait is for an event and has a deadline. A program that this machine lacks makes a test say so and pass, or
 //! fail where nothing may be skipped ([`programs`]).
@@ -14,6 +14,7 @@ pub mod programs;
 pub mod redis;
 pub mod scene;
 pub mod secrets;
+pub mod sign_in;
 pub mod terminal;
 pub mod watch;
 

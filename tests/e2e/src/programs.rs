@@ -24,18 +24,45 @@ pub fn find(name: &str) -> Result<Option<PathBuf>> {
 /// # Errors
 /// As [`find`].
 pub fn python_with_grpc() -> Result<Option<PathBuf>> {
+    python_with("grpc, grpc_reflection", "grpcio and grpcio-reflection")
+}
+
+/// The same with AWS's SDK for Python and the AWS CLI of version 1.
+///
+/// # Errors
+/// As [`find`].
+pub fn python_with_aws() -> Result<Option<PathBuf>> {
+    python_with("boto3, awscli", "boto3 and awscli")
+}
+
+/// The interpreter itself: what finds it may need an environment that tests clear.
+fn python_with(modules: &str, packages: &str) -> Result<Option<PathBuf>> {
     let python =
         std::env::var_os("STORMTUNNEL_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
-    let mut probe = Command::new(&python);
-    probe
-        .args(["-c", "import grpc, grpc_reflection"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    match probe.status() {
-        Ok(status) if status.success() => Ok(Some(python)),
-        Ok(_) | Err(_) => missing("python3 with grpcio and grpcio-reflection"),
+    let script = format!("import {modules}, sys; print(sys.executable)");
+    match said(&python, &["-c", &script]) {
+        Some(path) => Ok(Some(path.into())),
+        None => missing(&format!("python3 with {packages}")),
     }
+}
+
+/// The AWS CLI of version 2: `STORMTUNNEL_AWS_CLI`, else Debian's.
+///
+/// # Errors
+/// As [`find`].
+pub fn aws_cli_2() -> Result<Option<PathBuf>> {
+    let program =
+        std::env::var_os("STORMTUNNEL_AWS_CLI").map_or_else(|| PathBuf::from("/usr/bin/aws"), PathBuf::from);
+    match said(&program, &["--version"]) {
+        Some(version) if version.starts_with("aws-cli/2.") => Ok(Some(program)),
+        Some(_) | None => missing("AWS CLI 2"),
+    }
+}
+
+/// What a program prints, if it succeeds.
+fn said(program: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Says that something is not there.

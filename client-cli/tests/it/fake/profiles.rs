@@ -2,7 +2,9 @@
 
 use std::pin::Pin;
 
-use stormtunnel_model::{CheckedProfile, Fault, FaultKind, ProfileList};
+use stormtunnel_model::{
+    AwsProfile, CheckedProfile, Fault, FaultKind, Profile, ProfileKind, ProfileList, ProfileRule, ProfileState,
+};
 use stormtunnel_proto::calls::{ProfileWatchEvent, ProfileWatchUpdate};
 use stormtunnel_proto::conversions::parse_profile;
 use stormtunnel_proto::status::from_fault;
@@ -12,6 +14,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 use super::{Fake, revision};
+use crate::support::now;
 
 /// What the daemon was told of profiles.
 #[derive(Default)]
@@ -57,11 +60,30 @@ impl ProfileService for Fake {
         request: Request<v1::CheckProfileRequest>,
     ) -> Result<Response<v1::CheckProfileResponse>, Status> {
         let profile = parse_profile(request.into_inner().profile)?;
-        let asked = profile.map_or_else(|| "-".to_owned(), |profile| profile.to_string());
+        let asked = profile.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
         self.heard(format!("check {asked}"))?;
-        let answer = self.lock().profiles.checked.clone().expect("the test tells what comes of it");
+        let answer = match (&self.lock().profiles.checked, profile) {
+            (Some(answer), _) => answer.clone(),
+            (None, Some(name)) => Ok(connected(name)),
+            (None, None) => panic!("the test tells what comes of it"),
+        };
         answer.map(|checked| Response::new(checked.into())).map_err(from_fault)
     }
+}
+
+/// What becomes of a profile of which the test says nothing.
+fn connected(name: Profile) -> CheckedProfile {
+    let principal = "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_Admin_aa/ada".parse().unwrap();
+    let profile = AwsProfile {
+        name,
+        kind: Some(ProfileKind::Sso),
+        region: None,
+        sign_in: Some("corp".parse().unwrap()),
+        account: Some("111122223333".to_owned()),
+        role: Some("Admin".to_owned()),
+        state: ProfileState::Connected { principal, at: now() },
+    };
+    CheckedProfile { profile, rule: ProfileRule::Asked }
 }
 
 impl Fake {

@@ -10,6 +10,7 @@ mod daemon;
 mod events;
 mod page;
 mod profiles;
+mod prompts;
 mod settings;
 mod sign_in;
 mod targets;
@@ -22,12 +23,14 @@ use std::sync::Arc;
 use futures_util::Stream;
 use stormtunnel_engine::EngineHandle;
 use stormtunnel_engine::ports::PortFuture;
+use stormtunnel_engine::prompts::Prompts;
 use stormtunnel_model::Fault;
 use stormtunnel_proto::FILE_DESCRIPTOR_SET;
 use stormtunnel_proto::calls::{DaemonInfo, SettingChange, SettingState, SettingsState};
 use stormtunnel_proto::v1::daemon_service_server::DaemonServiceServer;
 use stormtunnel_proto::v1::event_service_server::EventServiceServer;
 use stormtunnel_proto::v1::profile_service_server::ProfileServiceServer;
+use stormtunnel_proto::v1::prompt_service_server::PromptServiceServer;
 use stormtunnel_proto::v1::settings_service_server::SettingsServiceServer;
 use stormtunnel_proto::v1::sign_in_service_server::SignInServiceServer;
 use stormtunnel_proto::v1::target_service_server::TargetServiceServer;
@@ -44,6 +47,7 @@ use tonic_reflection::server::Builder as Reflection;
 use daemon::DaemonApi;
 use events::EventApi;
 use profiles::ProfileApi;
+use prompts::PromptApi;
 use settings::SettingsApi;
 use sign_in::SignInApi;
 use targets::TargetApi;
@@ -84,6 +88,8 @@ pub trait DaemonControl: Send + Sync {
 pub struct Api {
     /// Tunnels.
     pub engine: EngineHandle,
+    /// Questions to persons.
+    pub prompts: Prompts,
     /// Settings.
     pub settings: Arc<dyn SettingsControl>,
     /// The daemon.
@@ -143,6 +149,7 @@ async fn router(api: Api) -> Result<(Router, HealthReporter), ServeError> {
         .add_service(DaemonServiceServer::new(DaemonApi::new(api.daemon)))
         .add_service(EventServiceServer::new(EventApi::new(api.engine.clone(), api.stopping.clone())))
         .add_service(ProfileServiceServer::new(ProfileApi::new(&api.engine, api.stopping.clone())))
+        .add_service(PromptServiceServer::new(PromptApi::new(api.prompts, api.stopping.clone())))
         .add_service(SettingsServiceServer::new(SettingsApi::new(api.settings)))
         .add_service(SignInServiceServer::new(SignInApi::new(&api.engine, api.stopping.clone())))
         .add_service(TargetServiceServer::new(TargetApi::new(api.engine.clone())))
@@ -151,11 +158,12 @@ async fn router(api: Api) -> Result<(Router, HealthReporter), ServeError> {
 }
 
 /// Services whose health is told; the empty name stands for all of them.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "",
     "stormtunnel.v1.TunnelService",
     "stormtunnel.v1.EventService",
     "stormtunnel.v1.ProfileService",
+    "stormtunnel.v1.PromptService",
     "stormtunnel.v1.SettingsService",
     "stormtunnel.v1.SignInService",
     "stormtunnel.v1.TargetService",

@@ -7,6 +7,8 @@ mod events;
 #[cfg(test)]
 mod profiles;
 #[cfg(test)]
+mod prompts;
+#[cfg(test)]
 mod sign_in;
 #[cfg(test)]
 mod targets;
@@ -16,10 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stormtunnel_api::{Api, DaemonControl, SettingsControl};
-use stormtunnel_engine::ports::PortFuture;
+use stormtunnel_engine::ports::{Entropy as _, PortFuture};
 use stormtunnel_engine::profiles::registry::Profiles;
+use stormtunnel_engine::prompts::Prompts;
 use stormtunnel_engine::sign_in::registry::SignIns;
-use stormtunnel_engine::testing::{World, spec};
+use stormtunnel_engine::testing::{TestClock, TestEntropy, World, spec};
 use stormtunnel_engine::{Engine, Ports};
 use stormtunnel_model::{
     Epoch, Fault, FaultKind, Intent, Label, RequestId, StartOptions, Timestamp, TunnelSpec, TunnelSpecPatch,
@@ -313,6 +316,7 @@ struct Daemon {
     home: TempDir,
     world: World,
     engine: Engine,
+    prompts: Prompts,
     server: JoinHandle<Result<(), stormtunnel_api::ServeError>>,
     settings: Arc<FakeSettings>,
     stopping: CancellationToken,
@@ -335,8 +339,10 @@ impl Daemon {
         let (engine, handle) = Engine::start(ports, world.settings.subscribe()).await.unwrap();
         let settings = Arc::new(FakeSettings::default());
         let (stopping, stop_asked) = (CancellationToken::new(), CancellationToken::new());
+        let prompts = Prompts::new(Arc::new(TestClock::new()), TestEntropy::default().seed());
         let api = Api {
             engine: handle,
+            prompts: prompts.clone(),
             settings: Arc::clone(&settings) as _,
             daemon: Arc::new(FakeDaemon(stop_asked.clone())),
             stopping: stopping.clone(),
@@ -344,7 +350,7 @@ impl Daemon {
         let connections = UnixListenerStream::new(UnixListener::bind(socket(home.path())).unwrap());
         #[expect(clippy::disallowed_methods, reason = "the test joins it in stop()")]
         let server = tokio::spawn(stormtunnel_api::serve(api, connections));
-        Self { home, world, engine, server, settings, stopping, stop_asked }
+        Self { home, world, engine, prompts, server, settings, stopping, stop_asked }
     }
 
     async fn client(&self) -> Client {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use stormtunnel_aws_files::{ProfileFile, ProfileSet};
 use stormtunnel_engine::ports::{Clock, PortFuture};
+use stormtunnel_engine::prompts::CodeQuestion;
 use stormtunnel_engine::sign_in::credentials::CredentialBroker;
 use stormtunnel_model::settings::Settings;
-use stormtunnel_model::{Fault, FaultKind, Profile, SignInName};
+use stormtunnel_model::{Fault, FaultKind, SignInName};
 use tokio::sync::watch;
 
 use crate::{AskCode, AwsAccess, AwsEnvironment, AwsNetwork, AwsPortal, ProfileSource, Providers};
@@ -40,12 +41,8 @@ impl ProfileSource for FileProfiles {
 pub struct Nobody;
 
 impl AskCode for Nobody {
-    fn code<'a>(
-        &'a self,
-        profile: &'a Profile,
-        _serial: &'a str,
-    ) -> PortFuture<'a, Result<SecretString, Fault>> {
-        let kind = FaultKind::CredentialsInvalid { profile: profile.to_string() };
+    fn code<'a>(&'a self, question: CodeQuestion<'a>) -> PortFuture<'a, Result<SecretString, Fault>> {
+        let kind = FaultKind::CredentialsInvalid { profile: question.profile.to_string() };
         Box::pin(std::future::ready(Err(Fault::new(kind, "nobody is there to type a code"))))
     }
 }

@@ -1,5 +1,6 @@
 //! The contract on Linux: logind as a service on a private bus, the network as a network namespace of its own.
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -43,7 +44,8 @@ impl Bus {
         let bus = Self(child);
         within(async {
             let mut look = tokio::time::interval(AGAIN);
-            while !socket.exists() {
+            // The path is there before anybody listens.
+            while UnixStream::connect(&socket).is_err() {
                 look.tick().await;
             }
         })

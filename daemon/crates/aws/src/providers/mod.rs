@@ -23,6 +23,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use secrecy::{ExposeSecret as _, SecretString};
 use stormtunnel_aws_files::{Credentials, Endpoints, Source, SsoRole, StaticKeys};
 use stormtunnel_engine::ports::PortFuture;
+use stormtunnel_engine::prompts::CodeQuestion;
 use stormtunnel_engine::sign_in::actor::SignInHandle;
 use stormtunnel_engine::sign_in::credentials::CredentialBroker;
 use stormtunnel_model::{Fault, FaultKind, Profile, Region, SignInName};
@@ -39,13 +40,8 @@ pub type FindSignIn = dyn Fn(&SignInName) -> Result<SignInHandle, Fault> + Send 
 
 /// Asks a person for the code that an MFA device shows.
 pub trait AskCode: Send + Sync {
-    /// The code of the device `serial` for a role of `profile`; a fault when nobody is there to type it. Whoever calls bounds
-    /// the wait; dropped, the question is withdrawn.
-    fn code<'a>(
-        &'a self,
-        profile: &'a Profile,
-        serial: &'a str,
-    ) -> PortFuture<'a, Result<SecretString, Fault>>;
+    /// The code; a fault when nobody is there to type it, or nobody does in time. Dropped, the question is withdrawn.
+    fn code<'a>(&'a self, question: CodeQuestion<'a>) -> PortFuture<'a, Result<SecretString, Fault>>;
 }
 
 /// What credentials of profiles are made with.

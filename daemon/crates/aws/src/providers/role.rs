@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
+use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
+use aws_sdk_ssm::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::SdkConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use stormtunnel_aws_files::{Endpoints, Role};
+use stormtunnel_engine::prompts::CodeQuestion;
 use stormtunnel_model::{Fault, FaultKind, Region};
-use tokio::time::timeout;
 
 use super::AskCode;
 use super::sts::{self, SESSION_NAME};
@@ -23,6 +27,12 @@ use crate::network::{AwsNetwork, CREDENTIALS_OPERATION_TIMEOUT, MAX_ATTEMPTS};
 /// How long a person may take to find the device and type its code, which lives for half a minute.
 const CODE_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How many codes are tried: people mistype.
+const CODES: u32 = 3;
+
+/// What STS says of a code that is wrong. There is no other sign of it: the error is the one of whatever is denied.
+const WRONG_CODE: &str = "invalid MFA one time pass code";
+
 const CALL: Call<'static> = Call { action: "sts:AssumeRole", node: None, document: None };
 
 /// Provides the credentials of one role.
@@ -33,6 +43,13 @@ pub(super) struct RoleProvider {
     /// Of the calls to STS, but for the credentials.
     config: SdkConfig,
     codes: Arc<dyn AskCode>,
+}
+
+/// Why there are no credentials.
+enum Refusal {
+    /// Another code may help.
+    WrongCode(CredentialsError),
+    Other(CredentialsError),
 }
 
 impl RoleProvider {
@@ -55,13 +72,30 @@ impl RoleProvider {
 
     /// How long this step may take.
     pub(super) fn patience(&self) -> Duration {
-        let code = if self.role.mfa_serial.is_some() { CODE_TIMEOUT } else { Duration::ZERO };
-        CREDENTIALS_OPERATION_TIMEOUT + code
+        match self.role.mfa_serial {
+            Some(_) => (CREDENTIALS_OPERATION_TIMEOUT + CODE_TIMEOUT) * CODES,
+            None => CREDENTIALS_OPERATION_TIMEOUT,
+        }
     }
 
     async fn assume(&self) -> provider::Result {
-        let base = self.base.current().await?;
-        let code = self.code().await.map_err(CredentialsError::provider_error)?;
+        let mut answer = self.assume_once(false).await;
+        for _ in 1..CODES {
+            if !matches!(&answer, Err(Refusal::WrongCode(_))) {
+                break;
+            }
+            answer = self.assume_once(true).await;
+        }
+        answer.map_err(|refusal| match refusal {
+            Refusal::WrongCode(error) | Refusal::Other(error) => error,
+        })
+    }
+
+    /// One try, with one code where one is needed. `refused`: the last one was wrong.
+    async fn assume_once(&self, refused: bool) -> Result<Keys, Refusal> {
+        let base = self.base.current().await.map_err(Refusal::Other)?;
+        let code =
+            self.code(refused).await.map_err(CredentialsError::provider_error).map_err(Refusal::Other)?;
         let code = code.as_ref().map(|code| code.expose_secret().to_owned());
         let config = aws_sdk_sts::config::Builder::from(&self.config)
             .credentials_provider(base.clone())
@@ -80,21 +114,26 @@ impl RoleProvider {
             .send()
             .await;
         let secrets = [base.secret_access_key(), base.session_token().unwrap_or_default()];
-        let fault =
-            |error| CredentialsError::provider_error(sts::fault(&error, &self.subject, &CALL, &secrets));
-        sts::keys(answer.map_err(fault)?.credentials, "role").ok_or_else(|| {
+        let refusal = |error: SdkError<AssumeRoleError, HttpResponse>| {
+            let is_wrong = error.message().is_some_and(|message| message.contains(WRONG_CODE));
+            let fault = sts::fault(&error, &self.subject, &CALL, &secrets);
+            if is_wrong {
+                // Denied, but nothing that an administrator could allow.
+                let fault = Fault::new(self.invalid(), fault.detail);
+                return Refusal::WrongCode(CredentialsError::provider_error(fault));
+            }
+            Refusal::Other(CredentialsError::provider_error(fault))
+        };
+        sts::keys(answer.map_err(refusal)?.credentials, "role").ok_or_else(|| {
             let strange = "AWS answered AssumeRole without credentials";
-            CredentialsError::provider_error(Fault::new(FaultKind::PeerViolation, strange))
+            Refusal::Other(CredentialsError::provider_error(Fault::new(FaultKind::PeerViolation, strange)))
         })
     }
 
-    async fn code(&self) -> Result<Option<SecretString>, Fault> {
+    async fn code(&self, refused: bool) -> Result<Option<SecretString>, Fault> {
         let Role { profile, mfa_serial: Some(serial), .. } = &self.role else { return Ok(None) };
-        let Ok(code) = timeout(CODE_TIMEOUT, self.codes.code(profile, serial)).await else {
-            let detail = format!("nobody typed the code of {serial} within {} s", CODE_TIMEOUT.as_secs());
-            return Err(Fault::new(self.invalid(), detail));
-        };
-        code.map(Some)
+        let question = CodeQuestion { profile, serial, refused, patience: CODE_TIMEOUT };
+        self.codes.code(question).await.map(Some)
     }
 
     fn invalid(&self) -> FaultKind {

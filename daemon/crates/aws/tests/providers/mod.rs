@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use stormtunnel_aws::{AskCode, AwsEnvironment, AwsPortal, ProfileCredentials, Providers};
 use stormtunnel_aws_files::{ProfileFile, ProfileSet};
 use stormtunnel_engine::ports::PortFuture;
+use stormtunnel_engine::prompts::CodeQuestion;
 use stormtunnel_engine::sign_in::actor::SignInHandle;
 use stormtunnel_engine::sign_in::credentials::CredentialBroker;
 use stormtunnel_engine::sign_in::policy::SignInPolicy;
@@ -20,7 +21,7 @@ use stormtunnel_engine::tasks::Tasks;
 use stormtunnel_engine::testing::{
     MemoryCache, MemoryKeys, MemoryObserver, MemoryOidc, ScriptedBrowser, TestClock, TestEntropy,
 };
-use stormtunnel_model::{Fault, FaultKind, Profile, SignInName, Timestamp};
+use stormtunnel_model::{Fault, FaultKind, SignInName, Timestamp};
 use tokio::sync::watch;
 
 use super::sign_in::{START_URL, network, pointing_at, site};
@@ -33,17 +34,19 @@ const GUARDED: &str = "arn:aws:iam::444444444444:role/Guarded";
 /// A person who types what the test says, and how often one was asked.
 struct Person {
     code: Result<&'static str, Fault>,
-    asked: Mutex<Vec<(String, String)>>,
+    /// So many times one mistypes it first.
+    slips: Mutex<usize>,
+    asked: Mutex<Vec<(String, String, bool)>>,
 }
 
 impl AskCode for Person {
-    fn code<'a>(
-        &'a self,
-        profile: &'a Profile,
-        serial: &'a str,
-    ) -> PortFuture<'a, Result<SecretString, Fault>> {
-        self.asked.lock().unwrap().push((profile.to_string(), serial.to_owned()));
-        Box::pin(std::future::ready(self.code.clone().map(SecretString::from)))
+    fn code<'a>(&'a self, question: CodeQuestion<'a>) -> PortFuture<'a, Result<SecretString, Fault>> {
+        let CodeQuestion { profile, serial, refused, .. } = question;
+        self.asked.lock().unwrap().push((profile.to_string(), serial.to_owned(), refused));
+        let mut slips = self.slips.lock().unwrap();
+        let code = if *slips > 0 { Ok("654321") } else { self.code.clone() };
+        *slips = slips.saturating_sub(1);
+        Box::pin(std::future::ready(code.map(SecretString::from)))
     }
 }
 
@@ -75,7 +78,7 @@ impl World {
                 || Fault::new(FaultKind::SignInNeeded { sign_in: name.to_string() }, "it is unknown");
             (sign_in.name() == name).then(|| sign_in.clone()).ok_or_else(unknown)
         };
-        let person = Arc::new(Person { code, asked: Mutex::default() });
+        let person = Arc::new(Person { code, slips: Mutex::default(), asked: Mutex::default() });
         let providers = Providers::new(network, broker, Arc::new(find), Arc::clone(&person) as _);
         Self { emulator, tasks, person, providers }
     }
@@ -242,7 +245,7 @@ async fn a_person_is_asked_for_the_code_of_a_device_once() {
     let world = World::new(Ok("123456")).await;
     let who = world.who(&guarded()).await.unwrap();
     assert_eq!(who, "arn:aws:sts::444444444444:assumed-role/Guarded/stormtunnel");
-    assert_eq!(*world.person.asked.lock().unwrap(), [("p".to_owned(), SERIAL.to_owned())]);
+    assert_eq!(*world.person.asked.lock().unwrap(), [("p".to_owned(), SERIAL.to_owned(), false)]);
 
     let behind = guarded().replace("profile p", "profile guarded")
         + &format!("[profile p]\nrole_arn = {OUTER}\nexternal_id = xyz\nsource_profile = guarded\n");
@@ -254,10 +257,21 @@ async fn a_person_is_asked_for_the_code_of_a_device_once() {
 }
 
 #[tokio::test]
+async fn who_mistypes_a_code_is_asked_again_and_told_why() {
+    let world = World::new(Ok("123456")).await;
+    *world.person.slips.lock().unwrap() = 2;
+    world.who(&guarded()).await.unwrap();
+    let refused: Vec<bool> =
+        world.person.asked.lock().unwrap().iter().map(|(_, _, refused)| *refused).collect();
+    assert_eq!(refused, [false, true, true]);
+}
+
+#[tokio::test]
 async fn a_code_that_is_wrong_or_missing_is_told() {
     let world = World::new(Ok("000000")).await;
     let wrong = world.refused(&guarded()).await;
-    assert!(matches!(&wrong.kind, FaultKind::PermissionDenied { .. }), "{wrong}");
+    assert_eq!(wrong.kind, FaultKind::CredentialsInvalid { profile: "p".to_owned() });
+    assert_eq!(world.person.asked.lock().unwrap().len(), 3, "not for ever");
     assert!(wrong.detail.contains("invalid MFA one time pass code"), "{wrong}");
 
     let nobody = Fault::new(FaultKind::CredentialsInvalid { profile: "p".to_owned() }, "nobody is there");

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use stormtunnel_model::RenewalRule;
+pub use stormtunnel_model::Sharing;
+use stormtunnel_model::settings::Settings;
 
 /// `early_renewal` is so long before the end: botocore and the AWS CLI begin to renew at 15 minutes, the SDKs for Rust and
 /// JavaScript at 5.
@@ -27,30 +29,24 @@ pub struct SignInPolicy {
     pub sharing: Sharing,
 }
 
-/// What the AWS CLI and the SDKs get through `~/.aws/sso/cache`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sharing {
-    /// The token and what renews it.
-    Full,
-    /// The token alone: nobody else can renew it.
-    AccessOnly,
-    /// Nothing; and nothing is taken from there.
-    Off,
-}
-
 impl Default for SignInPolicy {
     fn default() -> Self {
-        Self {
-            auto_refresh: true,
-            refresh_threshold: Duration::from_secs(5 * 60),
-            check_interval: Duration::from_secs(60),
-            early_renewal: true,
-            sharing: Sharing::Full,
-        }
+        Self::of(&Settings::default())
     }
 }
 
 impl SignInPolicy {
+    /// As the settings have it.
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            auto_refresh: settings.sso_auto_refresh,
+            refresh_threshold: settings.sso_refresh_threshold,
+            check_interval: settings.sso_check_interval,
+            early_renewal: settings.sso_early_renewal,
+            sharing: settings.sso_sharing,
+        }
+    }
+
     /// How long before its end a token that is good for `lifetime` is renewed, and the rule that says so.
     pub fn lead(&self, lifetime: Duration) -> (Duration, RenewalRule) {
         let early = match lifetime / 3 {

@@ -17,6 +17,7 @@
 //! | `PortalApi` | [`MemoryPortal`] |
 //! | `AccountsApi`, `ConfigFile` | [`MemoryAccounts`], [`MemoryConfig`] |
 //! | `SignInObserver` | [`MemoryObserver`] |
+//! | `Notifier` | [`MemoryNotifier`] |
 //! | `ChannelDialer` | [`ScriptedDialer`]: hands the far end of each channel to the test |
 
 mod channel;
@@ -25,6 +26,7 @@ mod dialer;
 mod history;
 mod identity;
 mod network;
+mod notifier;
 mod sign_in;
 mod ssm;
 mod store;
@@ -45,6 +47,7 @@ pub use self::dialer::{Dialled, ScriptedDialer};
 pub use self::history::MemoryHistory;
 pub use self::identity::ScriptedIdentity;
 pub use self::network::{MemoryClient, MemoryNetwork, MemoryStream, local_pair};
+pub use self::notifier::MemoryNotifier;
 pub use self::sign_in::{MemoryCache, MemoryKeys, MemoryObserver, MemoryOidc, MemoryPortal, ScriptedBrowser};
 pub use self::ssm::ScriptedSsm;
 pub use self::store::MemoryStore;

@@ -73,11 +73,12 @@ impl Setup {
     fn of(world: World, profiles: &[(&str, ConfiguredProfile)], identity: Arc<dyn Identity>) -> Self {
         let known = ConfiguredSignIn { site: world.site(), profiles: Vec::new() };
         let known: ConfiguredSignIns = [(world.name.clone(), known)].into();
+        let known = watch::Sender::new(Arc::new(known));
         let sign_ins = SignIns::start(SignInWorld {
             ports: world.ports(),
-            configured: watch::Sender::new(Arc::new(known)).subscribe(),
+            configured: known.subscribe(),
             accounts: Arc::new(MemoryAccounts::default()),
-            config: Arc::new(MemoryConfig::default()),
+            config: Arc::new(MemoryConfig::new(known)),
             policy: world.policy.subscribe(),
             tasks: world.tasks.clone(),
         });

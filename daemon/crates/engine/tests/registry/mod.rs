@@ -22,6 +22,8 @@ use stormtunnel_model::{
 
 use super::*;
 
+mod notified;
+
 /// A sign-in of that name, used by these profiles.
 fn configured(world: &World, name: &str, profiles: &[String]) -> (SignInName, ConfiguredSignIn) {
     let profile = |name: &String| SignInProfile { profile: name.parse().unwrap(), account: None, role: None };
