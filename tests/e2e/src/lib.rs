@@ -3,7 +3,6 @@
 //! Every wait is for an event and has a deadline. A program that this machine lacks makes a test say so and pass, or
 //! fail where nothing may be skipped ([`programs`]).
 
-pub mod browser;
 pub mod bulk;
 pub mod http;
 pub mod local;

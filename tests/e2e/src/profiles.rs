@@ -11,13 +11,12 @@ use crate::DEADLINE;
 use crate::local;
 use crate::process::Output;
 use crate::scene::{HOST, PORT, Scene};
+use crate::sign_in::{self, START_URL};
 
 /// Where the profiles' resources are, and the emulator's instance.
 pub const REGION: &str = "eu-central-1";
 /// The account of the emulator's user.
 pub const ACCOUNT: &str = "123456789012";
-/// Where the emulator's user signs in.
-pub const START_URL: &str = "https://d-1234567890.awsapps.com/start";
 
 /// The config file of a place.
 #[must_use]
@@ -135,4 +134,11 @@ pub async fn refused(scene: &Scene, name: &str) -> Result<Output> {
 pub async fn log_in(scene: &Scene, which: &[&str]) -> Result<()> {
     let words = [&["sso", "login", "--use-device-code", "--no-browser"][..], which].concat();
     scene.ok(&words).await.map(drop)
+}
+
+/// Lets programs of a place find the browser of a person there, who agrees to everything.
+pub fn have_browser(scene: &mut Scene) {
+    let browser = sign_in::browser(scene);
+    scene.set_variable("BROWSER", browser);
+    scene.set_variable("DISPLAY", ":0");
 }

@@ -50,8 +50,25 @@ impl Terminal {
     /// The prompt does not come back within `deadline`.
     pub async fn command(&mut self, line: &str, deadline: Duration) -> Result<String> {
         self.shown.clear();
-        self.master.write_all(format!("{line}\n").as_bytes()).await?;
-        self.master.flush().await?;
+        self.type_line(line).await?;
+        self.prompt(deadline).await?;
+        Ok(self.shown.clone())
+    }
+
+    /// Types a command, and `answer` when it has shown `question`. Answers all that it shows, up to the next prompt.
+    ///
+    /// # Errors
+    /// The question or the prompt does not come within `deadline`.
+    pub async fn dialogue(
+        &mut self,
+        line: &str,
+        (question, answer): (&str, &str),
+        deadline: Duration,
+    ) -> Result<String> {
+        self.shown.clear();
+        self.type_line(line).await?;
+        self.until(|shown| shown.contains(question), deadline).await?;
+        self.type_line(answer).await?;
         self.prompt(deadline).await?;
         Ok(self.shown.clone())
     }
@@ -67,16 +84,25 @@ impl Terminal {
         Ok(())
     }
 
+    async fn type_line(&mut self, line: &str) -> Result<()> {
+        self.master.write_all(format!("{line}\n").as_bytes()).await?;
+        Ok(self.master.flush().await?)
+    }
+
     async fn prompt(&mut self, deadline: Duration) -> Result<()> {
+        self.until(|shown| shown.ends_with(PROMPT), deadline).await
+    }
+
+    async fn until(&mut self, reached: impl Fn(&str) -> bool, deadline: Duration) -> Result<()> {
         let waiting = async {
-            while !self.shown.ends_with(PROMPT) {
+            while !reached(&self.shown) {
                 self.read().await?;
             }
             Ok(())
         };
         match tokio::time::timeout(deadline, waiting).await {
             Ok(done) => done,
-            Err(_) => bail!("no prompt within {deadline:?}; the terminal shows:\n{}", self.shown),
+            Err(_) => bail!("not within {deadline:?}; the terminal shows:\n{}", self.shown),
         }
     }
 

@@ -3,11 +3,11 @@
 use anyhow::{Result, ensure};
 use aws_emulator::{AccessKey, Config, Injection, Role, SignInHabits};
 use stormtunnel_e2e::bulk::EchoServer;
-use stormtunnel_e2e::profiles::{
-    self, ACCOUNT, REGION, START_URL, keys, of_role, of_session, profile, session,
-};
+use stormtunnel_e2e::profiles::{self, ACCOUNT, REGION, keys, of_role, of_session, profile, session};
 use stormtunnel_e2e::scene::{HOST, PORT, Scene};
-use stormtunnel_e2e::{bulk, process};
+use stormtunnel_e2e::sign_in::START_URL;
+use stormtunnel_e2e::terminal::Terminal;
+use stormtunnel_e2e::{DEADLINE, bulk, process};
 
 /// Whose the keys are that the emulator begins with.
 const USER: &str = "arn:aws:sts::123456789012:assumed-role/Developer/me@corp.example";
@@ -75,6 +75,7 @@ async fn every_kind_carries_a_tunnel() -> Result<()> {
     let echo = EchoServer::start().await?;
     let scene = scene(&echo).await?;
     let mut kinds = of_files(&scene).await?;
+    kinds.push(of_a_device(&scene).await?);
     kinds.extend(of_named_sources(&scene).await?);
     kinds.extend(of_the_machine(&scene).await?);
     for (kind, (found, expected)) in &kinds {
@@ -90,10 +91,10 @@ async fn every_kind_carries_a_tunnel() -> Result<()> {
 }
 
 /// Whom AWS took the tunnel of a kind for, and whom it should.
-type Taken = Vec<(&'static str, (String, String))>;
+type Taken = (&'static str, (String, String));
 
 /// Makes and starts a tunnel per profile, and sends bytes through each.
-async fn carry(scene: &Scene, kinds: Vec<Kind>) -> Result<Taken> {
+async fn carry(scene: &Scene, kinds: Vec<Kind>) -> Result<Vec<Taken>> {
     for (name, _) in &kinds {
         profiles::add(scene, name, Some(name)).await?;
     }
@@ -106,7 +107,7 @@ async fn carry(scene: &Scene, kinds: Vec<Kind>) -> Result<Taken> {
 }
 
 /// What stands in files, or comes through a sign-in, a program or a token that they name.
-async fn of_files(scene: &Scene) -> Result<Taken> {
+async fn of_files(scene: &Scene) -> Result<Vec<Taken>> {
     let [long_lived, temporary] = &access_keys()[..] else { unreachable!("two keys") };
     let program = file(scene, "printed", &printed(long_lived))?;
     let token = file(scene, "web-token", WEB_TOKEN)?;
@@ -145,8 +146,23 @@ async fn of_files(scene: &Scene) -> Result<Taken> {
     carry(scene, kinds).await
 }
 
+/// A role that wants the code of a device, which a person types at a terminal.
+async fn of_a_device(first: &Scene) -> Result<Taken> {
+    let scene = first.beside().await?;
+    let config =
+        profile("static", "") + &of_role("device", GUARDED, "static", &format!("mfa_serial = {SERIAL}"));
+    profiles::write(&scene, &config, &keys("static", &access_keys()[0]))?;
+    profiles::add(&scene, "db", Some("device")).await?;
+    let mut terminal = Terminal::open(&scene.sandbox().environment(), DEADLINE).await?;
+    let up = format!("{} up db; echo code $?", scene.sandbox().binaries().stctl.display());
+    let shown = terminal.dialogue(&up, (SERIAL, CODE), DEADLINE).await?;
+    ensure!(shown.contains("code 0"), "{shown}");
+    let expected = "arn:aws:sts::444444444444:assumed-role/Guarded/stormtunnel".to_owned();
+    Ok(("device", (profiles::carries(&scene, "db").await?, expected)))
+}
+
 /// Sources that profiles name and the machine has: `credential_source`.
-async fn of_named_sources(first: &Scene) -> Result<Taken> {
+async fn of_named_sources(first: &Scene) -> Result<Vec<Taken>> {
     const SOURCES: [(&str, &str); 3] = [
         ("of-environment", "Environment"),
         ("of-instance", "Ec2InstanceMetadata"),
@@ -167,7 +183,7 @@ async fn of_named_sources(first: &Scene) -> Result<Taken> {
 }
 
 /// Tunnels without a profile, on machines that have credentials for whoever asks.
-async fn of_the_machine(first: &Scene) -> Result<Taken> {
+async fn of_the_machine(first: &Scene) -> Result<Vec<Taken>> {
     let token = file(first, "token-of-the-cluster", WEB_TOKEN)?;
     let cluster = [("AWS_WEB_IDENTITY_TOKEN_FILE", &*token), ("AWS_ROLE_ARN", FEDERATED)];
     let mut environment = on_a_host(first, &[]).await?;

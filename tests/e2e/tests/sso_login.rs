@@ -7,11 +7,12 @@ use aws_emulator::{Config, Consent, Counter, Emulator, Injection, Portal, SignIn
 use serde_json::Value;
 use stormtunnel_e2e::bulk::EchoServer;
 use stormtunnel_e2e::process::{self, Output};
-use stormtunnel_e2e::profiles::{self, START_URL, of_session, session};
+use stormtunnel_e2e::profiles::{self, of_session, session};
 use stormtunnel_e2e::scene::{HOST, PORT, Scene, state};
+use stormtunnel_e2e::sign_in::{self, START_URL};
 use stormtunnel_e2e::terminal::Terminal;
 use stormtunnel_e2e::watch::Watch;
-use stormtunnel_e2e::{DEADLINE, browser, local};
+use stormtunnel_e2e::{DEADLINE, local};
 use tokio::task::JoinSet;
 
 const PROFILES: usize = 10;
@@ -49,14 +50,11 @@ fn of(n: usize) -> String {
 #[tokio::test]
 async fn one_login_brings_everything_back() -> Result<()> {
     let echo = EchoServer::start().await?;
-    let mut scene = Scene::start(ten_accounts()).await?;
-    if browser::install(&mut scene)?.is_none() {
-        return Ok(());
-    }
+    let scene = Scene::start(ten_accounts()).await?;
     scene.emulator().map_service(HOST, PORT, echo.address());
     let sections = (0..PROFILES).map(|n| of_session(&of(n), "corp", &account(n), "Dev"));
     profiles::write(&scene, &(session("corp") + &sections.collect::<String>()), "")?;
-    scene.ok(&["sso", "login", "corp", "--browser", "xdg-open"]).await?;
+    sign_in::log_in(&scene, "corp").await?;
     for n in 0..TUNNELS {
         profiles::add(&scene, &format!("t{n}"), Some(&of(n))).await?;
     }
@@ -72,10 +70,11 @@ async fn one_login_brings_everything_back() -> Result<()> {
         ensure!(said.code == 4 && said.stderr.contains("stctl sso login"), "{said:?}");
     }
     // A person who is late would begin another login: all of them have to see the one that runs.
+    let browser = sign_in::browser(&scene);
     let mut people = Vec::new();
     for n in 0..PEOPLE {
         let login =
-            scene.command(&["sso", "login", "--profile", &of(n), "--browser", "xdg-open", "-o", "json"]);
+            scene.command(&["sso", "login", "--profile", &of(n), "--browser", &browser, "-o", "json"]);
         people.push(Watch::start(login, DEADLINE).await?);
     }
     for person in &mut people {
@@ -145,22 +144,20 @@ impl Seen {
 }
 
 /// A place whose one profile nobody ever signed in for, with a tunnel `db`.
-async fn never_signed_in(echo: &EchoServer) -> Result<Option<Scene>> {
+async fn never_signed_in(echo: &EchoServer) -> Result<Scene> {
     let mut scene = Scene::start(ten_accounts()).await?;
-    if browser::install(&mut scene)?.is_none() {
-        return Ok(None);
-    }
+    profiles::have_browser(&mut scene);
     scene.emulator().map_service(HOST, PORT, echo.address());
     let config = session("corp") + &of_session("dev", "corp", &account(0), "Dev");
     profiles::write(&scene, &config, "")?;
     profiles::add(&scene, "db", Some("dev")).await?;
-    Ok(Some(scene))
+    Ok(scene)
 }
 
 #[tokio::test]
 async fn up_signs_in_where_a_person_sits() -> Result<()> {
     let echo = EchoServer::start().await?;
-    let Some(scene) = never_signed_in(&echo).await? else { return Ok(()) };
+    let scene = never_signed_in(&echo).await?;
     let refused = scene.stctl(&["up", "db"]).await?;
     ensure!(refused.code == 4 && refused.stderr.contains("stctl sso login --profile dev"), "{refused:?}");
     ensure!(state(&scene.tunnel("db").await?) == "blocked");

@@ -12,7 +12,7 @@ use stormtunnel_e2e::profiles::{self, ACCOUNT, of_role, of_session, session};
 use stormtunnel_e2e::scene::{HOST, PORT, Scene};
 use stormtunnel_e2e::secrets::{self, Secrets, Shown};
 use stormtunnel_e2e::watch::Watch;
-use stormtunnel_e2e::{DEADLINE, browser};
+use stormtunnel_e2e::{DEADLINE, sign_in};
 use stormtunnel_model::{LoginFlow, LoginSurroundings, LoginWishes, Opener, SignInChoice};
 use stormtunnel_proto::Client;
 use stormtunnel_proto::calls::{Login, LoginUpdate};
@@ -30,10 +30,7 @@ async fn what_a_login_brings_is_in_two_places_alone() -> Result<()> {
     let echo = EchoServer::start().await?;
     let config =
         Config { roles: vec![Role::new(ROLE)], sign_in: habits(Consent::Agrees), ..Config::default() };
-    let mut scene = Scene::start(config).await?;
-    if browser::install(&mut scene)?.is_none() {
-        return Ok(());
-    }
+    let scene = Scene::start(config).await?;
     scene.emulator().map_service(HOST, PORT, echo.address());
     let sections = [
         session("corp"),
@@ -105,7 +102,8 @@ async fn signed_in(scene: &Scene) -> Result<Vec<Shown>> {
         shown.push((words.join(" "), format!("{}{}", said.stdout, said.stderr).into_bytes()));
         Ok(())
     };
-    let device = ["sso", "login", "corp", "--use-device-code", "--browser", "xdg-open", "-o", "json"];
+    let browser = sign_in::browser(scene);
+    let device = ["sso", "login", "corp", "--use-device-code", "--browser", &browser, "-o", "json"];
     emulator.inject(SignInOrder::Habits { habits: habits(Consent::Refuses) });
     run(&device, 4).await?;
     emulator.inject(SignInOrder::Habits { habits: habits(Consent::Agrees) });
@@ -143,10 +141,9 @@ async fn signed_in(scene: &Scene) -> Result<Vec<Shown>> {
 
 /// Signs in with a code that comes back to this machine, whatever this terminal would choose.
 async fn by_code(scene: &Scene) -> Result<()> {
-    let opener = scene.sandbox().home().join("bin/xdg-open");
     let wishes = LoginWishes {
         flow: Some(LoginFlow::AuthorizationCode),
-        opener: Opener::Command(opener.display().to_string()),
+        opener: Opener::Command(sign_in::browser(scene)),
     };
     let surroundings = LoginSurroundings { display: true, ..LoginSurroundings::default() };
     let sign_in = SignInChoice::Named("corp".parse()?);
