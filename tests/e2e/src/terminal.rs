@@ -51,24 +51,39 @@ impl Terminal {
     pub async fn command(&mut self, line: &str, deadline: Duration) -> Result<String> {
         self.shown.clear();
         self.type_line(line).await?;
-        self.prompt(deadline).await?;
-        Ok(self.shown.clone())
+        self.end(deadline).await
     }
 
-    /// Types a command, and `answer` when it has shown `question`. Answers all that it shows, up to the next prompt.
+    /// Types a command that waits for something, and answers what it shows once that satisfies `reached`.
     ///
     /// # Errors
-    /// The question or the prompt does not come within `deadline`.
-    pub async fn dialogue(
+    /// It does not within `deadline`.
+    pub async fn begin(
         &mut self,
         line: &str,
-        (question, answer): (&str, &str),
+        reached: impl Fn(&str) -> bool,
         deadline: Duration,
     ) -> Result<String> {
         self.shown.clear();
         self.type_line(line).await?;
-        self.until(|shown| shown.contains(question), deadline).await?;
-        self.type_line(answer).await?;
+        self.until(reached, deadline).await?;
+        Ok(self.shown.clone())
+    }
+
+    /// Types a line into what runs.
+    ///
+    /// # Errors
+    /// The shell is gone.
+    pub async fn type_line(&mut self, line: &str) -> Result<()> {
+        self.master.write_all(format!("{line}\n").as_bytes()).await?;
+        Ok(self.master.flush().await?)
+    }
+
+    /// Waits for the end of the command, and answers all that it showed.
+    ///
+    /// # Errors
+    /// The prompt does not come back within `deadline`.
+    pub async fn end(&mut self, deadline: Duration) -> Result<String> {
         self.prompt(deadline).await?;
         Ok(self.shown.clone())
     }
@@ -82,11 +97,6 @@ impl Terminal {
         drop(master);
         tokio::time::timeout(deadline, shell.wait()).await.context("the shell survives its terminal")??;
         Ok(())
-    }
-
-    async fn type_line(&mut self, line: &str) -> Result<()> {
-        self.master.write_all(format!("{line}\n").as_bytes()).await?;
-        Ok(self.master.flush().await?)
     }
 
     async fn prompt(&mut self, deadline: Duration) -> Result<()> {

@@ -155,7 +155,9 @@ async fn of_a_device(first: &Scene) -> Result<Taken> {
     profiles::add(&scene, "db", Some("device")).await?;
     let mut terminal = Terminal::open(&scene.sandbox().environment(), DEADLINE).await?;
     let up = format!("{} up db; echo code $?", scene.sandbox().binaries().stctl.display());
-    let shown = terminal.dialogue(&up, (SERIAL, CODE), DEADLINE).await?;
+    terminal.begin(&up, |shown| shown.contains(SERIAL), DEADLINE).await?;
+    terminal.type_line(CODE).await?;
+    let shown = terminal.end(DEADLINE).await?;
     ensure!(shown.contains("code 0"), "{shown}");
     let expected = "arn:aws:sts::444444444444:assumed-role/Guarded/stormtunnel".to_owned();
     Ok(("device", (profiles::carries(&scene, "db").await?, expected)))

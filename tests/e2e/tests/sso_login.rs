@@ -1,5 +1,6 @@
 //! Logins with the real programs: one for all who need it, and `up` brings it about where a person sits.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -169,15 +170,43 @@ async fn up_signs_in_where_a_person_sits() -> Result<()> {
     ensure!(state(&scene.tunnel("db").await?) == "blocked");
     ensure!(scene.emulator().counters().value(Counter::BrowserOpenings) == 0, "a browser was opened");
 
-    let shown = terminal.command(&format!("{program} up db; echo code $?"), DEADLINE).await?;
+    let shown = sign_in_at(&scene, &mut terminal, &format!("{program} up db; echo code $?")).await?;
     ensure!(shown.contains("db is up") && shown.contains("code 0"), "{shown}");
     let mut connection = local::connect(scene.port("db").await?, DEADLINE).await?;
     local::echo(&mut connection, "signed in\n", DEADLINE).await?;
     let seen = Seen::of(&scene).await?;
     ensure!((seen.openings, seen.logins) == (1, 1), "{seen:?}");
+    let by = if in_container() { "the person, as in any container" } else { "the daemon" };
     println!(
-        "promise sso.up: without a terminal and with --no-login Blocked and exit code 4, no opening; at a terminal one opening, \
-         then Up and 0"
+        "promise sso.up: without a terminal and with --no-login Blocked and exit code 4, no opening; at a terminal one opening (by \
+         {by}), then Up and 0"
     );
     Ok(())
+}
+
+/// Types a command that signs in. In a container it opens no browser, since nobody would see that: there the person takes page and
+/// code to a browser elsewhere.
+async fn sign_in_at(scene: &Scene, terminal: &mut Terminal, line: &str) -> Result<String> {
+    if !in_container() {
+        return terminal.command(line, DEADLINE).await;
+    }
+    let shown = terminal.begin(line, |shown| page_and_code(shown).is_some(), DEADLINE).await?;
+    let (page, code) = page_and_code(&shown).context("no page")?;
+    let browser = format!("{} '{page}?user_code={code}'", sign_in::browser(scene));
+    let mut person = std::process::Command::new("sh");
+    person.args(["-c", &browser]);
+    process::run(person, DEADLINE).await?.success()?;
+    terminal.end(DEADLINE).await
+}
+
+/// What stands on lines of its own: where to go, and the code that is shown there.
+fn page_and_code(shown: &str) -> Option<(&str, &str)> {
+    let mut lines = shown.lines().filter_map(|line| line.strip_prefix("  ")).map(str::trim);
+    let page = lines.find(|line| line.starts_with("http"))?;
+    Some((page, lines.find(|line| line.len() == "ABCD-EFGH".len())?))
+}
+
+/// As `stctl` finds out.
+fn in_container() -> bool {
+    ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists())
 }
