@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use aws_emulator::{Config, Counter, Role, SignInHabits};
+use aws_emulator::{AccessKey, Config, Counter, Role, SignInHabits};
 use serde_json::Value;
 use stormtunnel_e2e::bulk::EchoServer;
 use stormtunnel_e2e::profiles::{self, ACCOUNT, keys, of_role, of_session, profile, session};
@@ -115,6 +115,30 @@ async fn every_writer_is_followed_and_no_untouched_tunnel_notices() -> Result<()
         slowest.as_millis()
     );
     Ok(())
+}
+
+/// Keys that AWS does not know, and then the right ones.
+#[tokio::test]
+async fn a_tunnel_whose_profile_was_wrong_goes_on_when_it_is_corrected() -> Result<()> {
+    let echo = EchoServer::start().await?;
+    let scene = Scene::start(Config::default()).await?;
+    scene.emulator().map_service(HOST, PORT, echo.address());
+    let key = scene.emulator().access_key();
+    let wrong = AccessKey::new("AKIANOBODYKNOWS00001", key.secret(), None);
+    profiles::write(&scene, &profile("keys", ""), &keys("keys", &wrong))?;
+    for (name, profile) in [("edited", "keys"), ("new", "later")] {
+        profiles::add(&scene, name, Some(profile)).await?;
+    }
+    for (name, code) in [("edited", 4), ("new", 6)] {
+        let said = profiles::refused(&scene, name).await?;
+        ensure!(said.code == code, "{said:?}");
+    }
+    let mut watch = Watch::start(scene.command(&["watch", "-o", "json"]), DEADLINE).await?;
+    let right = keys("keys", key) + &keys("later", key);
+    profiles::write(&scene, &(profile("keys", "") + &profile("later", "")), &right)?;
+    watch.until_each(DEADLINE, 2, |tunnel| state(tunnel) == "up").await?;
+    profiles::carries(&scene, "edited").await?;
+    profiles::carries(&scene, "new").await.map(drop)
 }
 
 /// What changes with a tunnel that is disturbed.

@@ -266,7 +266,7 @@ const FAILURES: &[Failure] = &[
     ("no-file", 4, &["web_identity_token_file", "cannot be read", "No such file"]),
     ("wrong-token", 4, &["profile \"wrong-token\"", "InvalidIdentityToken"]),
     ("environment", 4, &["AWS_ACCESS_KEY_ID", "STORMTUNNEL_AWS_ENVIRONMENT=1"]),
-    ("instance", 4, &["IMDS disabled by AWS_EC2_METADATA_DISABLED"]),
+    ("instance", 4, &["IMDS disabled by AWS_EC2_METADATA_DISABLED", "without that variable"]),
     ("container", 4, &["AWS_CONTAINER_CREDENTIALS_FULL_URI", "STORMTUNNEL_AWS_ENVIRONMENT=1"]),
     ("nothing", 4, &["the profile says nothing about credentials"]),
     ("absent", 6, &["there is no AWS profile \"absent\""]),

@@ -238,7 +238,7 @@ pub(crate) fn credentials_fault(error: &CredentialsError, subject: &Subject, sec
 }
 
 /// What the SDK says of credentials that the machine should have, and what that means here.
-const OF_MACHINE: [(&str, &str); 6] = [
+const OF_MACHINE: [(&str, &str); 7] = [
     (
         "no credentials found in chain",
         "the profile says nothing about credentials, and neither a container nor an instance with a role gives any",
@@ -258,6 +258,7 @@ const OF_MACHINE: [(&str, &str); 6] = [
         "the container's credentials are refused: are AWS_CONTAINER_CREDENTIALS_FULL_URI and AWS_CONTAINER_AUTHORIZATION_TOKEN \
          still right?",
     ),
+    ("IMDS disabled by AWS_EC2_METADATA_DISABLED", "start the daemon without that variable"),
     ("received 404 from IMDS", "the instance has no role: attach an instance profile to it"),
     ("could not communicate with IMDS", "is this an EC2 instance, and is its metadata service switched on?"),
 ];
