@@ -20,7 +20,7 @@ pub enum SsoVerb {
             stctl sso login --start-url https://x.awsapps.com/start --sso-region eu-west-1")]
     Login(LoginArgs),
     /// Sign out here and in the AWS CLI; running tunnels stay until their session ends
-    #[command(after_help = "Examples:\n  stctl sso logout corp\n  stctl sso logout --all")]
+    #[command(after_help = "Examples:\n  stctl sso logout corp\n  stctl sso logout --all --stop-tunnels")]
     Logout(LogoutArgs),
     /// Show sign-ins: 0 all are good, 4 a login is needed
     #[command(after_help = "Examples:\n  stctl sso status\n  stctl sso status corp -o json")]
@@ -178,4 +178,7 @@ pub struct LogoutArgs {
     /// All of them
     #[arg(long, conflicts_with_all = ["name", "profile"])]
     pub all: bool,
+    /// Stop the tunnels that live on it first; else they stay up as long as their sessions do
+    #[arg(long)]
+    pub stop_tunnels: bool,
 }

@@ -1,15 +1,18 @@
 //! `sso`: sign in, sign out, and how sign-ins are.
 
+use std::collections::BTreeSet;
+
 use stormtunnel_model::{
-    ExitCode, Fault, FaultKind, LoginSurroundings, LoginWishes, Opener, SignIn, SignInChoice, SignInName,
+    ExitCode, Fault, FaultKind, Intent, LoginSurroundings, LoginWishes, Opener, Profile, SignIn,
+    SignInChoice, SignInName, Tunnel,
 };
 use stormtunnel_proto::calls::{Login, LoginUpdate, Logout};
 use stormtunnel_proto::{CallError, Client};
 use tokio::time::timeout;
 
-use super::{Ending, sso_configure};
+use super::{Ending, sso_configure, up};
 use crate::browser;
-use crate::cli::{Format, LoginArgs, LogoutArgs, SignInArgs, SsoVerb};
+use crate::cli::{Format, LoginArgs, LogoutArgs, Selection, SignInArgs, SsoVerb};
 use crate::context::{CALL_DEADLINE, Context};
 use crate::exit::{Failure, Problem, Subject, quoted};
 use crate::output::Output;
@@ -47,7 +50,11 @@ async fn login(context: &mut Context<'_>, args: &LoginArgs) -> Ending {
 
 async fn logout(context: &mut Context<'_>, args: &LogoutArgs) -> Ending {
     let logout = if args.all { Logout::All } else { Logout::One(choice(context, &args.sign_in)?) };
-    let names = context.client().await?.logout(logout).await?;
+    let client = context.client().await?;
+    // First: ending a session takes credentials.
+    let stopped =
+        if args.stop_tunnels { stop_tunnels(context, &client, &logout).await? } else { ExitCode::Ok };
+    let names = client.logout(logout).await?;
     let out = &mut context.out;
     match out.format {
         Format::Json | Format::Yaml => {
@@ -59,7 +66,34 @@ async fn logout(context: &mut Context<'_>, args: &LogoutArgs) -> Ending {
             names.iter().try_for_each(|name| out.text(&format!("{name}: signed out")))?;
         }
     }
-    Ok(ExitCode::Ok)
+    Ok(stopped)
+}
+
+/// Stops the tunnels whose profiles live on the sign-ins that are meant.
+async fn stop_tunnels(context: &mut Context<'_>, client: &Client, logout: &Logout) -> Ending {
+    let sign_ins = client.list_sign_ins().await?;
+    let meant = |one: &SignIn| match logout {
+        Logout::All | Logout::One(SignInChoice::Only) => true,
+        Logout::One(SignInChoice::Named(name)) => one.name == *name,
+        Logout::One(SignInChoice::OfProfile(profile)) => {
+            one.profiles.iter().any(|other| other.profile == *profile)
+        }
+        Logout::One(SignInChoice::At { start_url, .. }) => one.name == *start_url,
+    };
+    let profiles = sign_ins.iter().filter(|one| meant(one)).flat_map(|one| &one.profiles);
+    let profiles: BTreeSet<&str> = profiles.map(|one| one.profile.as_str()).collect();
+    let default = client.settings(&["aws.default_profile".to_owned()]).await?;
+    let default =
+        default.settings.first().map(|setting| setting.value.clone()).filter(|name| !name.is_empty());
+    let default = default.unwrap_or_else(|| "default".to_owned());
+    let uses = |tunnel: &Tunnel| {
+        let profile = tunnel.spec.profile.as_ref().map_or(default.as_str(), Profile::as_str);
+        tunnel.intent == Intent::Run && profiles.contains(profile)
+    };
+    let tunnels = client.list_tunnels().await?;
+    let names: Vec<String> =
+        tunnels.iter().filter(|tunnel| uses(tunnel)).map(|tunnel| tunnel.spec.name.to_string()).collect();
+    if names.is_empty() { Ok(ExitCode::Ok) } else { up::stop(context, client, &Selection::of(names)).await }
 }
 
 async fn status(context: &mut Context<'_>, args: &SignInArgs) -> Ending {

@@ -1,5 +1,7 @@
 //! `up`, `restart` and `down`: commands that set tunnels on their way and see them arrive.
 
+use std::time::Duration;
+
 use stormtunnel_model::{StartOptions, Tunnel, TunnelSpec};
 use stormtunnel_proto::calls::{StartTunnels, TunnelOutcome};
 use stormtunnel_proto::{CallError, Client};
@@ -12,6 +14,9 @@ use crate::exit::Failure;
 use crate::follow::{Follower, Goal, Limit, Progress, Settled, Verdict};
 use crate::output::Output;
 use crate::render::sentences;
+
+/// Longest wait for tunnels that are stopped on the way to something else: what `down` waits.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is asked of the daemon. Both are answered when they are under way.
 #[derive(Clone, Copy)]
@@ -96,12 +101,26 @@ async fn confirmed(
 pub(super) async fn down(context: &mut Context<'_>, args: &DownArgs) -> Ending {
     let client = context.client().await?;
     let limit = if args.no_wait { Limit::Call } else { Limit::Wait(args.timeout) };
-    let (mut follower, tunnels) = Follower::subscribe(&client, limit).await?;
-    let chosen = chosen(&args.selection, tunnels)?;
+    stop_within(context, &client, &args.selection, limit).await
+}
+
+/// Stops tunnels on the way to something else, and waits for it as long as `down` does.
+pub(super) async fn stop(context: &mut Context<'_>, client: &Client, selection: &Selection) -> Ending {
+    stop_within(context, client, selection, Limit::Wait(STOP_TIMEOUT)).await
+}
+
+async fn stop_within(
+    context: &mut Context<'_>,
+    client: &Client,
+    selection: &Selection,
+    limit: Limit,
+) -> Ending {
+    let (mut follower, tunnels) = Follower::subscribe(client, limit).await?;
+    let chosen = chosen(selection, tunnels)?;
     let names = names(&chosen);
     tell_if_none(&mut context.out, &names);
     let outcomes = follower.stop(client.stop_tunnels(&names), chosen).await?;
-    if args.no_wait {
+    if matches!(limit, Limit::Call) {
         return taken(&mut context.out, outcomes, sentences::is_stopping);
     }
     let mut reporter =

@@ -15,3 +15,4 @@ mod sso_configure;
 mod starting;
 mod support;
 mod targets;
+mod troubleshooting;

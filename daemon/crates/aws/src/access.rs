@@ -51,13 +51,18 @@ pub struct AwsAccess {
     network: Arc<AwsNetwork>,
     profiles: Arc<dyn ProfileSource>,
     providers: Providers,
-    clients: Mutex<HashMap<(Option<Profile>, Region), (Inputs, Arc<ScopedClient>)>>,
+    clients: Mutex<Clients>,
 }
+
+/// By profile and region, each with what it was made of.
+type Clients = HashMap<(Option<Profile>, Region), (Inputs, Arc<ScopedClient>)>;
 
 /// What a client is made of, besides its region. No `Debug`: keys are in it.
 #[derive(PartialEq, Eq)]
 struct Inputs {
     profile: FileProfile,
+    /// After a logout nothing is used that was had before it, nor what was made of it.
+    generation: u64,
     extra_roots: Option<Vec<u8>>,
     endpoints: Endpoints,
 }
@@ -191,7 +196,9 @@ impl AwsAccess {
         let settings = self.network.settings();
         let chosen = self.chosen(scope, settings.default_profile.as_ref()).await?;
         let region = chosen.region(scope, &settings, self.network.environment())?;
+        let sign_in = chosen.profile.sign_in.as_ref();
         let inputs = Inputs {
+            generation: sign_in.map_or(0, |name| self.providers.generation(name)),
             extra_roots: self.network.extra_roots().await?,
             endpoints: self.network.endpoints(&chosen.profile.endpoints)?,
             profile: chosen.profile.clone(),

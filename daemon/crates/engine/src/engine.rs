@@ -150,6 +150,10 @@ impl Engine {
         tasks
             .spawn("follow sign-ins", until_cancelled(tasks.clone(), follow))
             .map_err(|error| internal(&error))?;
+        let edits = crate::profiles::follow::follow(profiles.clone(), sender.clone());
+        tasks
+            .spawn("follow profiles", until_cancelled(tasks.clone(), edits))
+            .map_err(|error| internal(&error))?;
         let handle = EngineHandle {
             commands: sender,
             publisher: publisher.clone(),

@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use stormtunnel_model::{
-    Epoch, Etag, Event, EventId, Fault, FaultKind, RequestId, Revision, SignIn, StartOptions, Target,
-    Timestamp, Tunnel, TunnelId, TunnelSpec, TunnelSpecPatch, TunnelStatistics,
+    Epoch, Etag, Event, EventId, Fault, FaultKind, Profile, RequestId, Revision, SignIn, StartOptions,
+    Target, Timestamp, Tunnel, TunnelId, TunnelSpec, TunnelSpecPatch, TunnelStatistics,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -67,6 +67,8 @@ pub(crate) enum Command {
     },
     /// Not a front end's: the token of this sign-in is good, so that tunnels that waited for it go on.
     SignedIn(Box<SignIn>),
+    /// Not a front end's: this profile is another one, so that tunnels that it held up go on.
+    ProfileEdited(Profile),
 }
 
 /// A change of a spec.

@@ -72,6 +72,11 @@ impl Providers {
         Self { network, broker, sign_ins, codes }
     }
 
+    /// How often what came from that sign-in was to be forgotten.
+    pub(crate) fn generation(&self, sign_in: &SignInName) -> u64 {
+        self.broker.generation(sign_in)
+    }
+
     /// What provides the credentials of a profile: its source, then one role after the other. STS is asked in `region`, at the
     /// endpoint that the profile or a setting names.
     ///

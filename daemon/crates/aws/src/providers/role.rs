@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::SdkConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use stormtunnel_aws_files::{Endpoints, Role};
-use stormtunnel_engine::prompts::CodeQuestion;
+use stormtunnel_engine::prompts::{CODE_TIMEOUT, CODES, CodeQuestion};
 use stormtunnel_model::{Fault, FaultKind, Region};
 
 use super::AskCode;
@@ -23,12 +23,6 @@ use crate::classify::{Call, Subject};
 use crate::credentials::CachedCredentials;
 use crate::endpoint::EndpointGuard;
 use crate::network::{AwsNetwork, CREDENTIALS_OPERATION_TIMEOUT, MAX_ATTEMPTS};
-
-/// How long a person may take to find the device and type its code, which lives for half a minute.
-const CODE_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// How many codes are tried: people mistype.
-const CODES: u32 = 3;
 
 /// What STS says of a code that is wrong. There is no other sign of it: the error is the one of whatever is denied.
 const WRONG_CODE: &str = "invalid MFA one time pass code";

@@ -1,5 +1,6 @@
 //! Credentials of each kind of profile, told apart by whom STS takes us for.
 
+mod logout;
 mod process;
 
 use std::sync::{Arc, Mutex};
@@ -8,7 +9,7 @@ use aws_config::BehaviorVersion;
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_emulator::{Config, Emulator, Issued, Role};
 use secrecy::SecretString;
-use stormtunnel_aws::{AskCode, AwsEnvironment, AwsPortal, ProfileCredentials, Providers};
+use stormtunnel_aws::{AskCode, AwsEnvironment, AwsNetwork, AwsPortal, ProfileCredentials, Providers};
 use stormtunnel_aws_files::{ProfileFile, ProfileSet};
 use stormtunnel_engine::ports::PortFuture;
 use stormtunnel_engine::prompts::CodeQuestion;
@@ -54,6 +55,9 @@ struct World {
     emulator: Emulator,
     tasks: Tasks,
     person: Arc<Person>,
+    network: Arc<AwsNetwork>,
+    broker: Arc<CredentialBroker>,
+    sign_in: SignInHandle,
     providers: Providers,
 }
 
@@ -73,14 +77,16 @@ impl World {
         let broker = Arc::new(CredentialBroker::new(portal, Arc::new(TestClock::new())));
         let tasks = Tasks::new();
         let sign_in = signed_in(&emulator.log_in(START_URL).unwrap(), &tasks);
+        let known = sign_in.clone();
         let find = move |name: &SignInName| {
             let unknown =
                 || Fault::new(FaultKind::SignInNeeded { sign_in: name.to_string() }, "it is unknown");
-            (sign_in.name() == name).then(|| sign_in.clone()).ok_or_else(unknown)
+            (known.name() == name).then(|| known.clone()).ok_or_else(unknown)
         };
         let person = Arc::new(Person { code, slips: Mutex::default(), asked: Mutex::default() });
-        let providers = Providers::new(network, broker, Arc::new(find), Arc::clone(&person) as _);
-        Self { emulator, tasks, person, providers }
+        let (codes, finder) = (Arc::clone(&person) as _, Arc::new(find));
+        let providers = Providers::new(Arc::clone(&network), Arc::clone(&broker), finder, codes);
+        Self { emulator, tasks, person, network, broker, sign_in, providers }
     }
 
     /// Whom STS takes the profile `p` of that file for.

@@ -9,5 +9,6 @@
 pub mod board;
 mod decide;
 pub mod directory;
+pub(crate) mod follow;
 pub mod registry;
 mod standing;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::StreamExt as _;
 use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{
-    Attempt, AwsProfile, CheckedProfile, Epoch, Fault, FaultKind, Principal, Profile, ProfileKind,
+    Attempt, AwsProfile, CheckedProfile, Epoch, Fault, FaultKind, OnDemand, Principal, Profile, ProfileKind,
     ProfileList, ProfileRule, ProfileState, Recovery, Region, Revision, SignIn, SignInName,
 };
 use tokio::sync::{Semaphore, watch};
@@ -117,6 +117,20 @@ impl Profiles {
     fn new(world: Option<ProfileWorld>, epoch: Epoch) -> Self {
         let (inner, turns) = (Mutex::default(), Semaphore::new(AT_A_TIME));
         Self(Arc::new(Shared { world, inner, board: Board::new(epoch), turns }))
+    }
+
+    /// What the files say, for whoever follows it; none in a daemon that knows no profiles.
+    pub(crate) fn configured(&self) -> Option<watch::Receiver<Arc<ConfiguredProfiles>>> {
+        self.0.world.as_ref().map(|world| world.configured.clone())
+    }
+
+    /// Whether somebody may have to type a code for that profile's credentials.
+    pub(crate) fn asks_for_code(&self, profile: Option<&Profile>) -> bool {
+        let Some(world) = &self.0.world else { return false };
+        let configured = world.configured.borrow();
+        let asks = |known: &ConfiguredProfile| known.on_demand == Some(OnDemand::AsksForCode);
+        let named = |name: &Profile| configured.profiles.get(name).is_some_and(asks);
+        profile.map_or_else(|| DEFAULT.parse().is_ok_and(|name| named(&name)), named)
     }
 
     /// All of them, and what is wrong in their files.

@@ -25,6 +25,12 @@ use crate::ports::Clock;
 /// Digits of a code.
 const CODE_LENGTH: usize = 6;
 
+/// How long a person may take to find the device and type its code, which lives for half a minute.
+pub const CODE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How many codes are tried: people mistype.
+pub const CODES: u32 = 3;
+
 /// A code that an MFA device shows, and who needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeQuestion<'a> {

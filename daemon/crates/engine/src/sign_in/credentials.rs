@@ -128,12 +128,15 @@ struct Broker {
     portal: Arc<dyn PortalApi>,
     clock: Arc<dyn Clock>,
     entries: Mutex<BTreeMap<Key, Entry>>,
+    /// How often the credentials of a sign-in were to be forgotten.
+    forgotten: Mutex<BTreeMap<SignInName, u64>>,
 }
 
 impl CredentialBroker {
     /// A broker that has none yet.
     pub fn new(portal: Arc<dyn PortalApi>, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Broker { portal, clock, entries: Mutex::default() }))
+        let (entries, forgotten) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Broker { portal, clock, entries, forgotten }))
     }
 
     /// Credentials of a role that are good for a while. Old ones that still live are better than none, when new ones
@@ -167,7 +170,14 @@ impl CredentialBroker {
     /// Forgets everything that came from that sign-in, also what is on its way: whoever waits for it gets what comes of the
     /// sign-in from now on.
     pub fn forget(&self, sign_in: &SignInName) {
+        *self.0.forgotten().entry(sign_in.clone()).or_default() += 1;
         self.0.entries().retain(|(name, _), _| name != sign_in);
+    }
+
+    /// Another number once everything that came from that sign-in was to be forgotten: whoever keeps what was made of it forgets
+    /// that as well.
+    pub fn generation(&self, sign_in: &SignInName) -> u64 {
+        self.0.forgotten().get(sign_in).copied().unwrap_or_default()
     }
 }
 
@@ -238,6 +248,10 @@ impl Broker {
 
     fn now(&self) -> Now {
         Now::read(self.clock.as_ref())
+    }
+
+    fn forgotten(&self) -> MutexGuard<'_, BTreeMap<SignInName, u64>> {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {

@@ -23,6 +23,7 @@ use tokio::time::Sleep;
 use crate::clock::Now;
 use crate::history::ledger::Ledger;
 use crate::ports::{BindError, BoxChannel, BoxLocalStream, LocalListener, OpenSession, Resumption};
+use crate::prompts::{CODE_TIMEOUT, CODES};
 use crate::publish::Meter;
 use crate::tunnel::binding::Binding;
 use crate::tunnel::chronicle::Chronicle;
@@ -207,8 +208,11 @@ impl Actor {
             reason: self.parts.wanted.reason.clone(),
             failures: self.nodes.failures(),
         };
+        let Context { ports, .. } = self.parts.context.as_ref();
+        let asks = ports.profiles.asks_for_code(order.scope.profile.as_ref());
+        let patience = if asks { CODE_TIMEOUT * CODES } else { Duration::ZERO };
         let within = self.parts.context.settings().connect_timeout;
-        self.answer(attempt, Answer::Admitted(within));
+        self.answer(attempt, Answer::Admitted { within, patience });
         self.effects.start_session(attempt, order);
     }
 

@@ -185,6 +185,7 @@ impl Supervisor {
             Command::Update { change, reply } => self.update(change, reply).await,
             Command::Act { verb, tunnels, reply } => self.act(&verb, tunnels, reply).await,
             Command::SignedIn(sign_in) => self.go_on(&sign_in).await,
+            Command::ProfileEdited(profile) => self.try_edited(&profile).await,
         }
     }
 

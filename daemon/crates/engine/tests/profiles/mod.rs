@@ -19,6 +19,8 @@ use stormtunnel_model::{
 
 use super::*;
 
+mod tunnels;
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn keys(version: u64) -> ConfiguredProfile {

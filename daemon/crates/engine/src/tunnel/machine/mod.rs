@@ -121,7 +121,12 @@ pub enum Answer {
     /// It is not.
     ListenerFailed(Fault),
     /// The call that starts the session is sent now: the connect timeout runs.
-    Admitted(Duration),
+    Admitted {
+        /// The connect timeout.
+        within: Duration,
+        /// How much longer the session may take to start, because a person types a code for its credentials.
+        patience: Duration,
+    },
     /// The session exists.
     SessionStarted,
     /// It does not.

@@ -9,6 +9,10 @@ use stormtunnel_model::Timestamp;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+fn admitted() -> Answer {
+    Answer::Admitted { within: TIMEOUT, patience: Duration::ZERO }
+}
+
 /// A machine under a clock of its own, with the effects that nobody has looked at yet.
 struct Bench {
     machine: TunnelMachine,
@@ -98,7 +102,7 @@ impl Bench {
     }
 
     fn started(&mut self) -> &mut Self {
-        self.command(Command::Run).answer(Answer::ListenerBound).answer(Answer::Admitted(TIMEOUT))
+        self.command(Command::Run).answer(Answer::ListenerBound).answer(admitted())
     }
 
     fn opened(&mut self) -> &mut Self {
@@ -255,7 +259,7 @@ fn a_session_that_ends_is_replaced_at_once_but_not_over_and_over() {
     bench.up().forget_effects().news(ended());
     assert_eq!(bench.count(|effect| matches!(effect, Effect::StartSession(_))), 1);
     for _ in 0..10 {
-        bench.answer(Answer::Admitted(TIMEOUT)).answer(Answer::SessionStarted).answer(Answer::ChannelOpened);
+        bench.answer(admitted()).answer(Answer::SessionStarted).answer(Answer::ChannelOpened);
         bench.news(SessionNews::HandshakeUp).forget_effects().news(ended());
         assert_eq!(bench.shown(), "Retrying", "it ended again before it proved itself");
         bench.wait();
@@ -267,10 +271,10 @@ fn a_minute_up_forgets_the_failures() {
     let mut bench = Bench::new();
     bench.command(Command::Run).answer(Answer::ListenerBound);
     for _ in 0..10 {
-        bench.answer(Answer::Admitted(TIMEOUT)).answer(Answer::SessionFailed(network()));
+        bench.answer(admitted()).answer(Answer::SessionFailed(network()));
         bench.wait();
     }
-    bench.answer(Answer::Admitted(TIMEOUT)).answer(Answer::SessionStarted).answer(Answer::ChannelOpened);
+    bench.answer(admitted()).answer(Answer::SessionStarted).answer(Answer::ChannelOpened);
     bench.news(SessionNews::HandshakeUp).pass(PROVED_AFTER - Duration::from_millis(1));
     assert_eq!(bench.machine.backoff.failures(), 10);
     bench.pass(Duration::from_millis(1));
@@ -283,7 +287,7 @@ fn a_waiting_connection_shortens_the_wait() {
     bench.command(Command::Run).answer(Answer::ListenerBound);
     while !matches!(&bench.machine.state, State::Retrying { at, .. } if *at > bench.now.mono + RETRY_CAP_WAITING)
     {
-        bench.answer(Answer::Admitted(TIMEOUT)).answer(Answer::SessionFailed(network()));
+        bench.answer(admitted()).answer(Answer::SessionFailed(network()));
         if matches!(&bench.machine.state, State::Retrying { at, .. } if *at <= bench.now.mono + RETRY_CAP_WAITING)
         {
             bench.wait();
@@ -292,7 +296,7 @@ fn a_waiting_connection_shortens_the_wait() {
     bench.input(Input::Waiting(true));
     assert_eq!(bench.wait(), RETRY_CAP_WAITING);
     for _ in 0..30 {
-        bench.answer(Answer::Admitted(TIMEOUT)).answer(Answer::SessionFailed(network()));
+        bench.answer(admitted()).answer(Answer::SessionFailed(network()));
         assert!(bench.wait() <= RETRY_CAP_WAITING);
     }
 }
@@ -317,12 +321,26 @@ fn a_needed_sign_in_is_looked_for_once_a_minute() {
 }
 
 #[test]
+fn a_person_who_types_a_code_has_time_and_the_agent_has_not() {
+    let person = Answer::Admitted { within: TIMEOUT, patience: TIMEOUT * 12 };
+    let mut bench = Bench::new();
+    bench.command(Command::Run).answer(Answer::ListenerBound).answer(person.clone());
+    assert_eq!(bench.wait(), TIMEOUT * 13);
+    let mut bench = Bench::new();
+    bench.command(Command::Run).answer(Answer::ListenerBound).answer(person);
+    bench.answer(Answer::SessionStarted).answer(Answer::ChannelOpened);
+    assert_eq!(bench.wait(), TIMEOUT);
+    let fault = bench.machine.shown().fault().map(|fault| fault.kind.clone());
+    assert_eq!(fault, Some(FaultKind::AgentUnresponsive));
+}
+
+#[test]
 fn the_connect_timeout_names_who_did_not_answer() {
     let kind = |bench: &Bench| bench.machine.shown().fault().map(|fault| fault.kind.clone());
     let mut bench = Bench::new();
     bench.command(Command::Run).answer(Answer::ListenerBound);
     assert_eq!(bench.drain(), None, "it does not run while the call queues");
-    bench.answer(Answer::Admitted(TIMEOUT));
+    bench.answer(admitted());
     assert_eq!(bench.wait(), TIMEOUT);
     assert_eq!(kind(&bench), Some(FaultKind::Network));
 

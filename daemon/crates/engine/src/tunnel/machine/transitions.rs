@@ -109,8 +109,8 @@ impl TunnelMachine {
                 self.fail(fault, now);
             }
             Answer::ListenerBound | Answer::ListenerFailed(_) => {}
-            Answer::Admitted(within) => self.admitted(attempt, within, now),
-            Answer::SessionStarted => self.session_started(attempt),
+            Answer::Admitted { within, patience } => self.admitted(attempt, (within, patience), now),
+            Answer::SessionStarted => self.session_started(attempt, now),
             Answer::SessionFailed(fault) => {
                 self.starting.remove(&attempt);
                 if self.wants_session(attempt) {
@@ -134,21 +134,23 @@ impl TunnelMachine {
         }
     }
 
-    fn admitted(&mut self, attempt: Attempt, within: Duration, now: Now) {
+    fn admitted(&mut self, attempt: Attempt, (within, patience): (Duration, Duration), now: Now) {
         if let State::Starting { attempt: current, deadline } = &mut self.state
             && *current == attempt
         {
             self.starting.insert(attempt);
-            *deadline = Some(now.mono + within);
+            *deadline = Some(now.mono + within + patience);
             self.step_timeout = within;
         }
     }
 
-    fn session_started(&mut self, attempt: Attempt) {
+    fn session_started(&mut self, attempt: Attempt, now: Now) {
         self.starting.remove(&attempt);
         match self.state {
             State::Starting { attempt: current, deadline: Some(deadline) } if current == attempt => {
                 self.session = Some(Session { started: attempt, channel: attempt, was_up: false });
+                // Nobody has to type anything any more.
+                let deadline = deadline.min(now.mono + self.step_timeout);
                 self.state = State::Opening { attempt, dialling: true, deadline };
                 self.effects.push_back(Effect::Dial(attempt));
             }

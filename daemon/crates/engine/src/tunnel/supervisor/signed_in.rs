@@ -1,6 +1,7 @@
-//! Tunnels that waited for a login go on after it, whoever logged in and with which tool.
+//! Tunnels that waited for a login go on after it, whoever logged in and with which tool; and those that a profile held up, when it
+//! is edited.
 
-use stormtunnel_model::{Fault, FaultKind, Intent, SignIn, TunnelId, TunnelState};
+use stormtunnel_model::{FaultKind, Intent, Profile, SignIn, TunnelId, TunnelState};
 
 use super::Supervisor;
 use crate::ports::StoredTunnel;
@@ -9,36 +10,73 @@ use crate::tunnel::machine::Command;
 impl Supervisor {
     /// Has the tunnels try again that are blocked until this sign-in is good.
     pub(super) async fn go_on(&mut self, sign_in: &SignIn) {
-        let runs = |stored: &&StoredTunnel| stored.intent == Intent::Run;
-        let waiting: Vec<TunnelId> = self
-            .stored()
-            .filter(runs)
-            .filter(|stored| self.waits_for(stored, sign_in))
-            .map(|stored| stored.id)
-            .collect();
+        let waiting = self.blocked(|supervisor, stored, kind| supervisor.waits_for(stored, kind, sign_in));
         if !waiting.is_empty() {
             let (name, tunnels) = (&sign_in.name, waiting.len());
             tracing::info!(sign_in = %name, tunnels, "signed in: the tunnels that waited for it go on");
         }
-        for id in waiting {
+        self.run_again(waiting).await;
+    }
+
+    /// Has the tunnels try again that were held up by what stood in the profile. Those that work never notice.
+    pub(super) async fn try_edited(&mut self, profile: &Profile) {
+        let waiting = self.blocked(|supervisor, stored, kind| {
+            is_of_profile(kind) && supervisor.profile_of(stored) == profile.as_str()
+        });
+        if !waiting.is_empty() {
+            tracing::info!(%profile, tunnels = waiting.len(), "edited: the tunnels that it held up try again");
+        }
+        self.run_again(waiting).await;
+    }
+
+    /// Tunnels that are to run and are blocked by a fault of which `meant` says yes.
+    fn blocked(&self, meant: impl Fn(&Self, &StoredTunnel, &FaultKind) -> bool) -> Vec<TunnelId> {
+        let fault = |stored: &StoredTunnel| {
+            let state = self.context.publisher.tunnel(stored.id).map(|tunnel| tunnel.status.state);
+            let Some(TunnelState::Blocked { fault }) = state else { return None };
+            Some(fault.kind)
+        };
+        let runs = self.stored().filter(|stored| stored.intent == Intent::Run);
+        runs.filter(|stored| fault(stored).is_some_and(|kind| meant(self, stored, &kind)))
+            .map(|stored| stored.id)
+            .collect()
+    }
+
+    async fn run_again(&mut self, tunnels: Vec<TunnelId>) {
+        for id in tunnels {
             drop(self.order(id, Command::Run).await);
         }
     }
 
-    fn waits_for(&self, stored: &StoredTunnel, sign_in: &SignIn) -> bool {
-        let state = self.context.publisher.tunnel(stored.id).map(|tunnel| tunnel.status.state);
-        let Some(TunnelState::Blocked {
-            fault: Fault { kind: FaultKind::SignInNeeded { sign_in: needed }, .. },
-        }) = state
-        else {
-            return false;
-        };
+    fn waits_for(&self, stored: &StoredTunnel, kind: &FaultKind, sign_in: &SignIn) -> bool {
+        let FaultKind::SignInNeeded { sign_in: needed } = kind else { return false };
         if !needed.is_empty() {
             return needed == sign_in.name.as_str();
         }
-        // Only the profile is known; a tunnel without one uses that of the AWS CLI.
-        let profile = self.context.scope(&stored.spec).profile;
-        let profile = profile.as_ref().map_or("default", |profile| profile.as_str());
+        // Only the profile is known.
+        let profile = self.profile_of(stored);
         sign_in.profiles.iter().any(|one| one.profile.as_str() == profile)
+    }
+
+    /// A tunnel without a profile uses that of the AWS CLI.
+    fn profile_of(&self, stored: &StoredTunnel) -> String {
+        let profile = self.context.scope(&stored.spec).profile;
+        profile.map_or_else(|| "default".to_owned(), |profile| profile.to_string())
+    }
+}
+
+/// Whether an edit of a profile may end it.
+fn is_of_profile(kind: &FaultKind) -> bool {
+    let of_a_key = |field: &str| field == "region" || field == "endpoint_url";
+    match kind {
+        FaultKind::InvalidArgument { field } => of_a_key(field),
+        other => matches!(
+            other,
+            FaultKind::ProfileNotFound { .. }
+                | FaultKind::CredentialsInvalid { .. }
+                | FaultKind::SignInNeeded { .. }
+                | FaultKind::SignInNotFound { .. }
+                | FaultKind::PermissionDenied { .. }
+        ),
     }
 }

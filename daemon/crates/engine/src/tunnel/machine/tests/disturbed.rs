@@ -30,9 +30,9 @@ fn a_tunnel_that_waits_for_its_next_try_leaves_within_a_second() {
     let mut bench = Bench::new();
     bench.started().answer(Answer::SessionFailed(network()));
     while bench.wait() < Duration::from_secs(5) {
-        bench.answer(Answer::Admitted(TIMEOUT)).answer(Answer::SessionFailed(network()));
+        bench.answer(admitted()).answer(Answer::SessionFailed(network()));
     }
-    bench.answer(Answer::Admitted(TIMEOUT)).answer(Answer::SessionFailed(network()));
+    bench.answer(admitted()).answer(Answer::SessionFailed(network()));
     let before = bench.drain().unwrap();
     bench.forget_effects().input(Input::Disturbed);
     assert!(bench.drain().unwrap() <= before);

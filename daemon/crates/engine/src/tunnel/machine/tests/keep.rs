@@ -52,7 +52,7 @@ fn on_demand_begins_with_the_first_connection() {
     assert_eq!((bench.shown(), starts(&bench)), ("Idle", 0), "it is ready already");
     bench.input(Input::Waiting(true));
     assert_eq!((bench.shown(), starts(&bench)), ("Connecting", 1));
-    bench.answer(Answer::Admitted(TIMEOUT)).answer(Answer::SessionStarted).answer(Answer::ChannelOpened);
+    bench.answer(admitted()).answer(Answer::SessionStarted).answer(Answer::ChannelOpened);
     bench.news(SessionNews::HandshakeUp).input(Input::Waiting(false));
     assert_eq!(bench.shown(), "Up");
     bench.command(Command::Restart);
@@ -63,12 +63,12 @@ fn on_demand_begins_with_the_first_connection() {
 fn who_gives_up_waiting_ends_the_tries() {
     let mut bench = keeping(Keep::OnDemand);
     bench.command(Command::Run).answer(Answer::ListenerBound).input(Input::Waiting(true));
-    bench.answer(Answer::Admitted(TIMEOUT)).answer(Answer::SessionFailed(network()));
+    bench.answer(admitted()).answer(Answer::SessionFailed(network()));
     assert_eq!(bench.shown(), "Retrying");
     bench.input(Input::Waiting(false));
     assert_eq!((bench.shown(), bench.drain()), ("Idle", None));
 
-    bench.input(Input::Waiting(true)).answer(Answer::Admitted(TIMEOUT)).input(Input::Waiting(false));
+    bench.input(Input::Waiting(true)).answer(admitted()).input(Input::Waiting(false));
     assert_eq!(bench.shown(), "Connecting", "what is under way may finish");
     bench.answer(Answer::SessionFailed(network()));
     assert_eq!((bench.shown(), bench.drain()), ("Idle", None), "and is not tried again");
@@ -78,7 +78,7 @@ fn who_gives_up_waiting_ends_the_tries() {
 fn what_a_person_must_mend_blocks_an_idle_tunnel_too() {
     let mut bench = keeping(Keep::OnDemand);
     bench.command(Command::Run).answer(Answer::ListenerBound).input(Input::Waiting(true));
-    bench.answer(Answer::Admitted(TIMEOUT)).answer(Answer::SessionFailed(denied()));
+    bench.answer(admitted()).answer(Answer::SessionFailed(denied()));
     assert_eq!(bench.shown(), "Blocked");
     assert!(bench.did(&Effect::ResetHeld), "whoever waits is told");
 }

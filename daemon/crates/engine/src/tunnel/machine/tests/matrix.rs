@@ -62,7 +62,7 @@ fn inputs(bench: &Bench) -> Vec<(&'static str, Input)> {
         ("SpecChanged both", changed(true, true)),
         ("ListenerBound", answer(Answer::ListenerBound)),
         ("ListenerFailed", answer(Answer::ListenerFailed(network()))),
-        ("Admitted", answer(Answer::Admitted(TIMEOUT))),
+        ("Admitted", answer(admitted())),
         ("SessionStarted", answer(Answer::SessionStarted)),
         ("SessionFailed", answer(Answer::SessionFailed(network()))),
         ("SessionFailed, denied", answer(Answer::SessionFailed(denied()))),
