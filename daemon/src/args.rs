@@ -3,7 +3,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Parser, ValueEnum};
+
+use crate::environment::AwsVariables;
 
 /// The per-user daemon that owns AWS Session Manager tunnels. `stctl` starts it when it is needed.
 #[derive(Clone, Debug, Parser)]
@@ -18,6 +21,11 @@ pub struct Args {
     /// Settings file (TOML) [env: STORMTUNNEL_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Keep the variables with AWS credentials, profile and region of the environment that this is started in. For hosts and
+    /// containers whose credentials are there; without it, they are some terminal's and do not get in
+    #[arg(long, env = "STORMTUNNEL_AWS_ENVIRONMENT", hide_env_values = true)]
+    #[arg(action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub aws_environment: bool,
     /// Run in the background; print "ready" when serving, or "running" when another daemon serves already
     #[arg(long)]
     pub detach: bool,
@@ -27,6 +35,13 @@ pub struct Args {
     /// Format of the log
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+impl Args {
+    /// What becomes of the variables with AWS credentials, profile and region.
+    pub fn aws_variables(&self) -> AwsVariables {
+        if self.aws_environment { AwsVariables::Kept } else { AwsVariables::Dropped }
+    }
 }
 
 /// How log lines look.
@@ -47,6 +62,16 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn variables_of_aws_are_dropped_unless_they_are_asked_for() {
+        let variables = |arguments: &[&str]| {
+            let arguments = ["stormtunneld"].iter().chain(arguments);
+            Args::try_parse_from(arguments).unwrap().aws_variables()
+        };
+        assert_eq!(variables(&["--detach"]), AwsVariables::Dropped);
+        assert_eq!(variables(&["--detach", "--aws-environment"]), AwsVariables::Kept);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::environment;
+use crate::environment::{self, AwsVariables};
 
 /// The word for: serving.
 pub const READY: &str = "ready";
@@ -21,7 +21,7 @@ pub const RUNNING: &str = "running";
 ///
 /// # Errors
 /// The process cannot be started or waited for.
-pub fn launch() -> io::Result<ExitCode> {
+pub fn launch(aws: AwsVariables) -> io::Result<ExitCode> {
     keep_descriptors_from_children()?;
     let arguments = std::env::args_os()
         .skip(1)
@@ -29,7 +29,7 @@ pub fn launch() -> io::Result<ExitCode> {
     let mut child = Command::new(std::env::current_exe()?)
         .args(arguments)
         .env_clear()
-        .envs(environment::cleaned(std::env::vars_os()))
+        .envs(environment::cleaned(std::env::vars_os(), aws))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;

@@ -3,6 +3,9 @@
 //! The daemon outlives the terminal that started it. A profile, keys or a region that happened to be set there would
 //! decide what all later tunnels do. The AWS SDK reads the process environment, so the only honest cure is to run with
 //! another one: [`enter_clean`] replaces the process before any thread exists.
+//!
+//! On a headless host and in a container it is the other way round: there the variables are what the machine has, and nobody
+//! else is there to have them. [`AwsVariables::Kept`] is for those, and has to be asked for.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -59,18 +62,50 @@ const KEPT: &[&str] = &[
     "STORMTUNNEL_*",
 ];
 
+/// Variables with credentials, profile and region, which are kept on request alone. The trailing `*` as above.
+const OF_AWS: &[&str] = &[
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_CREDENTIAL_EXPIRATION",
+    "AWS_CONTAINER_*",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_EC2_METADATA_*",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+];
+
 /// Variables that hold a path. The daemon leaves the directory that a relative one is relative to.
-const PATHS: &[&str] =
-    &["AWS_CA_BUNDLE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "SSL_CERT_DIR", "SSL_CERT_FILE"];
+const PATHS: &[&str] = &[
+    "AWS_CA_BUNDLE",
+    "AWS_CONFIG_FILE",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+];
+
+/// What becomes of the variables with credentials, profile and region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwsVariables {
+    /// They are some terminal's, and the daemon outlives it.
+    Dropped,
+    /// They are the machine's.
+    Kept,
+}
 
 /// Goes on in a clean environment: returns when it is clean, else replaces this process by the same program with the
 /// same arguments. Call it while there is one thread.
 ///
 /// # Errors
 /// The program cannot be found or executed again.
-pub fn enter_clean() -> io::Result<()> {
+pub fn enter_clean(aws: AwsVariables) -> io::Result<()> {
     let present: Vec<_> = std::env::vars_os().collect();
-    let clean = cleaned(present.iter().cloned());
+    let clean = cleaned(present.iter().cloned(), aws);
     if clean == present {
         return Ok(());
     }
@@ -79,16 +114,19 @@ pub fn enter_clean() -> io::Result<()> {
 }
 
 /// The variables that the daemon may see.
-pub fn cleaned(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<(OsString, OsString)> {
+pub fn cleaned(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    aws: AwsVariables,
+) -> Vec<(OsString, OsString)> {
     variables
-        .filter(|(name, _)| is_kept(name))
+        .filter(|(name, _)| is_one_of(KEPT, name) || (aws == AwsVariables::Kept && is_one_of(OF_AWS, name)))
         .map(|(name, value)| (name.clone(), absolute(&name, value)))
         .collect()
 }
 
-fn is_kept(name: &OsStr) -> bool {
+fn is_one_of(list: &[&str], name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
-    KEPT.iter().any(|kept| kept.strip_suffix('*').map_or(name == *kept, |start| name.starts_with(start)))
+    list.iter().any(|known| known.strip_suffix('*').map_or(name == *known, |start| name.starts_with(start)))
 }
 
 fn absolute(name: &OsStr, value: OsString) -> OsString {
@@ -104,9 +142,13 @@ mod tests {
     use super::*;
 
     fn names(present: &[(&str, &str)]) -> Vec<(String, String)> {
+        names_with(AwsVariables::Dropped, present)
+    }
+
+    fn names_with(aws: AwsVariables, present: &[(&str, &str)]) -> Vec<(String, String)> {
         let present = present.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let text = |text: OsString| text.into_string().unwrap();
-        cleaned(present).into_iter().map(|(name, value)| (text(name), text(value))).collect()
+        cleaned(present, aws).into_iter().map(|(name, value)| (text(name), text(value))).collect()
     }
 
     #[test]
@@ -134,6 +176,28 @@ mod tests {
     }
 
     #[test]
+    fn credentials_of_the_machine_stay_where_they_are_asked_for() {
+        let asked_for = [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SESSION_TOKEN",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+            "AWS_ROLE_ARN",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+            "AWS_PROFILE",
+            "AWS_REGION",
+        ];
+        for kept in asked_for {
+            let expected = [(kept.to_owned(), "x".to_owned())];
+            assert_eq!(names_with(AwsVariables::Kept, &[(kept, "x")]), expected, "{kept}");
+            assert_eq!(names(&[(kept, "x")]), [], "{kept}");
+        }
+        for leak in ["LD_PRELOAD", "SSH_TTY", "AWS_DEFAULT_PROFILE"] {
+            assert_eq!(names_with(AwsVariables::Kept, &[(leak, "x")]), [], "{leak}");
+        }
+    }
+
+    #[test]
     fn facts_of_the_machine_stay() {
         for kept in
             ["HOME", "XDG_RUNTIME_DIR", "LC_ALL", "no_proxy", "AWS_ENDPOINT_URL_SSM", "STORMTUNNEL_SOCKET"]
@@ -154,6 +218,9 @@ mod tests {
     fn a_relative_file_is_found_from_anywhere() {
         let here =
             std::env::current_dir().unwrap().join("aws/config").into_os_string().into_string().unwrap();
-        assert_eq!(names(&[("AWS_CONFIG_FILE", "aws/config")]), [("AWS_CONFIG_FILE".to_owned(), here)]);
+        for name in ["AWS_CONFIG_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE"] {
+            let found = names_with(AwsVariables::Kept, &[(name, "aws/config")]);
+            assert_eq!(found, [(name.to_owned(), here.clone())]);
+        }
     }
 }

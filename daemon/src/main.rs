@@ -24,9 +24,9 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.detach {
-        return Ok(detach::launch()?);
+        return Ok(detach::launch(args.aws_variables())?);
     }
-    environment::enter_clean()?;
+    environment::enter_clean(args.aws_variables())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(app::run(args));
     runtime.shutdown_timeout(LEFTOVERS);

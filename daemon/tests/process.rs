@@ -67,6 +67,28 @@ async fn the_background_keeps_nothing_of_the_terminal() {
 }
 
 #[tokio::test]
+#[cfg(target_os = "linux")]
+async fn the_background_keeps_the_credentials_of_a_host_that_has_them_there() {
+    let (flag, variable) = (["--aws-environment"], [("STORMTUNNEL_AWS_ENVIRONMENT", "1")]);
+    for (flags, asked) in [(&flag[..], &[][..]), (&[], &variable[..])] {
+        let place = Place::new();
+        let mut command = place.command();
+        let of_host =
+            [("AWS_ACCESS_KEY_ID", "of-host"), ("AWS_REGION", "xx-x-1"), ("LD_LIBRARY_PATH", "/no")];
+        command.arg("--detach").args(flags).envs(of_host).envs(asked.iter().copied());
+        let output = within(command.output()).await.unwrap();
+        assert_eq!(stdout(&output), "ready\n", "{}", stderr(&output));
+        let environ = format!("/proc/{}/environ", place.holder().as_raw_nonzero());
+        let environment = fs::read_to_string(environ).unwrap();
+        assert!(
+            environment.contains("AWS_ACCESS_KEY_ID=of-host") && environment.contains("AWS_REGION=xx-x-1")
+        );
+        assert!(!environment.contains("LD_LIBRARY_PATH"), "{environment}");
+        place.shut_down().await;
+    }
+}
+
+#[tokio::test]
 async fn a_start_that_fails_says_why() {
     let place = Place::new();
     fs::write(place.home.path().join("state"), "a file in the way").unwrap();

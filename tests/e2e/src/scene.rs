@@ -67,6 +67,11 @@ impl Scene {
         &self.sandbox
     }
 
+    /// Lets what is started here from now on find another variable, in the place of one of that name.
+    pub fn set_variable(&mut self, name: &str, value: impl Into<String>) {
+        self.sandbox.set_variable(name, value);
+    }
+
     /// `stctl` in this place, ready to run.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> std::process::Command {

@@ -50,8 +50,40 @@ impl Terminal {
     /// The prompt does not come back within `deadline`.
     pub async fn command(&mut self, line: &str, deadline: Duration) -> Result<String> {
         self.shown.clear();
+        self.type_line(line).await?;
+        self.end(deadline).await
+    }
+
+    /// Types a command that waits for something, and answers what it shows once that satisfies `reached`.
+    ///
+    /// # Errors
+    /// It does not within `deadline`.
+    pub async fn begin(
+        &mut self,
+        line: &str,
+        reached: impl Fn(&str) -> bool,
+        deadline: Duration,
+    ) -> Result<String> {
+        self.shown.clear();
+        self.type_line(line).await?;
+        self.until(reached, deadline).await?;
+        Ok(self.shown.clone())
+    }
+
+    /// Types a line into what runs.
+    ///
+    /// # Errors
+    /// The shell is gone.
+    pub async fn type_line(&mut self, line: &str) -> Result<()> {
         self.master.write_all(format!("{line}\n").as_bytes()).await?;
-        self.master.flush().await?;
+        Ok(self.master.flush().await?)
+    }
+
+    /// Waits for the end of the command, and answers all that it showed.
+    ///
+    /// # Errors
+    /// The prompt does not come back within `deadline`.
+    pub async fn end(&mut self, deadline: Duration) -> Result<String> {
         self.prompt(deadline).await?;
         Ok(self.shown.clone())
     }
@@ -68,15 +100,19 @@ impl Terminal {
     }
 
     async fn prompt(&mut self, deadline: Duration) -> Result<()> {
+        self.until(|shown| shown.ends_with(PROMPT), deadline).await
+    }
+
+    async fn until(&mut self, reached: impl Fn(&str) -> bool, deadline: Duration) -> Result<()> {
         let waiting = async {
-            while !self.shown.ends_with(PROMPT) {
+            while !reached(&self.shown) {
                 self.read().await?;
             }
             Ok(())
         };
         match tokio::time::timeout(deadline, waiting).await {
             Ok(done) => done,
-            Err(_) => bail!("no prompt within {deadline:?}; the terminal shows:\n{}", self.shown),
+            Err(_) => bail!("not within {deadline:?}; the terminal shows:\n{}", self.shown),
         }
     }
 

@@ -1,5 +1,6 @@
 //! `stctl watch -o json`, line by line, with all that was seen.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -70,6 +71,45 @@ impl Watch {
     ) -> Result<Value> {
         let line = self.until(deadline, |line| tunnels(line).iter().any(|tunnel| reached(tunnel))).await?;
         tunnels(&line).first().map(|tunnel| (*tunnel).clone()).context("a line without a tunnel")
+    }
+
+    /// Fails if anything is shown for so long.
+    ///
+    /// # Errors
+    /// Something is; or the watch has ended.
+    pub async fn is_quiet(&mut self, lasting: Duration) -> Result<()> {
+        match tokio::time::timeout(lasting, self.lines.next_line()).await {
+            Err(_) => Ok(()),
+            Ok(line) => bail!("no quiet: {:?}", line?),
+        }
+    }
+
+    /// Reads on until so many tunnels satisfy `reached`, each as it was shown last. For a watch from its first line on.
+    ///
+    /// # Errors
+    /// As [`Watch::until`].
+    pub async fn until_each(
+        &mut self,
+        deadline: Duration,
+        count: usize,
+        reached: impl Fn(&Value) -> bool,
+    ) -> Result<()> {
+        let mut there = BTreeSet::new();
+        let mut look = |line: &Value| {
+            for tunnel in tunnels(line) {
+                let name = tunnel["name"].as_str().unwrap_or_default().to_owned();
+                if reached(tunnel) {
+                    there.insert(name)
+                } else {
+                    there.remove(&name)
+                };
+            }
+            there.len() == count
+        };
+        if self.history.iter().map(&mut look).last().unwrap_or_default() {
+            return Ok(());
+        }
+        self.until(deadline, look).await.map(drop)
     }
 
     /// Every state that a tunnel was seen in, each change once.

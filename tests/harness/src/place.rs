@@ -24,6 +24,8 @@ pub struct Place {
     /// 0700, with a short path: a socket's may have 104 bytes.
     directory: TempDir,
     aws: Vec<(String, String)>,
+    /// On top of the others, and in their place.
+    variables: Vec<(String, String)>,
 }
 
 /// What one run of `stctl` gave.
@@ -54,7 +56,7 @@ impl Place {
     pub async fn with(parts: Parts, aws: Vec<(String, String)>) -> Result<Self> {
         let binaries = binaries(parts).await?;
         let directory = tempfile::Builder::new().prefix("stormtunnel-").tempdir()?;
-        let place = Self { binaries, directory, aws };
+        let place = Self { binaries, directory, aws, variables: Vec::new() };
         place.write_aws_files()?;
         Ok(place)
     }
@@ -121,7 +123,7 @@ impl Place {
         self.binaries
     }
 
-    /// Everything that a program in this place finds in its environment. No key, no token.
+    /// Everything that a program in this place finds in its environment. No key, no token, but for what a test sets.
     #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
         let path = |path: PathBuf| path.to_string_lossy().into_owned();
@@ -137,7 +139,15 @@ impl Place {
         ];
         let harmless = |name: &str| name.starts_with("AWS_ENDPOINT_URL") || name == "AWS_CA_BUNDLE";
         environment.extend(self.aws.iter().filter(|(name, _)| harmless(name)).cloned());
+        environment.retain(|(name, _)| !self.variables.iter().any(|(known, _)| known == name));
+        environment.extend(self.variables.iter().cloned());
         environment
+    }
+
+    /// Lets programs that are started from now on find another variable, in the place of one of that name.
+    pub fn set_variable(&mut self, name: &str, value: impl Into<String>) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.into()));
     }
 
     /// `stctl` with these arguments and this place's environment, not yet started.

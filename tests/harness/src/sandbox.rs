@@ -1,6 +1,6 @@
 //! A place with an emulated AWS.
 
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -62,5 +62,11 @@ impl Deref for Sandbox {
 
     fn deref(&self) -> &Place {
         &self.place
+    }
+}
+
+impl DerefMut for Sandbox {
+    fn deref_mut(&mut self) -> &mut Place {
+        &mut self.place
     }
 }

@@ -206,7 +206,7 @@ pub(crate) fn credentials_fault(error: &CredentialsError, subject: &Subject, sec
         return fault.clone();
     }
     let text = chain(error);
-    let detail = quote(&text, secrets);
+    let detail = with_machine_hint(quote(&text, secrets));
     if text.contains(NOT_AUTHORIZED) {
         return denied(&detail, "sts:AssumeRole", detail.clone());
     }
@@ -234,6 +234,39 @@ pub(crate) fn credentials_fault(error: &CredentialsError, subject: &Subject, sec
             let detail = if subject.profile.is_empty() { format!("{detail} {NO_PROFILE}") } else { detail };
             Fault::new(FaultKind::CredentialsInvalid { profile: subject.profile.clone() }, detail)
         }
+    }
+}
+
+/// What the SDK says of credentials that the machine should have, and what that means here.
+const OF_MACHINE: [(&str, &str); 7] = [
+    (
+        "no credentials found in chain",
+        "the profile says nothing about credentials, and neither a container nor an instance with a role gives any",
+    ),
+    (
+        "environment variable not set",
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not in the daemon's environment; where they are, start it with \
+         STORMTUNNEL_AWS_ENVIRONMENT=1, which keeps them",
+    ),
+    (
+        "ECS provider not configured",
+        "neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor AWS_CONTAINER_CREDENTIALS_FULL_URI is in the daemon's environment; \
+         where one is, start it with STORMTUNNEL_AWS_ENVIRONMENT=1, which keeps it",
+    ),
+    (
+        "Non-success status from HTTP credential provider",
+        "the container's credentials are refused: are AWS_CONTAINER_CREDENTIALS_FULL_URI and AWS_CONTAINER_AUTHORIZATION_TOKEN \
+         still right?",
+    ),
+    ("IMDS disabled by AWS_EC2_METADATA_DISABLED", "start the daemon without that variable"),
+    ("received 404 from IMDS", "the instance has no role: attach an instance profile to it"),
+    ("could not communicate with IMDS", "is this an EC2 instance, and is its metadata service switched on?"),
+];
+
+fn with_machine_hint(detail: String) -> String {
+    match OF_MACHINE.iter().find(|(said, _)| detail.contains(said)) {
+        Some((_, hint)) => format!("{detail} ({hint})"),
+        None => detail,
     }
 }
 

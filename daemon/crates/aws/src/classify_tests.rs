@@ -181,6 +181,22 @@ fn missing_credentials_without_a_profile_say_how_to_name_one() {
 }
 
 #[test]
+fn credentials_that_the_machine_lacks_are_told_with_what_to_do() {
+    let chain = "no credentials found in chain. Attempted: EcsContainer: the credential provider was not enabled: ECS provider \
+                 not configured";
+    for (said, hint) in [
+        (chain, "neither a container nor an instance with a role"),
+        ("environment variable not set", "STORMTUNNEL_AWS_ENVIRONMENT=1"),
+        ("ECS provider not configured", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+        ("received 404 from IMDS", "attach an instance profile"),
+    ] {
+        let fault = credentials_fault(&CredentialsError::not_loaded(said), &subject(None), &[]);
+        assert!(fault.detail.contains(said) && fault.detail.contains(hint), "{fault}");
+        assert_eq!(fault.kind, FaultKind::CredentialsInvalid { profile: "prod".to_owned() });
+    }
+}
+
+#[test]
 fn causes_are_told_once_each() {
     let inner = io::Error::other("connection refused");
     let outer = CredentialsError::provider_error(inner);
