@@ -68,15 +68,15 @@ impl Supervisor {
 /// Whether an edit of a profile may end it.
 fn is_of_profile(kind: &FaultKind) -> bool {
     let of_a_key = |field: &str| field == "region" || field == "endpoint_url";
-    match kind {
-        FaultKind::InvalidArgument { field } => of_a_key(field),
-        other => matches!(
-            other,
-            FaultKind::ProfileNotFound { .. }
-                | FaultKind::CredentialsInvalid { .. }
-                | FaultKind::SignInNeeded { .. }
-                | FaultKind::SignInNotFound { .. }
-                | FaultKind::PermissionDenied { .. }
-        ),
+    if let FaultKind::InvalidArgument { field } = kind {
+        return of_a_key(field);
     }
+    matches!(
+        kind,
+        FaultKind::ProfileNotFound { .. }
+            | FaultKind::CredentialsInvalid { .. }
+            | FaultKind::SignInNeeded { .. }
+            | FaultKind::SignInNotFound { .. }
+            | FaultKind::PermissionDenied { .. }
+    )
 }
