@@ -36,9 +36,10 @@ use crate::instance::{
     self, Claim, Holder, Instance, InstanceError, PeerStream, Socket, SocketError, Unlink,
 };
 use crate::local_network::SocketNetwork;
-use crate::logging::{self, LogControl, LoggingError};
+use crate::logging::{self, LogControl, LogFile, LogFileError, LoggingError};
 use crate::paths::{Paths, PathsError};
 use crate::power;
+use crate::service::Service;
 use crate::settings_file::SettingsFile;
 use crate::signals::{self, SignalsError};
 use crate::store::{OpenedStore, SqliteStore, StoreError, StoreHandle};
@@ -83,6 +84,9 @@ pub enum AppError {
     /// The log.
     #[error(transparent)]
     Logging(#[from] LoggingError),
+    /// The log's file.
+    #[error(transparent)]
+    LogFile(#[from] LogFileError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -139,26 +143,31 @@ fn describe(holder: &Holder, serves: bool) -> String {
 ///
 /// # Errors
 /// [`AppError`].
-pub async fn run(args: &Args) -> Result<(), AppError> {
+pub async fn run(args: &Args, service: Service) -> Result<(), AppError> {
     let paths = Paths::resolve(args)?;
     if args.detached {
         detach::leave_terminal().map_err(AppError::Background)?;
     }
-    let Some(instance) = claim(args, &paths).await? else { return Ok(()) };
+    let Some(instance) = claim(args, &paths, &service).await? else { return Ok(()) };
     let (stop, signal_tasks) = (CancellationToken::new(), Tasks::new());
     signals::listen(&signal_tasks, &stop)?;
-    let log_file = if args.detached { Some(logging::open_file(&paths.log())?) } else { None };
-    let log = logging::start(args.log_format, log_file.as_ref())?;
+    let log_file = (args.detached || args.log_to_file).then(|| LogFile::open(&paths.log())).transpose()?;
+    let background = log_file.as_ref().filter(|_| args.detached).map(LogFile::now).transpose();
+    let log_path = log_file.as_ref().map(|file| file.path().to_owned());
+    let log = logging::start(args.log_format, log_file)?;
     let daemon = Daemon::start(Start {
         instance,
-        log_path: log_file.is_some().then(|| paths.log()),
+        log_path,
         paths,
         log,
+        service,
         stop: stop.clone(),
         ports: aws_ports,
     })
     .await?;
-    if let Some(error) = log_file.and_then(|file| detach::let_go(detach::READY, &file).err()) {
+    if let Some(error) =
+        background.map_err(AppError::Background)?.and_then(|file| detach::let_go(detach::READY, &file).err())
+    {
         tracing::warn!(%error, "serving, but still attached to the terminal");
     }
     let outcome = daemon.serve_until_stopped().await;
@@ -167,9 +176,10 @@ pub async fn run(args: &Args) -> Result<(), AppError> {
 }
 
 /// Takes the locks; nothing when another daemon serves, which a background start is content with.
-async fn claim(args: &Args, paths: &Paths) -> Result<Option<Instance>, AppError> {
-    let patience = if args.detached { HOLDER_PATIENCE } else { Duration::ZERO };
-    match instance::claim_or_find_serving(paths, patience).await? {
+async fn claim(args: &Args, paths: &Paths, service: &Service) -> Result<Option<Instance>, AppError> {
+    let is_given = service.api.is_some();
+    let patience = if args.detached || is_given { HOLDER_PATIENCE } else { Duration::ZERO };
+    match instance::claim_or_find_serving(paths, patience, is_given).await? {
         (Claim::Mine(instance), _) => Ok(Some(instance)),
         (Claim::Held(holder), true) if args.detached => {
             tracing::debug!(?holder, "another daemon serves");
@@ -188,6 +198,8 @@ pub struct Surroundings {
     pub settings: watch::Receiver<Arc<Settings>>,
     /// The database.
     pub store: StoreHandle,
+    /// Local ports.
+    pub network: SocketNetwork,
     /// Where adapters with tasks of their own start them.
     pub tasks: Tasks,
 }
@@ -207,7 +219,7 @@ fn aws_ports(surroundings: Surroundings) -> Result<Ports, AppError> {
             Finders { instances: instances(), containers: containers() },
         )),
         dialer: Arc::new(WsDialer::new(access)),
-        network: Arc::new(SocketNetwork),
+        network: Arc::new(surroundings.network),
         store: Arc::new(surroundings.store.clone()),
         history: Arc::new(surroundings.store),
         sign_ins: SignIns::none(),
@@ -245,6 +257,7 @@ pub(crate) struct Start<P> {
     pub(crate) paths: Paths,
     pub(crate) log: LogControl,
     pub(crate) log_path: Option<PathBuf>,
+    pub(crate) service: Service,
     pub(crate) stop: CancellationToken,
     pub(crate) ports: P,
 }
@@ -260,6 +273,7 @@ pub(crate) struct Daemon {
     store: SqliteStore,
     unlink: Unlink,
     instance: Instance,
+    service: Service,
     stop: CancellationToken,
 }
 
@@ -268,7 +282,7 @@ impl Daemon {
     where
         P: FnOnce(Surroundings) -> Result<Ports, AppError>,
     {
-        let Start { instance, paths, log, log_path, stop, ports } = start;
+        let Start { instance, paths, log, log_path, mut service, stop, ports } = start;
         let descriptors = instance::raise_descriptor_limit();
         let started_at = SystemClock.wall();
         let OpenedStore { store, warnings } = open_store(&paths, &SystemClock).await?;
@@ -277,11 +291,15 @@ impl Daemon {
         let settings = SettingsFile::open(&paths.settings);
         settings.watch(&tasks)?;
         follow_log_filter(&tasks, settings.subscribe(), log.clone())?;
-        let surroundings =
-            Surroundings { settings: settings.subscribe(), store: store.handle(), tasks: tasks.clone() };
+        let surroundings = Surroundings {
+            settings: settings.subscribe(),
+            store: store.handle(),
+            network: SocketNetwork::new(Arc::clone(&service.keeper)),
+            tasks: tasks.clone(),
+        };
         let ports = ports(surroundings)?;
-        let (connections, unlink) =
-            Socket::bind(&paths.socket, &instance)?.into_connections(rustix::process::geteuid().as_raw());
+        let (connections, unlink) = Socket::open(&paths.socket, service.api.take(), &instance)?
+            .into_connections(rustix::process::geteuid().as_raw());
         let (engine, handle) = Engine::start(ports, settings.subscribe()).await.map_err(AppError::Engine)?;
         let process = Process {
             started_at,
@@ -295,14 +313,15 @@ impl Daemon {
         };
         let api_stopping = CancellationToken::new();
         let api = Api {
-            engine: handle,
+            engine: handle.clone(),
             settings: Arc::new(FileSettings(settings)),
             daemon: Arc::new(process),
             stopping: api_stopping.clone(),
         };
         let api = serve(&tasks, api, connections)?;
+        service.ready(&tasks, handle)?;
         tracing::info!(socket = %paths.socket.display(), ?descriptors, "serving");
-        Ok(Self { api, api_stopping, engine, tasks, store, unlink, instance, stop })
+        Ok(Self { api, api_stopping, engine, tasks, store, unlink, instance, service, stop })
     }
 
     /// Serves until somebody asks to stop, then stops.
@@ -320,8 +339,9 @@ impl Daemon {
     }
 
     async fn stop(self, api_lives: bool) {
-        let Self { api, api_stopping, engine, tasks, store, unlink, instance, stop: _ } = self;
+        let Self { api, api_stopping, engine, tasks, store, unlink, instance, service, stop: _ } = self;
         tracing::info!("stopping");
+        service.stopping();
         api_stopping.cancel();
         if api_lives && tokio::time::timeout(STOP_API, api).await.is_err() {
             tracing::warn!("some calls did not end in time");

@@ -6,6 +6,7 @@
 //! Read [`app`] first: start and stop, in order. Then the adapters of the engine's ports: [`store`] (SQLite),
 //! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness), [`power`] (sleep, network, clock changes),
 //! [`sso_cache`] (token files), [`browser`] (logins). [`aws_dir`] follows the files of the AWS CLI. [`keystore`] keeps SSO tokens.
+//! [`service`] is launchd and systemd.
 
 pub mod app;
 pub mod args;
@@ -25,6 +26,8 @@ pub mod power;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod private_bus;
+pub mod purge;
+pub mod service;
 pub mod settings_file;
 pub mod signals;
 pub mod sso_cache;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Parser;
 use rustix::fs::Mode;
 use stormtunneld::args::Args;
-use stormtunneld::{app, detach, environment};
+use stormtunneld::paths::Paths;
+use stormtunneld::{app, detach, environment, purge, service};
 
 /// What may still run on a thread of its own when all is done: a name look-up, a read of a network disk.
 const LEFTOVERS: Duration = Duration::from_millis(200);
@@ -26,9 +27,14 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.detach {
         return Ok(detach::launch()?);
     }
+    if args.purge {
+        purge::purge(&Paths::resolve(args)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     environment::enter_clean()?;
+    let service = service::inherit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(app::run(args));
+    let outcome = runtime.block_on(app::run(args, service));
     runtime.shutdown_timeout(LEFTOVERS);
     Ok(outcome.map(|()| ExitCode::SUCCESS)?)
 }

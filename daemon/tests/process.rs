@@ -182,7 +182,9 @@ impl Place {
     async fn shut_down(&self) {
         Client::connect(&self.paths.socket).await.unwrap().shutdown().await.unwrap();
         within(async {
-            while let (Claim::Held(_), _) = claim_or_find_serving(&self.paths, DEADLINE).await.unwrap() {}
+            while let (Claim::Held(_), _) = claim_or_find_serving(&self.paths, DEADLINE, false).await.unwrap()
+            {
+            }
         })
         .await;
     }
