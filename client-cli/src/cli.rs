@@ -1,5 +1,6 @@
 //! The grammar of the command line.
 
+mod daemon;
 mod selection;
 mod sso;
 mod times;
@@ -13,6 +14,7 @@ use stormtunnel_model::{
     TunnelName,
 };
 
+pub use self::daemon::DaemonVerb;
 pub use self::selection::{Filter, Selection};
 pub use self::sso::{LoginArgs, LogoutArgs, SignInArgs, SsoVerb};
 use self::times::{parse_age, parse_timeout, parse_ttl};
@@ -492,24 +494,6 @@ pub enum SettingsVerb {
     /// Print the path of the settings file
     #[command(after_help = "Example:\n  $EDITOR \"$(stctl settings path)\"")]
     Path,
-}
-
-/// What to do with the daemon.
-#[derive(Debug, Subcommand)]
-pub enum DaemonVerb {
-    /// Run the daemon in this terminal, with the clean environment that it always gets
-    #[command(after_help = "Example:\n  stctl daemon run")]
-    Run,
-    /// Show version, process, paths and log of the running daemon
-    #[command(after_help = "Example:\n  stctl daemon status")]
-    Status,
-    /// End all sessions and the daemon; started again, it brings the tunnels back
-    #[command(after_help = "Example:\n  stctl daemon stop")]
-    Stop {
-        /// Longest wait, such as 30, 30s, 2m or 500ms
-        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
-        timeout: Duration,
-    },
 }
 
 #[cfg(test)]

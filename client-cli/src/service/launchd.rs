@@ -115,7 +115,7 @@ impl Manager for Launchd<'_> {
             (false, _) => self.load(),
             (true, Change::None) => self.start(),
             (true, Change::Program) => self.restart(),
-            (true, Change::Files) => {
+            (true, Change::Files | Change::Place) => {
                 self.launchctl(&["bootout", &self.target()])?;
                 self.load()
             }
@@ -142,7 +142,8 @@ impl Manager for Launchd<'_> {
 
     fn state(&self) -> State {
         let Ok(said) = self.launchctl(&["print", &self.target()]) else { return State::default() };
-        let value = |key: &str| said.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(" = "));
+        let value =
+            |key: &str| said.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(" = "));
         let pid = value("pid").and_then(|pid| pid.parse().ok());
         State { enabled: true, active: pid.is_some(), pid }
     }

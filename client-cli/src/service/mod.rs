@@ -53,6 +53,8 @@ pub(crate) enum Change {
     Program,
     /// The files: the manager has to read them again.
     Files,
+    /// The socket is at another place.
+    Place,
 }
 
 /// The system's service manager.
@@ -103,8 +105,11 @@ impl<'a> Surroundings<'a> {
     fn home(&self) -> Result<PathBuf, Failure> {
         let home = self.env.value("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
         home.ok_or_else(|| {
-            Problem::usage("HOME is not set, so there is no place for a service", "set HOME to your home directory")
-                .into()
+            Problem::usage(
+                "HOME is not set, so there is no place for a service",
+                "set HOME to your home directory",
+            )
+            .into()
         })
     }
 }
@@ -112,7 +117,8 @@ impl<'a> Surroundings<'a> {
 /// Whether the service is there, and serves this socket: a daemon for another one is none of its business.
 pub(crate) fn is_installed(manager: &dyn Manager, paths: &Paths) -> bool {
     let Some(socket) = paths.socket.to_str() else { return false };
-    let names_it = |path: PathBuf| fs::read_to_string(path).is_ok_and(|text| files::names_socket(&text, socket));
+    let names_it =
+        |path: PathBuf| fs::read_to_string(path).is_ok_and(|text| files::names_socket(&text, socket));
     manager.places().into_iter().all(names_it)
 }
 

@@ -30,7 +30,8 @@ pub(super) struct Systemd<'a> {
 
 impl<'a> Systemd<'a> {
     pub(super) fn new(surroundings: Surroundings<'a>) -> Result<Self, Failure> {
-        let config = surroundings.env.value("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let config =
+            surroundings.env.value("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         let config = match config {
             Some(config) => config,
             None => surroundings.home()?.join(".config"),
@@ -76,11 +77,15 @@ impl Manager for Systemd<'_> {
     }
 
     fn enable(&self, change: Change) -> Result<(), Failure> {
+        let was_active = self.state().active;
+        if change == Change::Place {
+            self.systemctl(&["stop", SOCKET, SERVICE])?;
+        }
         self.systemctl(&["enable", SOCKET, SERVICE])?;
         self.start()?;
         match change {
-            Change::None => Ok(()),
-            Change::Program | Change::Files => self.restart(),
+            Change::Program | Change::Files if was_active => self.restart(),
+            Change::None | Change::Program | Change::Files | Change::Place => Ok(()),
         }
     }
 
@@ -121,7 +126,8 @@ impl Manager for Systemd<'_> {
             return Ok(None);
         }
         let uid = rustix::process::getuid().as_raw().to_string();
-        let said = run(self.programs, "loginctl", &["show-user", "--property=Linger", "--value", &uid], remedy);
+        let said =
+            run(self.programs, "loginctl", &["show-user", "--property=Linger", "--value", &uid], remedy);
         Ok((!said.is_ok_and(|said| said.trim() == "yes")).then_some(LOGOUT))
     }
 }
