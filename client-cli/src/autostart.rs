@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::context::Paths;
 pub(crate) use crate::diagnose::Unreachable;
 use crate::exit::Failure;
-use crate::service::{Manager, Surroundings, is_installed};
+use crate::service::{self, Manager, is_installed};
 use crate::world::{Environment, Programs};
 
 /// Longest wait for a connection to a socket that exists: the system answers at once unless the daemon hangs.
@@ -202,8 +202,7 @@ async fn collect(stream: Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>) {
 impl<'a> Plan<'a> {
     /// The system's service manager.
     pub(crate) fn service(&self) -> Result<Box<dyn Manager + 'a>, Failure> {
-        let Self { paths, env, programs, platform } = *self;
-        Surroundings { platform, env, paths, programs }.manager()
+        service::manager(self)
     }
 
     /// The daemon's program: `STCTL_DAEMON`, beside this program, or on `PATH`.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use stormtunnel_proto::paths::log_file;
 
 use super::files::{filled, plist_text, text};
-use super::{Change, Manager, ServiceFile, State, Surroundings, on_disk, run};
+use super::{Change, Manager, ServiceFile, State, home, on_disk, run};
+use crate::autostart::Plan;
 use crate::context::Paths;
 use crate::exit::Failure;
 use crate::world::Programs;
@@ -32,10 +33,10 @@ pub(super) struct Launchd<'a> {
 }
 
 impl<'a> Launchd<'a> {
-    pub(super) fn new(surroundings: Surroundings<'a>) -> Result<Self, Failure> {
-        let agents = surroundings.home()?.join("Library/LaunchAgents");
+    pub(super) fn new(plan: &Plan<'a>) -> Result<Self, Failure> {
+        let Plan { paths, env, programs, .. } = *plan;
+        let agents = home(env)?.join("Library/LaunchAgents");
         let domain = format!("gui/{}", rustix::process::getuid().as_raw());
-        let Surroundings { paths, programs, .. } = surroundings;
         Ok(Self { agents, domain, paths, programs })
     }
 

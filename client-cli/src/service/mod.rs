@@ -12,19 +12,12 @@ use std::path::{Path, PathBuf};
 
 use stormtunnel_proto::paths::Platform;
 
+use crate::autostart::Plan;
 use crate::context::Paths;
 use crate::exit::{Failure, Problem};
 use crate::world::{Environment, ProgramEnd, Programs};
 use launchd::Launchd;
 use systemd::Systemd;
-
-/// Where this system's service manager is asked.
-pub(crate) struct Surroundings<'a> {
-    pub(crate) platform: Platform,
-    pub(crate) env: &'a Environment,
-    pub(crate) paths: &'a Paths,
-    pub(crate) programs: &'a dyn Programs,
-}
 
 /// A file of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,25 +86,20 @@ pub(crate) trait Manager {
     fn logout(&self, linger: bool) -> Result<Option<&'static str>, Failure>;
 }
 
-impl<'a> Surroundings<'a> {
-    /// The service manager of this system.
-    pub(crate) fn manager(self) -> Result<Box<dyn Manager + 'a>, Failure> {
-        Ok(match self.platform {
-            Platform::Linux => Box::new(Systemd::new(self)?),
-            Platform::MacOs => Box::new(Launchd::new(self)?),
-        })
-    }
+/// The service manager of this system.
+pub(crate) fn manager<'a>(plan: &Plan<'a>) -> Result<Box<dyn Manager + 'a>, Failure> {
+    Ok(match plan.platform {
+        Platform::Linux => Box::new(Systemd::new(plan)?),
+        Platform::MacOs => Box::new(Launchd::new(plan)?),
+    })
+}
 
-    fn home(&self) -> Result<PathBuf, Failure> {
-        let home = self.env.value("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-        home.ok_or_else(|| {
-            Problem::usage(
-                "HOME is not set, so there is no place for a service",
-                "set HOME to your home directory",
-            )
-            .into()
-        })
-    }
+fn home(env: &Environment) -> Result<PathBuf, Failure> {
+    let home = env.value("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+    home.ok_or_else(|| {
+        let headline = "HOME is not set, so there is no place for a service";
+        Problem::usage(headline, "set HOME to your home directory").into()
+    })
 }
 
 /// Whether the service is there, and serves this socket: a daemon for another one is none of its business.

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::files::{filled, text, unit_value, unit_word};
-use super::{Change, Manager, ServiceFile, State, Surroundings, run};
+use super::{Change, Manager, ServiceFile, State, home, run};
+use crate::autostart::Plan;
 use crate::context::Paths;
 use crate::exit::Failure;
 use crate::world::Programs;
@@ -29,14 +30,13 @@ pub(super) struct Systemd<'a> {
 }
 
 impl<'a> Systemd<'a> {
-    pub(super) fn new(surroundings: Surroundings<'a>) -> Result<Self, Failure> {
-        let config =
-            surroundings.env.value("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    pub(super) fn new(plan: &Plan<'a>) -> Result<Self, Failure> {
+        let Plan { paths, env, programs, .. } = *plan;
+        let config = env.value("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         let config = match config {
             Some(config) => config,
-            None => surroundings.home()?.join(".config"),
+            None => home(env)?.join(".config"),
         };
-        let Surroundings { paths, programs, .. } = surroundings;
         Ok(Self { directory: config.join("systemd/user"), paths, programs })
     }
 
@@ -90,7 +90,10 @@ impl Manager for Systemd<'_> {
     }
 
     fn disable(&self) -> Result<(), Failure> {
-        self.systemctl(&["disable", "--now", SOCKET, SERVICE]).map(drop)
+        self.systemctl(&["disable", "--now", SOCKET, SERVICE])?;
+        // Else a service that has failed is remembered. One that has not is not known, which is as good.
+        let _ = self.systemctl(&["reset-failed", SOCKET, SERVICE]);
+        Ok(())
     }
 
     fn start(&self) -> Result<(), Failure> {

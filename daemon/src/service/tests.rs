@@ -205,9 +205,9 @@ impl Manager {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = recvmsg(&self.socket, &mut [IoSliceMut::new(&mut words)], &mut control, flags).ok()?;
-        let descriptor = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
+        let descriptor = control.drain().find_map(|message| {
+            let RecvAncillaryMessage::ScmRights(mut descriptors) = message else { return None };
+            descriptors.next()
         });
         Some((String::from_utf8(words[..received.bytes].to_vec()).unwrap(), descriptor))
     }

@@ -99,7 +99,7 @@ pub async fn enter(name: &str) -> Result<bool> {
     let ran = process::run(command, TEST).await;
     remove_groups(&group);
     let Output { code, stdout, stderr } = ran?;
-    print!("{stdout}");
+    std::io::stdout().write_all(stdout.as_bytes())?;
     ensure!(code == 0, "inside, the test ended with {code}\n{stdout}\n{stderr}");
     // A name that matches nothing would be a success, too.
     ensure!(stdout.contains("test result: ok. 1 passed"), "no test {name} ran inside\n{stdout}");
@@ -112,11 +112,11 @@ fn possible() -> Result<()> {
     for program in ["systemd", "systemd-journald"] {
         ensure!(Path::new(PROGRAMS).join(program).exists(), "there is no {PROGRAMS}/{program}");
     }
-    let writable = |hierarchy: &&str| {
+    let writable = |hierarchy: &str| {
         let procs = Path::new(hierarchy).join("cgroup.procs");
         fs::OpenOptions::new().write(true).open(procs).is_ok()
     };
-    ensure!(HIERARCHIES.iter().any(|hierarchy| writable(&hierarchy)), "control groups cannot be changed");
+    ensure!(HIERARCHIES.iter().any(|hierarchy| writable(hierarchy)), "control groups cannot be changed");
     Ok(())
 }
 

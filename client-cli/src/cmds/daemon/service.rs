@@ -12,6 +12,7 @@ use super::stop;
 use crate::autostart;
 use crate::context::Context;
 use crate::exit::{Failure, Problem};
+use crate::lock::Lock;
 use crate::service::{self, Change, is_installed};
 
 /// How long a daemon that is replaced may take to end its sessions.
@@ -65,6 +66,10 @@ pub(super) async fn uninstall(context: &mut Context<'_>, purge: bool, yes: bool)
         context.service()?.disable()?;
         service::remove(&places)?;
         context.service()?.reload()?;
+        // launchd leaves it behind. A daemon that still stops removes its own.
+        if Lock::beside(&context.paths.socket) == Lock::Free {
+            let _ = fs::remove_file(&context.paths.socket);
+        }
         context.out.note("the service is removed");
     } else {
         context.out.note("the service is not installed");
