@@ -8,6 +8,7 @@ use clap::Parser;
 use rustix::fs::Mode;
 use stormtunneld::args::Args;
 use stormtunneld::paths::Paths;
+use stormtunneld::service::Service;
 use stormtunneld::{app, detach, environment, purge, service};
 
 /// What may still run on a thread of its own when all is done: a name look-up, a read of a network disk.
@@ -32,7 +33,9 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     environment::enter_clean()?;
-    let service = service::inherit();
+    let inherited = service::inherit();
+    // A daemon in the background is nobody's service, whoever started the program that started it.
+    let service = if args.detached { Service::none() } else { inherited };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(app::run(args, service));
     runtime.shutdown_timeout(LEFTOVERS);
