@@ -150,6 +150,26 @@ async fn a_daemon_that_hangs_is_replaced() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_path_is_one_argument_whatever_is_in_it() -> Result<()> {
+    if !own_systemd::enter("a_path_is_one_argument_whatever_is_in_it").await? {
+        return Ok(());
+    }
+    let echo = EchoServer::start().await?;
+    let machine = machine(&echo).await?;
+    let directory = machine.scene().sandbox().directory().join("a \"quoted\" $HOME at 100%\\");
+    let (state, socket) = (directory.join("state"), directory.join("s.sock"));
+    let (state, socket) = (state.to_str().context("text")?, socket.to_str().context("text")?);
+    let flags = ["--state-dir", state, "--socket", socket];
+    machine.ok(&[&["daemon", "install"], &flags[..]].concat()).await?;
+    let status = machine.ok(&[&["daemon", "status", "-o", "json"], &flags[..]].concat()).await?;
+    let status: serde_json::Value = serde_json::from_str(&status)?;
+    ensure!(status["state_directory"] == state && status["socket"] == socket, "{status}");
+    ensure!(status["service"]["active"] == true, "{status}");
+    ensure!(status["pid"].as_u64() == machine.main_pid().await?.map(u64::from), "{status}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn uninstall_leaves_nothing() -> Result<()> {
     if !own_systemd::enter("uninstall_leaves_nothing").await? {
         return Ok(());
