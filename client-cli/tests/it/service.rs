@@ -319,6 +319,21 @@ async fn status_tells_of_the_service_with_and_without_a_daemon() {
 }
 
 #[tokio::test]
+async fn stop_does_not_wait_for_the_daemon_that_the_managers_socket_starts_next() {
+    Fake::beside(Vec::new(), async |fake: Fake| {
+        let (home, system) = (Home::new(), linux().says("systemctl --user show", ITS_OWN));
+        let lock = fake.socket().with_file_name("daemon.sock.lock");
+        fs::write(&lock, "4711\n").unwrap();
+        let held = fs::File::open(&lock).unwrap();
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        let ran = home.run(&system, fake.socket(), "daemon stop --timeout 20s", None).await;
+        assert_eq!((ran.code, ran.err.as_str()), (0, "the daemon has stopped\n"));
+        assert_eq!(fake.asked(), ["shutdown"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn logs_are_shown_from_where_they_are() {
     Fake::beside(Vec::new(), async |fake: Fake| {
         let (home, system) = (Home::new(), linux().says("systemctl --user show", ITS_OWN));

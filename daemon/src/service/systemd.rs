@@ -1,4 +1,5 @@
-//! systemd: sockets and kept descriptors from number 3 on, and a datagram socket for what it wants to hear.
+//! systemd: sockets and kept descriptors from number 3 on, and a datagram socket for what it wants to hear. The crates for this read the
+//! environment at each call; here it is read once, and the variables are gone before anything else can inherit them.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};

@@ -95,7 +95,7 @@ fn service_view(context: &Context<'_>) -> Result<ServiceView, Failure> {
 async fn stop(context: &mut Context<'_>, timeout: Duration) -> Ending {
     let began = Instant::now();
     let deadline = began + timeout;
-    let known = Identity::of(&context.paths.socket);
+    let known = (Identity::of(&context.paths.socket), Lock::beside(&context.paths.socket));
     match context.running_client().await {
         Ok(client) => ask(&client, deadline.max(began + FIRST_ANSWER)).await?,
         Err(Unreachable::Stale { socket }) if matches!(Lock::beside(&socket), Lock::Held(_)) => {
@@ -123,13 +123,14 @@ async fn ask(client: &Client, answer_by: Instant) -> Result<(), Failure> {
 }
 
 /// The daemon removes its socket last, after all sessions have ended. The next daemon's socket is another one, and a
-/// daemon that was killed meanwhile leaves its socket and no lock.
-async fn stopped(socket: &Path, known: Option<Identity>) {
+/// daemon that was killed meanwhile leaves its socket and no lock. A service manager's socket stays, and the next daemon may
+/// have the lock before anybody looks.
+async fn stopped(socket: &Path, (known, holder): (Option<Identity>, Lock)) {
     let mut ticks = interval(STOP_POLL);
     loop {
         ticks.tick().await;
         let now = Identity::of(socket);
-        if now.is_none() || now != known || Lock::beside(socket) == Lock::Free {
+        if now.is_none() || now != known || Lock::beside(socket).has_passed_from(holder) {
             return;
         }
     }
