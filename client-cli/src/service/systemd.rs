@@ -43,6 +43,12 @@ impl<'a> Systemd<'a> {
     fn systemctl(&self, arguments: &[&str]) -> Result<String, Failure> {
         run(self.programs, "systemctl", &[&["--user"], arguments].concat(), NO_MANAGER)
     }
+
+    /// A service that has failed several times is started no more, however it is asked, and is remembered when its files are
+    /// gone. Where there is nothing to forget the call fails, which is as good.
+    fn forget_failures(&self) {
+        let _ = self.systemctl(&["reset-failed", SOCKET, SERVICE]);
+    }
 }
 
 impl Manager for Systemd<'_> {
@@ -91,16 +97,17 @@ impl Manager for Systemd<'_> {
 
     fn disable(&self) -> Result<(), Failure> {
         self.systemctl(&["disable", "--now", SOCKET, SERVICE])?;
-        // Else a service that has failed is remembered. One that has not is not known, which is as good.
-        let _ = self.systemctl(&["reset-failed", SOCKET, SERVICE]);
+        self.forget_failures();
         Ok(())
     }
 
     fn start(&self) -> Result<(), Failure> {
+        self.forget_failures();
         self.systemctl(&["start", SOCKET, SERVICE]).map(drop)
     }
 
     fn restart(&self) -> Result<(), Failure> {
+        self.forget_failures();
         self.systemctl(&["restart", SERVICE]).map(drop)
     }
 

@@ -277,7 +277,9 @@ async fn a_command_starts_the_installed_service_and_no_daemon_of_its_own() {
             let ran = home.run(&system, fake.socket(), "ls -o name", None).await;
             assert_eq!((ran.code, ran.out.as_str()), (0, "db\n"), "{ran:?}");
             let asked = system.asked();
-            assert_eq!(asked, ["systemctl --user start stormtunneld.socket stormtunneld.service"]);
+            let verbs = ["reset-failed", "start"]
+                .map(|verb| format!("systemctl --user {verb} stormtunneld.socket stormtunneld.service"));
+            assert_eq!(asked, verbs);
         })
         .await;
 }

@@ -74,7 +74,7 @@ pub struct Service {
 pub fn inherit() -> Service {
     let (supervisor, descriptors) = systemd::inherit();
     #[cfg(target_os = "macos")]
-    let descriptors = [descriptors, launchd::inherit(API_SOCKET)].concat();
+    let descriptors = descriptors.into_iter().chain(launchd::inherit(API_SOCKET)).collect();
     Service::new(supervisor, descriptors)
 }
 
