@@ -1,4 +1,5 @@
-//! Connects to the daemon and starts it when none runs.
+//! Connects to the daemon and starts it when none runs: through the service manager where the service is installed, else
+//! by itself.
 //!
 //! With `--detach` the daemon leaves this terminal by itself: session, descriptors, working directory and environment are
 //! its own, by rules that stand in one place, with it. It says `ready` on its standard output once it serves, or `running`
@@ -14,13 +15,16 @@ use std::process::{Command as StdCommand, ExitStatus, Stdio};
 use std::time::Duration;
 
 use stormtunnel_proto::Client;
+use stormtunnel_proto::paths::Platform;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::context::Paths;
 pub(crate) use crate::diagnose::Unreachable;
-use crate::world::Environment;
+use crate::exit::Failure;
+use crate::service::{self, Manager, is_installed};
+use crate::world::{Environment, Programs};
 
 /// Longest wait for a connection to a socket that exists: the system answers at once unless the daemon hangs.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -43,6 +47,8 @@ const MAX_SAID: usize = 16 * 1024;
 pub(crate) struct Plan<'a> {
     pub(crate) paths: &'a Paths,
     pub(crate) env: &'a Environment,
+    pub(crate) programs: &'a dyn Programs,
+    pub(crate) platform: Platform,
 }
 
 /// Connects; starts a daemon when there is none and `autostart` allows it.
@@ -74,8 +80,12 @@ async fn connect_once(socket: &Path) -> Result<Client, Unreachable> {
 }
 
 async fn start(plan: &Plan<'_>) -> Result<Client, Unreachable> {
-    let executable = plan.executable()?;
     let deadline = Instant::now() + READY_DEADLINE;
+    if let Some(service) = plan.service().ok().filter(|service| is_installed(service.as_ref(), plan.paths)) {
+        service.start().map_err(not_started)?;
+        return connect_until(&plan.paths.socket, deadline).await;
+    }
+    let executable = plan.executable()?;
     loop {
         match spawn_and_wait(plan, &executable, deadline).await? {
             Announcement::Ready => return connect_until(&plan.paths.socket, deadline).await,
@@ -88,6 +98,14 @@ async fn start(plan: &Plan<'_>) -> Result<Client, Unreachable> {
             }
         }
     }
+}
+
+fn not_started(failure: Failure) -> Unreachable {
+    let said = match failure {
+        Failure::Problem(problem) => format!("{}\n{}", problem.headline, problem.detail),
+        Failure::ClosedPipe => String::new(),
+    };
+    Unreachable::ServiceNotStarted { said }
 }
 
 /// What a started daemon says of itself.
@@ -181,9 +199,14 @@ async fn collect(stream: Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>) {
     }
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// The system's service manager.
+    pub(crate) fn service(&self) -> Result<Box<dyn Manager + 'a>, Failure> {
+        service::manager(self)
+    }
+
     /// The daemon's program: `STCTL_DAEMON`, beside this program, or on `PATH`.
-    fn executable(&self) -> Result<PathBuf, Unreachable> {
+    pub(crate) fn executable(&self) -> Result<PathBuf, Unreachable> {
         if let Some(named) = self.env.value("STCTL_DAEMON").filter(|path| !path.is_empty()) {
             let path = PathBuf::from(named);
             let searched = vec![format!("STCTL_DAEMON={}", path.display())];
@@ -200,7 +223,8 @@ impl Plan<'_> {
         })
     }
 
-    fn arguments(&self) -> [OsString; 6] {
+    /// Where its files are, as flags.
+    pub(crate) fn arguments(&self) -> [OsString; 6] {
         let Paths { socket, state_dir, config } = self.paths;
         let flag = OsString::from;
         [

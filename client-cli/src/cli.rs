@@ -1,5 +1,6 @@
 //! The grammar of the command line.
 
+mod daemon;
 mod profiles;
 mod selection;
 mod settings;
@@ -15,6 +16,7 @@ use stormtunnel_model::{
     TunnelName,
 };
 
+pub use self::daemon::DaemonVerb;
 pub use self::profiles::{ProfileVerb, ProfilesArgs};
 pub use self::selection::{Filter, Selection};
 pub use self::settings::SettingsVerb;
@@ -472,24 +474,6 @@ pub struct WaitArgs {
     /// Longest wait, such as 30, 30s, 2m or 500ms
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
     pub timeout: Duration,
-}
-
-/// What to do with the daemon.
-#[derive(Debug, Subcommand)]
-pub enum DaemonVerb {
-    /// Run the daemon in this terminal, with the clean environment that it always gets
-    #[command(after_help = "Example:\n  stctl daemon run")]
-    Run,
-    /// Show version, process, paths and log of the running daemon
-    #[command(after_help = "Example:\n  stctl daemon status")]
-    Status,
-    /// End all sessions and the daemon; started again, it brings the tunnels back
-    #[command(after_help = "Example:\n  stctl daemon stop")]
-    Stop {
-        /// Longest wait, such as 30, 30s, 2m or 500ms
-        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
-        timeout: Duration,
-    },
 }
 
 #[cfg(test)]

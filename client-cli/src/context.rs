@@ -12,9 +12,11 @@ use stormtunnel_proto::{CallError, Client};
 use crate::autostart::{self, Plan};
 use crate::cli::{Globals, Verb};
 use crate::exit::{Failure, Problem};
+use crate::lock::Lock;
 use crate::output::Output;
 use crate::prompts::Desk;
-use crate::world::{Answer, Environment, World};
+use crate::service::Manager;
+use crate::world::{Answer, Environment, Programs, World};
 
 /// Longest wait for the answer of one call. Stopping and deleting end sessions at AWS first.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(30);
@@ -41,6 +43,10 @@ pub(crate) struct Context<'o> {
     pub(crate) paths: Paths,
     /// This program runs in a container.
     pub(crate) in_container: bool,
+    /// The system's programs.
+    pub(crate) programs: &'o dyn Programs,
+    /// Whose conventions hold.
+    platform: Platform,
     /// Somebody who can be asked.
     answer: Option<Answer>,
 }
@@ -63,18 +69,21 @@ impl<'o> Context<'o> {
         world: &'o mut World<'_>,
     ) -> Result<Self, Box<Problem>> {
         let (env, answer, in_container) = (world.env.clone(), world.answer, world.in_container);
+        let (programs, platform) = (world.programs, world.platform);
         if let Some(flag) = globals.meaningless_flag(verb) {
             let headline = format!("{flag} has no meaning for this command");
             let remedy = format!("leave it out; `stctl --help` says which commands take {flag}");
             return Err(Box::new(Problem::usage(headline, &remedy)));
         }
-        let paths = Paths::resolve(globals, |name| env.value(name))?;
+        let paths = Paths::resolve(globals, platform, |name| env.value(name))?;
         Ok(Self {
             out: Output::new(world, globals),
             env,
             globals: globals.clone(),
             paths,
             in_container,
+            programs,
+            platform,
             answer,
         })
     }
@@ -166,27 +175,42 @@ impl<'o> Context<'o> {
 
     /// A connection to the daemon that runs; none is started.
     pub(crate) async fn running_client(&mut self) -> Result<Client, autostart::Unreachable> {
+        // A service manager's socket takes connections without a daemon, and starts one. The lock tells.
+        let socket = &self.paths.socket;
+        if socket.exists() && Lock::beside(socket) == Lock::Free {
+            return Err(autostart::Unreachable::Stale { socket: socket.clone() });
+        }
         Ok(autostart::connect(&self.plan(), false).await?.with_deadline(CALL_DEADLINE))
+    }
+
+    /// The system's service manager.
+    pub(crate) fn service(&self) -> Result<Box<dyn Manager + '_>, Failure> {
+        self.plan().service()
     }
 
     /// How a daemon is found and started.
     pub(crate) fn plan(&self) -> Plan<'_> {
-        Plan { paths: &self.paths, env: &self.env }
+        let Self { paths, env, programs, platform, .. } = self;
+        Plan { paths, env, programs: *programs, platform: *platform }
     }
 }
 
 impl Paths {
     /// Flags first, then variables, then the system's conventions.
-    fn resolve(globals: &Globals, env: impl Fn(&str) -> Option<OsString>) -> Result<Self, Box<Problem>> {
+    fn resolve(
+        globals: &Globals,
+        platform: Platform,
+        env: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Box<Problem>> {
         let boxed = |error: paths::PathError| Box::new(Problem::from(error));
         let socket = match &globals.socket {
             Some(path) => absolute(path)?,
-            None => paths::socket(Platform::CURRENT, &env).map_err(boxed)?,
+            None => paths::socket(platform, &env).map_err(boxed)?,
         };
-        paths::check_socket(Platform::CURRENT, &socket).map_err(boxed)?;
+        paths::check_socket(platform, &socket).map_err(boxed)?;
         let state_dir = match &globals.state_dir {
             Some(path) => absolute(path)?,
-            None => paths::state_dir(Platform::CURRENT, &env).map_err(boxed)?,
+            None => paths::state_dir(platform, &env).map_err(boxed)?,
         };
         let config = match &globals.config {
             Some(path) => absolute(path)?,

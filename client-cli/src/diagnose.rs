@@ -26,6 +26,8 @@ pub(crate) enum Unreachable {
     NoExecutable { searched: Vec<String> },
     /// The program cannot be started.
     NotStarted { executable: PathBuf, source: io::Error },
+    /// The service manager does not start the service.
+    ServiceNotStarted { said: String },
     /// The daemon ended before it was ready.
     Died { executable: PathBuf, status: ExitStatus, said: String },
     /// The daemon did not get ready in time.
@@ -100,6 +102,12 @@ impl Unreachable {
                 format!("{} cannot be started", executable.display()),
                 source.to_string(),
                 "check the file and its permissions, or name another with STCTL_DAEMON",
+            ),
+            Self::ServiceNotStarted { said } => (
+                "the service manager does not start the daemon".to_owned(),
+                last_lines(said),
+                "`stctl daemon status` and `stctl daemon logs` tell more; `stctl daemon install` repairs the service, \
+                 `stctl daemon uninstall` does without",
             ),
             Self::Died { executable, status, said } => (
                 format!("the daemon ended while it started ({}, {status})", executable.display()),

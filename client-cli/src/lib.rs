@@ -4,7 +4,8 @@
 //! runs, and words what comes back. It never reads the daemon's state and never calls AWS.
 //!
 //! Where to look: [`cli`] is the grammar, `cmds/` has one file per verb, `render/` turns tunnels and failures into text
-//! (pure), [`exit`] holds failures with their exit codes, `autostart` and `diagnose` deal with a daemon that is not there.
+//! (pure), [`exit`] holds failures with their exit codes, `autostart` and `diagnose` deal with a daemon that is not there,
+//! `service` with systemd and launchd.
 
 mod autostart;
 mod browser;
@@ -18,6 +19,7 @@ mod lock;
 mod output;
 mod prompts;
 pub mod render;
+mod service;
 pub mod world;
 
 use std::ffi::OsString;

@@ -31,6 +31,15 @@ impl Lock {
             Err(_) => Self::Unknown,
         }
     }
+
+    /// Whether whoever held it before does not any more.
+    pub(crate) fn has_passed_from(self, before: Self) -> bool {
+        match (before, self) {
+            (_, Self::Free) => true,
+            (Self::Held(Some(before)), Self::Held(Some(now))) => before != now,
+            (_, Self::Held(_) | Self::Unknown) => false,
+        }
+    }
 }
 
 /// What tells a socket from the next daemon's at the same path.
@@ -77,5 +86,20 @@ mod tests {
         assert_eq!(Lock::beside(&socket), Lock::Held(Some(4711)));
         drop(held);
         assert_eq!(Lock::beside(&socket), Lock::Free);
+    }
+
+    #[test]
+    fn a_lock_passes_when_it_is_let_go_or_another_process_has_it() {
+        let before = Lock::Held(Some(4711));
+        for (now, passed) in [
+            (Lock::Free, true),
+            (Lock::Held(Some(4712)), true),
+            (Lock::Held(Some(4711)), false),
+            (Lock::Held(None), false),
+            (Lock::Unknown, false),
+        ] {
+            assert_eq!(now.has_passed_from(before), passed, "{now:?}");
+        }
+        assert!(!Lock::Held(Some(4711)).has_passed_from(Lock::Unknown));
     }
 }

@@ -5,8 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use stormtunnel_model::Timestamp;
+use stormtunnel_proto::paths::Platform;
 
 /// What surrounds one command line.
 pub struct World<'w> {
@@ -24,6 +26,55 @@ pub struct World<'w> {
     pub answer: Option<Answer>,
     /// Reads the wall clock.
     pub clock: fn() -> Timestamp,
+    /// Whose conventions hold.
+    pub platform: Platform,
+    /// The system's programs.
+    pub programs: &'w dyn Programs,
+}
+
+/// Runs programs of the system, such as the one that speaks to the service manager. Blocks.
+pub trait Programs {
+    /// Runs a program, by path or by name, to its end, without input.
+    ///
+    /// # Errors
+    /// It cannot be started. An exit code is no error.
+    fn run(&self, program: &Path, arguments: &[String]) -> io::Result<ProgramEnd>;
+
+    /// Runs a program to its end in this terminal, and answers its exit code.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    fn show(&self, program: &Path, arguments: &[String]) -> io::Result<i32>;
+}
+
+/// What a program left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgramEnd {
+    /// Its exit code; -1 when a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// The programs of this machine.
+#[derive(Clone, Copy, Debug)]
+struct SystemPrograms;
+
+impl Programs for SystemPrograms {
+    fn run(&self, program: &Path, arguments: &[String]) -> io::Result<ProgramEnd> {
+        let output = Command::new(program).args(arguments).stdin(Stdio::null()).output()?;
+        Ok(ProgramEnd {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    fn show(&self, program: &Path, arguments: &[String]) -> io::Result<i32> {
+        Ok(Command::new(program).args(arguments).status()?.code().unwrap_or(-1))
+    }
 }
 
 /// Reads a line. Blocks.
@@ -48,7 +99,17 @@ impl<'w> World<'w> {
         // A question that is not seen, or that no key can answer, is none.
         let someone = io::stdin().is_terminal() && io::stderr().is_terminal();
         let answer = someone.then_some(typed_line as Answer);
-        Self { env, out, err, terminal, in_container: in_container(), answer, clock: wall_clock }
+        Self {
+            env,
+            out,
+            err,
+            terminal,
+            in_container: in_container(),
+            answer,
+            clock: wall_clock,
+            platform: Platform::CURRENT,
+            programs: &SystemPrograms,
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Surroundings {
     pub state_dir: PathBuf,
     /// The database.
     pub store: StoreHandle,
+    /// Local ports.
+    pub network: SocketNetwork,
     /// Where adapters with tasks of their own start them.
     pub tasks: Tasks,
     /// Where sign-ins run, whose renewals are not to be cut off.
@@ -99,7 +101,7 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
         Providers::new(Arc::clone(&network), broker, Arc::new(find), Arc::new(Persons(prompts.clone())));
     let configured = profiles::follow(files.profiles(), &surroundings.tasks)?;
     let access = AwsAccess::new(network, Arc::new(WatchedProfiles(files)), providers);
-    let Surroundings { store, tasks, settings, .. } = surroundings;
+    let Surroundings { store, tasks, settings, network: local, .. } = surroundings;
     let identity: Arc<dyn Identity> = Arc::new(AwsIdentity::new(Arc::clone(&access)));
     let profiles = Profiles::start(ProfileWorld {
         identity: Arc::clone(&identity),
@@ -118,7 +120,7 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
             Finders { instances: instances(), containers: containers() },
         )),
         dialer: Arc::new(WsDialer::new(access)),
-        network: Arc::new(SocketNetwork),
+        network: Arc::new(local),
         store: Arc::new(store.clone()),
         history: Arc::new(store),
         sign_ins,

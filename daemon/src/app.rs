@@ -33,9 +33,11 @@ use crate::detach;
 use crate::instance::{
     self, Claim, Holder, Instance, InstanceError, PeerStream, Socket, SocketError, Unlink,
 };
-use crate::logging::{self, LogControl, LoggingError};
+use crate::local_network::SocketNetwork;
+use crate::logging::{self, LogControl, LogFile, LogFileError, LoggingError};
 use crate::notify;
 use crate::paths::{Paths, PathsError};
+use crate::service::Service;
 use crate::settings_file::SettingsFile;
 use crate::signals::{self, SignalsError};
 use crate::store::{OpenedStore, SqliteStore, StoreError};
@@ -79,6 +81,9 @@ pub enum AppError {
     /// The log.
     #[error(transparent)]
     Logging(#[from] LoggingError),
+    /// The log's file.
+    #[error(transparent)]
+    LogFile(#[from] LogFileError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -135,26 +140,31 @@ fn describe(holder: &Holder, serves: bool) -> String {
 ///
 /// # Errors
 /// [`AppError`].
-pub async fn run(args: &Args) -> Result<(), AppError> {
+pub async fn run(args: &Args, service: Service) -> Result<(), AppError> {
     let paths = Paths::resolve(args)?;
     if args.detached {
         detach::leave_terminal().map_err(AppError::Background)?;
     }
-    let Some(instance) = claim(args, &paths).await? else { return Ok(()) };
+    let Some(instance) = claim(args, &paths, &service).await? else { return Ok(()) };
     let (stop, signal_tasks) = (CancellationToken::new(), Tasks::new());
     signals::listen(&signal_tasks, &stop)?;
-    let log_file = if args.detached { Some(logging::open_file(&paths.log())?) } else { None };
-    let log = logging::start(args.log_format, log_file.as_ref())?;
+    let log_file = (args.detached || args.log_to_file).then(|| LogFile::open(&paths.log())).transpose()?;
+    let background = log_file.as_ref().filter(|_| args.detached).map(LogFile::now).transpose();
+    let log_path = log_file.as_ref().map(|file| file.path().to_owned());
+    let log = logging::start(args.log_format, log_file)?;
     let daemon = Daemon::start(Start {
         instance,
-        log_path: log_file.is_some().then(|| paths.log()),
+        log_path,
         paths,
         log,
+        service,
         stop: stop.clone(),
         adapters: adapters::of_system,
     })
     .await?;
-    if let Some(error) = log_file.and_then(|file| detach::let_go(detach::READY, &file).err()) {
+    if let Some(error) =
+        background.map_err(AppError::Background)?.and_then(|file| detach::let_go(detach::READY, &file).err())
+    {
         tracing::warn!(%error, "serving, but still attached to the terminal");
     }
     let outcome = daemon.serve_until_stopped().await;
@@ -163,9 +173,10 @@ pub async fn run(args: &Args) -> Result<(), AppError> {
 }
 
 /// Takes the locks; nothing when another daemon serves, which a background start is content with.
-async fn claim(args: &Args, paths: &Paths) -> Result<Option<Instance>, AppError> {
-    let patience = if args.detached { HOLDER_PATIENCE } else { Duration::ZERO };
-    match instance::claim_or_find_serving(paths, patience).await? {
+async fn claim(args: &Args, paths: &Paths, service: &Service) -> Result<Option<Instance>, AppError> {
+    let is_given = service.api.is_some();
+    let patience = if args.detached || is_given { HOLDER_PATIENCE } else { Duration::ZERO };
+    match instance::claim_or_find_serving(paths, patience, is_given).await? {
         (Claim::Mine(instance), _) => Ok(Some(instance)),
         (Claim::Held(holder), true) if args.detached => {
             tracing::debug!(?holder, "another daemon serves");
@@ -183,6 +194,7 @@ pub(crate) struct Start<P> {
     pub(crate) paths: Paths,
     pub(crate) log: LogControl,
     pub(crate) log_path: Option<PathBuf>,
+    pub(crate) service: Service,
     pub(crate) stop: CancellationToken,
     pub(crate) adapters: P,
 }
@@ -199,6 +211,7 @@ pub(crate) struct Daemon {
     store: SqliteStore,
     unlink: Unlink,
     instance: Instance,
+    service: Service,
     stop: CancellationToken,
 }
 
@@ -207,7 +220,7 @@ impl Daemon {
     where
         P: AsyncFnOnce(Surroundings) -> Result<Adapters, AppError>,
     {
-        let Start { instance, paths, log, log_path, stop, adapters } = start;
+        let Start { instance, paths, log, log_path, mut service, stop, adapters } = start;
         let descriptors = instance::raise_descriptor_limit();
         let started_at = SystemClock.wall();
         let OpenedStore { store, mut warnings } = open_store(&paths, &SystemClock).await?;
@@ -219,14 +232,15 @@ impl Daemon {
             settings: settings.subscribe(),
             state_dir: paths.state_dir.clone(),
             store: store.handle(),
+            network: SocketNetwork::new(Arc::clone(&service.keeper)),
             tasks: tasks.clone(),
             sign_in_tasks: sign_in_tasks.clone(),
         };
         let Adapters { ports, prompts, warnings: of_adapters } = adapters(surroundings).await?;
         warnings.extend(of_adapters);
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let (connections, unlink) =
-            Socket::bind(&paths.socket, &instance)?.into_connections(rustix::process::geteuid().as_raw());
+        let (connections, unlink) = Socket::open(&paths.socket, service.api.take(), &instance)?
+            .into_connections(rustix::process::geteuid().as_raw());
         let (engine, handle) = Engine::start(ports, settings.subscribe()).await.map_err(AppError::Engine)?;
         let (told, clock) = (settings.subscribe(), Arc::new(SystemClock));
         notifications::start(handle.clone(), told, notify::of_system(), clock, &tasks)?;
@@ -242,15 +256,16 @@ impl Daemon {
         };
         let api_stopping = CancellationToken::new();
         let api = Api {
-            engine: handle,
+            engine: handle.clone(),
             prompts,
             settings: Arc::new(FileSettings(settings)),
             daemon: Arc::new(process),
             stopping: api_stopping.clone(),
         };
         let api = serve(&tasks, api, connections)?;
+        service.ready(&tasks, handle)?;
         tracing::info!(socket = %paths.socket.display(), ?descriptors, "serving");
-        Ok(Self { api, api_stopping, engine, sign_in_tasks, tasks, store, unlink, instance, stop })
+        Ok(Self { api, api_stopping, engine, sign_in_tasks, tasks, store, unlink, instance, service, stop })
     }
 
     /// Serves until somebody asks to stop, then stops.
@@ -268,8 +283,20 @@ impl Daemon {
     }
 
     async fn stop(self, api_lives: bool) {
-        let Self { api, api_stopping, engine, sign_in_tasks, tasks, store, unlink, instance, stop: _ } = self;
+        let Self {
+            api,
+            api_stopping,
+            engine,
+            sign_in_tasks,
+            tasks,
+            store,
+            unlink,
+            instance,
+            service,
+            stop: _,
+        } = self;
         tracing::info!("stopping");
+        service.stopping();
         api_stopping.cancel();
         if api_lives && tokio::time::timeout(STOP_API, api).await.is_err() {
             tracing::warn!("some calls did not end in time");

@@ -32,6 +32,12 @@ pub struct Args {
     /// What `--detach` starts: the background process itself.
     #[arg(long, hide = true, conflicts_with = "detach")]
     pub detached: bool,
+    /// Write the log into the state directory, as a daemon in the background does, and not to standard error
+    #[arg(long)]
+    pub log_to_file: bool,
+    /// Remove the state directory with all tunnels and their history, and nothing else; refused while a daemon runs
+    #[arg(long, conflicts_with_all = ["detach", "detached"])]
+    pub purge: bool,
     /// Format of the log
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

@@ -6,6 +6,7 @@
 //! Read [`app`] first: start and stop, in order. Then the adapters of the engine's ports: [`store`] (SQLite),
 //! [`local_network`] (TCP), [`transport`] (WebSocket), [`system`] (time, randomness), [`power`] (sleep, network, clock changes),
 //! [`sso_cache`] (token files), [`browser`] (logins), [`notify`] (the desktop). [`aws_dir`] follows the files of the AWS CLI. [`keystore`] keeps SSO tokens.
+//! [`service`] is launchd and systemd.
 
 pub mod adapters;
 pub mod app;
@@ -30,6 +31,8 @@ pub mod power;
 #[cfg(target_os = "linux")]
 mod private_bus;
 pub mod profiles;
+pub mod purge;
+pub mod service;
 pub mod settings_file;
 pub mod signals;
 pub mod sso_cache;

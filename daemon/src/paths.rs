@@ -58,7 +58,7 @@ impl Paths {
 
     /// The log of a daemon in the background.
     pub fn log(&self) -> PathBuf {
-        self.state_dir.join("stormtunneld.log")
+        paths::log_file(&self.state_dir)
     }
 
     /// Held by the one daemon that uses the state directory.

@@ -20,7 +20,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 async fn a_lack_of_descriptors_is_waited_out_without_spinning() {
     let warnings = Warnings::default();
     let _log = tracing::subscriber::set_default(tracing_subscriber::registry().with(warnings.clone()));
-    let mut listener = SocketNetwork.bind(LocalEndpoint::AUTOMATIC).await.unwrap();
+    let mut listener = SocketNetwork::default().bind(LocalEndpoint::AUTOMATIC).await.unwrap();
     let BoundAddress::Tcp(address) = listener.addresses()[0].clone() else { panic!("no TCP") };
     let _client = TcpStream::connect(address).await.unwrap();
     let before = getrlimit(Resource::Nofile);

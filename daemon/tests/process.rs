@@ -89,6 +89,41 @@ async fn the_background_keeps_the_credentials_of_a_host_that_has_them_there() {
 }
 
 #[tokio::test]
+async fn a_service_tells_its_manager_and_a_daemon_in_the_background_has_none() {
+    let place = Place::new();
+    let manager = tokio::net::UnixDatagram::bind(place.home.path().join("notify")).unwrap();
+    let notify = ("NOTIFY_SOCKET", place.home.path().join("notify"));
+    let mut words = [0; 64];
+
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(place.flags())
+        .arg("--detach")
+        .env_clear()
+        .envs(place.environment())
+        .env(notify.0, &notify.1);
+    let output = within(command.output()).await.unwrap();
+    assert_eq!(stdout(&output), "ready\n", "{}", stderr(&output));
+    assert!(manager.try_recv(&mut words).is_err(), "it is another program's manager");
+    place.shut_down().await;
+
+    let mut command = Command::new(PROGRAM);
+    command.args(place.flags()).arg("--log-to-file").env_clear().envs(place.environment());
+    let mut service =
+        command.env(notify.0, &notify.1).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let length = within(manager.recv(&mut words)).await.unwrap();
+    assert_eq!(&words[..length], b"READY=1");
+    let info = Client::connect(&place.paths.socket).await.unwrap().daemon_info().await.unwrap();
+    assert_eq!(info.log_path.as_deref(), place.paths.log().to_str());
+    place.shut_down().await;
+    let length = within(manager.recv(&mut words)).await.unwrap();
+    assert_eq!(&words[..length], b"STOPPING=1");
+    assert!(within(service.wait()).await.unwrap().success());
+    let log = fs::read_to_string(place.paths.log()).unwrap();
+    assert!(log.contains("serving") && log.contains("stopped"), "{log}");
+}
+
+#[tokio::test]
 async fn a_start_that_fails_says_why() {
     let place = Place::new();
     fs::write(place.home.path().join("state"), "a file in the way").unwrap();
@@ -204,7 +239,9 @@ impl Place {
     async fn shut_down(&self) {
         Client::connect(&self.paths.socket).await.unwrap().shutdown().await.unwrap();
         within(async {
-            while let (Claim::Held(_), _) = claim_or_find_serving(&self.paths, DEADLINE).await.unwrap() {}
+            while let (Claim::Held(_), _) = claim_or_find_serving(&self.paths, DEADLINE, false).await.unwrap()
+            {
+            }
         })
         .await;
     }

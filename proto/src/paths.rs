@@ -101,6 +101,11 @@ pub fn state_dir(platform: Platform, env: impl Fn(&str) -> Option<OsString>) -> 
     path.map_or_else(|| own_state_dir(platform, &env, "the state", STATE_VARIABLE), Ok)
 }
 
+/// The log of a daemon in the background that keeps its state in that directory. Full ones are beside it, as `*.1` and so on.
+pub fn log_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("stormtunneld.log")
+}
+
 /// Where the settings file is, whether it exists or not.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use stormtunnel_model::{
 };
 use stormtunnel_proto::calls::DaemonInfo;
 
-use super::views::DaemonView;
+use super::views::{AbsentDaemonView, DaemonView, ServiceView};
 use super::{Style, Tone, address, times, via};
 use crate::exit::Problem;
 
@@ -75,11 +75,35 @@ pub fn daemon(info: &DaemonInfo, view: &DaemonView, now: Timestamp, style: Style
     row(&mut text, "socket", &view.socket);
     row(&mut text, "state", &info.state_directory);
     row(&mut text, "settings", &view.settings_path);
-    row(&mut text, "log", info.log_path.as_deref().unwrap_or("standard error of the daemon"));
+    row(&mut text, "service", &service(&view.service));
+    row(&mut text, "log", info.log_path.as_deref().unwrap_or(NO_LOG_FILE));
     for warning in &info.warnings {
         row(&mut text, "warning", warning);
     }
     text
+}
+
+/// A daemon that is not there, and what is known of it.
+pub(crate) fn absent_daemon(view: &AbsentDaemonView) -> String {
+    let mut text = "stormtunneld is not running\n".to_owned();
+    row(&mut text, "socket", &view.socket);
+    row(&mut text, "service", &service(&view.service));
+    if let Some(log) = &view.log_path {
+        row(&mut text, "log", log);
+    }
+    text
+}
+
+const NO_LOG_FILE: &str = "standard error of the daemon (of a service: `stctl daemon logs`)";
+
+fn service(view: &ServiceView) -> String {
+    if !view.installed {
+        return "not installed (`stctl daemon install`)".to_owned();
+    }
+    let word = |is: bool, yes: &'static str, no: &'static str| if is { yes } else { no };
+    let enabled = word(view.enabled, "enabled", "not enabled");
+    let active = word(view.active, "active", "not active");
+    format!("{}, installed, {enabled}, {active}", view.manager)
 }
 
 fn headline(tunnel: &Tunnel, now: Timestamp, style: Style) -> String {

@@ -180,6 +180,7 @@ pub struct SettingView {
 /// The daemon.
 #[derive(Debug, Serialize)]
 pub struct DaemonView {
+    running: bool,
     version: String,
     api_level: u32,
     pid: u32,
@@ -191,7 +192,35 @@ pub struct DaemonView {
     /// The settings file.
     pub(crate) settings_path: String,
     log_path: Option<String>,
+    /// The service manager's part.
+    pub(crate) service: ServiceView,
     warnings: Vec<String>,
+}
+
+/// A daemon that is not there.
+#[derive(Debug, Serialize)]
+pub(crate) struct AbsentDaemonView {
+    /// Always false.
+    pub(crate) running: bool,
+    /// The socket on which it was looked for.
+    pub(crate) socket: String,
+    /// The log of the last one in the background, if it is there.
+    pub(crate) log_path: Option<String>,
+    /// The service manager's part.
+    pub(crate) service: ServiceView,
+}
+
+/// The daemon as a service.
+#[derive(Debug, Serialize)]
+pub struct ServiceView {
+    /// systemd or launchd.
+    pub manager: &'static str,
+    /// It is there, for this socket.
+    pub installed: bool,
+    /// It starts when the user logs in.
+    pub enabled: bool,
+    /// Its daemon runs.
+    pub active: bool,
 }
 
 impl TunnelView {
@@ -401,8 +430,9 @@ impl SettingView {
 
 impl DaemonView {
     /// Of the daemon that was reached on `socket`.
-    pub fn of(info: &DaemonInfo, socket: &str, settings_path: &str) -> Self {
+    pub fn of(info: &DaemonInfo, socket: &str, settings_path: &str, service: ServiceView) -> Self {
         Self {
+            running: true,
             version: info.version.clone(),
             api_level: info.api_level,
             pid: info.pid,
@@ -412,6 +442,7 @@ impl DaemonView {
             state_directory: info.state_directory.clone(),
             settings_path: settings_path.to_owned(),
             log_path: info.log_path.clone(),
+            service,
             warnings: info.warnings.clone(),
         }
     }

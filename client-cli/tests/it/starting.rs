@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use stctl::world::{Terminal, World};
 use stormtunnel_model::ExitCode;
+use stormtunnel_proto::paths::Platform;
 
 use crate::fake::Fake;
 use crate::support::{now, patient, stctl, stctl_with, stopped};
+use crate::system::System;
 
 /// A daemon of three lines of shell: `$2` is the socket it was told to use.
-fn script(directory: &Path, body: &str) -> PathBuf {
+pub(crate) fn script(directory: &Path, body: &str) -> PathBuf {
     let path = directory.join("stormtunneld");
     fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
@@ -174,7 +176,7 @@ async fn a_second_stop_waits_for_the_end_of_the_first() {
     let (socket, held) = stopping_daemon(directory.path());
     let mut err = LetsGo(Some(held), Vec::new());
     let env = [("STORMTUNNEL_SOCKET", socket.to_str().unwrap()), ("HOME", "/home/u")].into_iter().collect();
-    let mut out = Vec::new();
+    let (mut out, system) = (Vec::new(), System::default());
     let mut world = World {
         env,
         out: &mut out,
@@ -183,6 +185,8 @@ async fn a_second_stop_waits_for_the_end_of_the_first() {
         in_container: false,
         answer: None,
         clock: now,
+        platform: Platform::Linux,
+        programs: &system,
     };
     let code = stctl::run(["stctl", "daemon", "stop"].map(Into::into), &mut world).await;
     let said = String::from_utf8(err.1).unwrap();
@@ -208,7 +212,7 @@ impl io::Write for Gone {
 #[tokio::test]
 async fn a_closed_pipe_ends_the_command_quietly() {
     Fake::beside(vec![stopped("db", "80", "auto")], async |fake: Fake| {
-        let mut err = Vec::new();
+        let (mut err, system) = (Vec::new(), System::default());
         let env = [("STORMTUNNEL_SOCKET", fake.socket().to_str().unwrap()), ("HOME", "/home/u")]
             .into_iter()
             .collect();
@@ -220,6 +224,8 @@ async fn a_closed_pipe_ends_the_command_quietly() {
             in_container: false,
             answer: None,
             clock: now,
+            platform: Platform::Linux,
+            programs: &system,
         };
         let code = stctl::run(["stctl", "ls"].map(Into::into), &mut world).await;
         assert_eq!((code, err.as_slice()), (ExitCode::Ok, b"".as_slice()));

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use stctl::world::{Answer, Environment, Terminal, World};
+
+use crate::system::System;
 use stormtunnel_model::{
     Attempt, BoundAddress, Etag, ExitCode, Intent, LocalEndpoint, RemoteHealth, RunTerms, SessionStatus,
     SsmSessionId, Timestamp, Traffic, Tunnel, TunnelId, TunnelSpec, TunnelState, TunnelStatus,
@@ -60,6 +62,18 @@ async fn within(
     line: &str,
     answer: Option<Answer>,
 ) -> Ran {
+    on(&System::default(), limit, socket, variables, line, answer).await
+}
+
+/// Runs `stctl LINE` on that system.
+pub(crate) async fn on(
+    system: &System,
+    limit: Duration,
+    socket: &Path,
+    variables: &[(&str, &str)],
+    line: &str,
+    answer: Option<Answer>,
+) -> Ran {
     let args = std::iter::once("stctl").chain(line.split_whitespace()).map(Into::into);
     let starts = variables.iter().any(|(name, _)| *name == "STCTL_DAEMON");
     let own = [
@@ -71,8 +85,17 @@ async fn within(
     let env: Environment = own.into_iter().chain(variables.iter().copied()).collect();
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let terminal = Terminal { width: Some(80), out_colour: false, err_colour: false };
-    let mut world =
-        World { env, out: &mut out, err: &mut err, terminal, in_container: false, answer, clock: now };
+    let mut world = World {
+        env,
+        out: &mut out,
+        err: &mut err,
+        terminal,
+        in_container: false,
+        answer,
+        clock: now,
+        platform: system.platform,
+        programs: system,
+    };
     let code = tokio::time::timeout(limit, stctl::run(args, &mut world)).await;
     let code: ExitCode = code.expect("the command ends in time");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

@@ -138,7 +138,7 @@ async fn the_second_daemon_says_who_is_in_the_way() {
     let flags = ["--socket", socket.as_str(), "--state-dir"];
     let state = daemon.paths.state_dir.display().to_string();
     let args = [&["stormtunneld"][..], &flags, &[&state, "--config", "/c.toml"]].concat();
-    let error = within(run(&clap::Parser::parse_from(args))).await.unwrap_err();
+    let error = within(run(&clap::Parser::parse_from(args), Service::none())).await.unwrap_err();
     assert!(matches!(error, AppError::Held { .. }), "{error}");
     let pid = format!("(pid {})", std::process::id());
     assert!(error.to_string().contains(&pid) && error.to_string().contains("stctl daemon stop"), "{error}");
@@ -165,6 +165,7 @@ impl Running {
             paths: paths.clone(),
             log: logging::unattached(),
             log_path: None,
+            service: Service::none(),
             stop: stop.clone(),
             adapters: fake_adapters,
         };

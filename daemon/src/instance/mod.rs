@@ -91,13 +91,15 @@ impl Instance {
 /// Waits while another daemon holds the locks without serving: it is starting or stopping.
 ///
 /// Answers [`Claim::Held`] as soon as the holder accepts connections on the socket of `paths`, or when it still does not
-/// after `patience`, or at once when it serves another socket.
+/// after `patience`, or at once when it serves another socket. A socket that the service manager has given to this process
+/// accepts connections whoever the holder is, and says nothing.
 ///
 /// # Errors
 /// As [`Instance::claim`].
 pub async fn claim_or_find_serving(
     paths: &Paths,
     patience: Duration,
+    socket_is_given: bool,
 ) -> Result<(Claim, bool), InstanceError> {
     let deadline = tokio::time::Instant::now() + patience;
     let mut poll = tokio::time::interval(HOLDER_POLL);
@@ -108,7 +110,8 @@ pub async fn claim_or_find_serving(
             Claim::Held(holder) => holder,
         };
         let elsewhere = holder.socket.as_ref().is_some_and(|socket| *socket != paths.socket);
-        let serving = !elsewhere && UnixStream::connect(&paths.socket).await.is_ok();
+        let tells = !elsewhere && !socket_is_given;
+        let serving = tells && UnixStream::connect(&paths.socket).await.is_ok();
         if serving || elsewhere || tokio::time::Instant::now() >= deadline {
             return Ok((Claim::Held(holder), serving));
         }

@@ -111,12 +111,72 @@ async fn only_the_own_user_gets_in() {
 }
 
 #[tokio::test]
+async fn the_service_managers_socket_is_used_and_left_to_it() {
+    let home = TempDir::new().unwrap();
+    let paths = paths(home.path());
+    let instance = mine(&paths);
+    let given = std::os::unix::net::UnixListener::bind(&paths.socket).unwrap();
+    let managers = given.try_clone().unwrap();
+    let socket = Socket::open(&paths.socket, Some(given), &instance).unwrap();
+    let (mut connections, unlink) = socket.into_connections(rustix::process::geteuid().as_raw());
+    let _client = UnixStream::connect(&paths.socket).await.unwrap();
+    within(connections.next()).await.unwrap().unwrap();
+    drop((connections, unlink));
+    UnixStream::connect(&paths.socket).await.expect("whoever connects now waits for the next daemon");
+    drop(managers);
+}
+
+#[tokio::test]
+async fn a_given_socket_at_another_place_is_not_served() {
+    let home = TempDir::new().unwrap();
+    let paths = paths(home.path());
+    let instance = mine(&paths);
+    let given = std::os::unix::net::UnixListener::bind(home.path().join("other.sock")).unwrap();
+    let _socket = Socket::open(&paths.socket, Some(given), &instance).unwrap();
+    UnixStream::connect(&paths.socket).await.unwrap();
+    assert!(UnixStream::connect(home.path().join("other.sock")).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_somebody_removed_is_there_again() {
+    let home = TempDir::new().unwrap();
+    let paths = paths(home.path());
+    let instance = mine(&paths);
+    let own = rustix::process::geteuid().as_raw();
+    let (mut connections, unlink) = Socket::bind(&paths.socket, &instance).unwrap().into_connections(own);
+    assert!(futures_util::poll!(connections.next()).is_pending(), "the first look is at once");
+    fs::remove_dir_all(home.path().join("run")).unwrap();
+    let client = async {
+        while !paths.socket.exists() {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        UnixStream::connect(&paths.socket).await.unwrap()
+    };
+    let (_client, connection) = tokio::join!(client, connections.next());
+    connection.unwrap().unwrap();
+    assert_eq!(fs::metadata(&paths.socket).unwrap().permissions().mode() & 0o777, 0o600);
+    drop((connections, unlink));
+    assert!(!paths.socket.exists());
+}
+
+#[tokio::test]
+async fn a_holder_is_not_taken_to_serve_a_given_socket() {
+    let home = TempDir::new().unwrap();
+    let paths = paths(home.path());
+    let _instance = mine(&paths);
+    let _managers = UnixListener::bind(&paths.socket).unwrap();
+    let (claim, serving) =
+        within(claim_or_find_serving(&paths, Duration::from_millis(10), true)).await.unwrap();
+    assert!(matches!(claim, Claim::Held(_)) && !serving);
+}
+
+#[tokio::test]
 async fn a_holder_that_serves_is_found() {
     let home = TempDir::new().unwrap();
     let paths = paths(home.path());
     let instance = mine(&paths);
     let _socket = Socket::bind(&paths.socket, &instance).unwrap();
-    let (claim, serving) = within(claim_or_find_serving(&paths, DEADLINE)).await.unwrap();
+    let (claim, serving) = within(claim_or_find_serving(&paths, DEADLINE, false)).await.unwrap();
     assert!(matches!(claim, Claim::Held(_)) && serving);
 }
 
@@ -125,7 +185,7 @@ async fn a_holder_that_stops_is_waited_for() {
     let home = TempDir::new().unwrap();
     let paths = paths(home.path());
     let instance = mine(&paths);
-    let second = claim_or_find_serving(&paths, DEADLINE);
+    let second = claim_or_find_serving(&paths, DEADLINE, false);
     tokio::pin!(second);
     assert!(futures_util::poll!(&mut second).is_pending());
     drop(instance);
@@ -138,7 +198,7 @@ async fn a_holder_of_another_socket_is_not_waited_for() {
     let first = paths(home.path());
     let _instance = mine(&first);
     let second = Paths { socket: home.path().join("run/other.sock"), ..first };
-    let (claim, serving) = within(claim_or_find_serving(&second, DEADLINE * 10)).await.unwrap();
+    let (claim, serving) = within(claim_or_find_serving(&second, DEADLINE * 10, false)).await.unwrap();
     assert!(matches!(claim, Claim::Held(_)) && !serving);
 }
 

@@ -39,7 +39,7 @@ use self::memory::MemoryVault;
 use self::secret_service::SecretService as Native;
 
 /// The directory of [`FileVault`] in the state directory.
-const DIRECTORY: &str = "keys";
+pub(crate) const DIRECTORY: &str = "keys";
 
 /// One thing to keep.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -11,6 +11,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use stormtunnel_model::{BoundAddress, Fault, FaultKind, LocalAddress, LocalEndpo
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::time::Sleep;
 
+use crate::service::keeper::{Keeper, Kept};
 use stream::LocalSocket;
 use unix::Place;
 
@@ -36,20 +38,34 @@ const PORT_TRIES: usize = 64;
 /// How long to wait after an accept that failed; connections wait in the backlog meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The sockets of this machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SocketNetwork;
+/// The sockets of this machine. Those that the daemon before has left with the service manager are used first.
+#[derive(Clone, Debug, Default)]
+pub struct SocketNetwork {
+    keeper: Arc<Keeper>,
+}
+
+impl SocketNetwork {
+    /// With somebody to keep the listeners.
+    pub fn new(keeper: Arc<Keeper>) -> Self {
+        Self { keeper }
+    }
+}
 
 impl LocalNetwork for SocketNetwork {
     fn bind(&self, local: LocalEndpoint) -> PortFuture<'_, Result<Box<dyn LocalListener>, BindError>> {
         Box::pin(async move {
             let bound = match local {
-                LocalEndpoint::Tcp { address, port } => match bind_all(address, port) {
-                    Ok(listeners) => Ok(listeners.into_iter().map(Socket::Tcp).collect()),
+                LocalEndpoint::Tcp { address, port } => match bind_all(address, port, &self.keeper) {
+                    Ok(listeners) => Ok(listeners
+                        .into_iter()
+                        .map(|listener| Socket::Tcp(self.keeper.keep(listener, None)))
+                        .collect()),
                     Err((at, error)) => Err(fault(at, &error).await),
                 },
                 LocalEndpoint::Unix(path) => {
-                    unix::bind(&path).await.map(|(listener, place)| vec![Socket::Unix(listener, place)])
+                    unix::bind(&path, &self.keeper).await.map(|(listener, place)| {
+                        vec![Socket::Unix(self.keeper.keep(listener, Some(place.file())), place)]
+                    })
                 }
             };
             let boxed = |sockets| Box::new(SocketListener::new(sockets)) as Box<dyn LocalListener>;
@@ -59,15 +75,19 @@ impl LocalNetwork for SocketNetwork {
 }
 
 /// Binds every address on one port; tells which address failed.
-fn bind_all(address: LocalAddress, port: LocalPort) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+fn bind_all(
+    address: LocalAddress,
+    port: LocalPort,
+    keeper: &Keeper,
+) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
     let ips = address.ips();
-    let LocalPort::Automatic = port else { return bind_once(&ips, port.into()) };
+    let LocalPort::Automatic = port else { return bind_once(&ips, port.into(), keeper) };
     let is_taken = |tried: &Result<_, (_, io::Error)>| {
         tried.as_ref().is_err_and(|(_, error)| error.kind() == io::ErrorKind::AddrInUse)
     };
     let chosen = (0..PORT_TRIES).filter_map(|_| automatic_port());
-    let mut tries = chosen.chain([0; 2]).map(|port| bind_once(&ips, port)).skip_while(is_taken);
-    tries.next().unwrap_or_else(|| bind_once(&ips, 0))
+    let mut tries = chosen.chain([0; 2]).map(|port| bind_once(&ips, port, keeper)).skip_while(is_taken);
+    tries.next().unwrap_or_else(|| bind_once(&ips, 0, keeper))
 }
 
 /// Any of [`AUTOMATIC_PORTS`]; none on a system without randomness, which then chooses itself.
@@ -78,13 +98,17 @@ fn automatic_port() -> Option<u16> {
     Some(first + u16::from_be_bytes(random) % (last - first + 1))
 }
 
-fn bind_once(ips: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+fn bind_once(
+    ips: &[IpAddr],
+    port: u16,
+    keeper: &Keeper,
+) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut missing = None;
     for ip in ips {
         let chosen = listeners.first().and_then(|first| first.local_addr().ok()).map_or(port, |at| at.port());
         let at = SocketAddr::new(*ip, chosen);
-        match listen(at) {
+        match adopt_or_listen(at, keeper) {
             Ok(listener) => listeners.push(listener),
             Err(error) if ips.len() > 1 && is_missing_family(&error) => missing = Some((at, error)),
             Err(error) => return Err((at, error)),
@@ -94,6 +118,11 @@ fn bind_once(ips: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, (SocketAddr,
         Some(missing) if listeners.is_empty() => Err(missing),
         Some(_) | None => Ok(listeners),
     }
+}
+
+/// The listener that the daemon before has left at this address, else a new one.
+fn adopt_or_listen(at: SocketAddr, keeper: &Keeper) -> io::Result<TcpListener> {
+    keeper.adopt_tcp(at).map_or_else(|| listen(at), TcpListener::from_std)
 }
 
 fn listen(at: SocketAddr) -> io::Result<TcpListener> {
@@ -131,8 +160,8 @@ async fn fault(at: SocketAddr, error: &io::Error) -> Fault {
 
 /// A listening socket.
 enum Socket {
-    Tcp(TcpListener),
-    Unix(UnixListener, Place),
+    Tcp(Kept<TcpListener>),
+    Unix(Kept<UnixListener>, Place),
 }
 
 impl Socket {

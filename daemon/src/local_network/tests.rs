@@ -113,18 +113,19 @@ async fn a_dropped_accept_loses_no_connection() {
 
 #[tokio::test]
 async fn local_connections_have_no_delay_keepalive_and_a_small_buffer() {
-    let listener = bind_all(LocalAddress::Localhost, LocalPort::Automatic).unwrap().remove(0);
+    let listener =
+        bind_all(LocalAddress::Localhost, LocalPort::Automatic, &Keeper::default()).unwrap().remove(0);
     let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = within(listener.accept()).await.unwrap();
     assert!(LocalSocket::tcp(stream).has_options());
 }
 
 async fn bind(address: LocalAddress, port: u16) -> Box<dyn LocalListener> {
-    SocketNetwork.bind(LocalEndpoint::Tcp { address, port: port.into() }).await.unwrap()
+    SocketNetwork::default().bind(LocalEndpoint::Tcp { address, port: port.into() }).await.unwrap()
 }
 
 async fn refused(address: LocalAddress, port: u16) -> Fault {
-    let bound = SocketNetwork.bind(LocalEndpoint::Tcp { address, port: port.into() }).await;
+    let bound = SocketNetwork::default().bind(LocalEndpoint::Tcp { address, port: port.into() }).await;
     let Err(BindError(fault)) = bound else { panic!("bound") };
     fault
 }

@@ -9,6 +9,7 @@ use stormtunnel_model::{Fault, FaultKind, SocketPath};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 use super::{BACKLOG, holder, refused};
+use crate::service::keeper::{Keeper, SocketFile};
 
 /// The system's owner, and what the owner of a container's outside looks like from within.
 const SYSTEM: [u32; 2] = [0, 65_534];
@@ -22,7 +23,7 @@ const OTHERS_WRITE: u32 = 0o002;
 pub(super) struct Place {
     path: SocketPath,
     /// Device and inode.
-    file: (u64, u64),
+    file: SocketFile,
 }
 
 impl Place {
@@ -33,6 +34,10 @@ impl Place {
 
     pub(super) fn path(&self) -> &SocketPath {
         &self.path
+    }
+
+    pub(super) fn file(&self) -> SocketFile {
+        self.file
     }
 }
 
@@ -48,14 +53,17 @@ impl Drop for Place {
     }
 }
 
-fn file_of(metadata: &Metadata) -> (u64, u64) {
+fn file_of(metadata: &Metadata) -> SocketFile {
     (metadata.dev(), metadata.ino())
 }
 
 /// Binds a socket that only the user may connect to. One that nobody listens on any more, as a daemon that was killed
-/// leaves it, is replaced.
-pub(super) async fn bind(path: &SocketPath) -> Result<(UnixListener, Place), Fault> {
+/// leaves it, is replaced; one that the service manager has kept is used again.
+pub(super) async fn bind(path: &SocketPath, keeper: &Keeper) -> Result<(UnixListener, Place), Fault> {
     check_directory(path)?;
+    if let Some(adopted) = adopt(path, keeper) {
+        return Ok(adopted);
+    }
     make_way(path).await?;
     listen(path).map_err(|error| {
         let kind = error.kind();
@@ -67,6 +75,12 @@ pub(super) async fn bind(path: &SocketPath) -> Result<(UnixListener, Place), Fau
             Fault::internal(format!("cannot listen on {path}: {error}"))
         }
     })
+}
+
+fn adopt(path: &SocketPath, keeper: &Keeper) -> Option<(UnixListener, Place)> {
+    let file = file_of(&fs::symlink_metadata(path.as_str()).ok()?);
+    let listener = UnixListener::from_std(keeper.adopt_unix(Path::new(path.as_str()), file)?).ok()?;
+    Some((listener, Place { path: path.clone(), file }))
 }
 
 fn listen(path: &SocketPath) -> io::Result<(UnixListener, Place)> {

@@ -16,16 +16,34 @@ use std::{
 use plist::{Dictionary, Value};
 use stormtunnel_architecture::graph::root;
 
-/// Stands where an installation puts the daemon: a program that exists, since `systemd-analyze` looks for it.
-const DAEMON: &str = "/bin/true";
-const LOGS: &str = "/var/log";
+/// What an installation fills in. The daemon is a program that exists, since `systemd-analyze` looks for it.
+const VALUES: &[(&str, &str)] = &[
+    ("STORMTUNNELD", "/bin/true"),
+    ("SOCKET", "/run/user/1000/stormtunnel/daemon.sock"),
+    ("STATE_DIR", "/home/u/.local/state/stormtunnel"),
+    ("CONFIG", "/home/u/.config/stormtunnel/settings.toml"),
+    ("LOG", "/home/u/.local/state/stormtunnel/stormtunneld.log"),
+];
 
 #[test]
 fn the_launch_agent_has_exactly_these_keys() {
     let files = || dictionary([("NumberOfFiles", integer(16384))]);
+    let arguments = [
+        value("STORMTUNNELD"),
+        "--socket",
+        value("SOCKET"),
+        "--state-dir",
+        value("STATE_DIR"),
+        "--config",
+        value("CONFIG"),
+        "--log-to-file",
+    ];
+    let socket =
+        dictionary([("SockPathName", Value::from(value("SOCKET"))), ("SockPathMode", integer(0o600))]);
     let expected = dictionary([
         ("Label", Value::from("io.stormtunnel.stormtunneld")),
-        ("ProgramArguments", Value::Array(vec![Value::from(DAEMON)])),
+        ("ProgramArguments", Value::Array(arguments.map(Value::from).into())),
+        ("Sockets", dictionary([("api", socket)])),
         ("RunAtLoad", Value::from(true)),
         ("KeepAlive", dictionary([("SuccessfulExit", Value::from(false))])),
         ("ThrottleInterval", integer(10)),
@@ -35,8 +53,8 @@ fn the_launch_agent_has_exactly_these_keys() {
         ("SoftResourceLimits", files()),
         ("HardResourceLimits", files()),
         ("Umask", integer(0o077)),
-        ("StandardOutPath", Value::from("/var/log/stormtunneld.log")),
-        ("StandardErrorPath", Value::from("/var/log/stormtunneld.log")),
+        ("StandardOutPath", Value::from("/dev/null")),
+        ("StandardErrorPath", Value::from(value("LOG"))),
     ]);
     let text = filled("io.stormtunnel.stormtunneld.plist");
     let agent = Value::from_reader_xml(text.as_bytes()).expect("the template is a property list");
@@ -58,15 +76,27 @@ fn the_label_is_the_name_of_the_file() {
 
 #[test]
 fn the_service_unit_has_exactly_these_keys() {
+    let command = format!(
+        "{} --socket {} --state-dir {} --config {}",
+        value("STORMTUNNELD"),
+        value("SOCKET"),
+        value("STATE_DIR"),
+        value("CONFIG")
+    );
     let expected = [
         ("Unit", "Description", "StormTunnel: AWS Session Manager tunnels"),
         ("Unit", "Documentation", "https://github.com/stormtunnel/stormtunnel"),
-        ("Unit", "StartLimitIntervalSec", "120"),
+        ("Unit", "Requires", "stormtunneld.socket"),
+        ("Unit", "After", "stormtunneld.socket"),
+        ("Unit", "StartLimitIntervalSec", "60"),
         ("Unit", "StartLimitBurst", "5"),
-        ("Service", "Type", "exec"),
-        ("Service", "ExecStart", DAEMON),
+        ("Service", "Type", "notify"),
+        ("Service", "NotifyAccess", "main"),
+        ("Service", "ExecStart", &command),
         ("Service", "Restart", "on-failure"),
-        ("Service", "RestartSec", "2"),
+        ("Service", "RestartSec", "250ms"),
+        ("Service", "WatchdogSec", "60"),
+        ("Service", "FileDescriptorStoreMax", "8192"),
         ("Service", "TimeoutStopSec", "30"),
         ("Service", "KillMode", "process"),
         ("Service", "UMask", "0077"),
@@ -75,32 +105,56 @@ fn the_service_unit_has_exactly_these_keys() {
         ("Service", "OOMPolicy", "continue"),
         ("Install", "WantedBy", "default.target"),
     ];
-    let expected =
-        expected.map(|(section, key, value)| (section.to_owned(), key.to_owned(), value.to_owned()));
-    assert_eq!(unit(&filled("stormtunneld.service")), expected);
+    assert_eq!(unit(&filled("stormtunneld.service")), entries(&expected));
 }
 
 #[test]
-fn systemd_accepts_the_service_unit() {
-    let Some(output) = systemd_verify(&filled("stormtunneld.service")) else { return };
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && complaints.is_empty(), "{complaints}");
+fn the_socket_unit_has_exactly_these_keys() {
+    let expected = [
+        ("Unit", "Description", "StormTunnel: socket of the daemon"),
+        ("Unit", "Documentation", "https://github.com/stormtunnel/stormtunnel"),
+        ("Socket", "ListenStream", value("SOCKET")),
+        ("Socket", "FileDescriptorName", "api"),
+        ("Socket", "SocketMode", "0600"),
+        ("Socket", "DirectoryMode", "0700"),
+        ("Socket", "RemoveOnStop", "yes"),
+        ("Install", "WantedBy", "sockets.target"),
+    ];
+    assert_eq!(unit(&filled("stormtunneld.socket")), entries(&expected));
+}
+
+#[test]
+fn systemd_accepts_the_units() {
+    for name in ["stormtunneld.service", "stormtunneld.socket"] {
+        let Some(output) = systemd_verify(name, str::to_owned) else { return };
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && complaints.is_empty(), "{name}: {complaints}");
+    }
 }
 
 #[test]
 fn systemd_rejects_a_planted_mistake() {
-    let mistaken = filled("stormtunneld.service").replace("RestartSec=2", "RestartSeconds=2");
-    let Some(output) = systemd_verify(&mistaken) else { return };
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(complaints.contains("RestartSeconds"), "{complaints}");
+    for (name, right, wrong) in [
+        ("stormtunneld.service", "RestartSec=250ms", "RestartSeconds=250ms"),
+        ("stormtunneld.socket", "FileDescriptorName=", "DescriptorName="),
+    ] {
+        let Some(output) = systemd_verify(name, |text| text.replace(right, wrong)) else { return };
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        let word = wrong.split('=').next().expect("a key");
+        assert!(complaints.contains(word), "{wrong}: {complaints}");
+    }
 }
 
-/// What `systemd-analyze verify` says of a unit. `None`, with a line that says so, on a machine without
+/// What `systemd-analyze verify` says of a unit that was changed so, beside the others. `None`, with a line that says so, on a machine without
 /// systemd; with `REQUIRE_ALL` set that is a failure.
-fn systemd_verify(text: &str) -> Option<Output> {
-    let directory = tempfile::tempdir().expect("a directory for the unit");
-    let path = directory.path().join("stormtunneld.service");
-    std::fs::write(&path, text).expect("the unit can be written");
+fn systemd_verify(name: &str, change: impl Fn(&str) -> String) -> Option<Output> {
+    let directory = tempfile::tempdir().expect("a directory for the units");
+    for other in ["stormtunneld.service", "stormtunneld.socket"] {
+        let text = filled(other);
+        let text = if other == name { change(&text) } else { text };
+        std::fs::write(directory.path().join(other), text).expect("the unit can be written");
+    }
+    let path = directory.path().join(name);
     // The manager looks for its runtime directory, which a container does not have.
     let output = Command::new("systemd-analyze")
         .args(["--user", "--recursive-errors=no", "verify"])
@@ -124,10 +178,21 @@ fn systemd_verify(text: &str) -> Option<Output> {
 fn filled(name: &str) -> String {
     let text =
         std::fs::read_to_string(root().join(Path::new("launchd").join(name))).expect("the template exists");
-    let filled = text.replace("@STORMTUNNELD@", DAEMON).replace("@LOGS@", LOGS);
+    let filled = VALUES.iter().fold(text, |text, (name, value)| text.replace(&format!("@{name}@"), value));
     let values = filled.lines().filter(|line| !line.starts_with("<!--") && !line.starts_with('#'));
     assert_eq!(values.filter(|line| line.contains('@')).count(), 0, "a placeholder is left in {name}");
     filled
+}
+
+fn value(name: &str) -> &'static str {
+    VALUES.iter().find(|(known, _)| *known == name).expect("an installation fills it in").1
+}
+
+fn entries(expected: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
+    expected
+        .iter()
+        .map(|(section, key, value)| (section.to_string(), key.to_string(), value.to_string()))
+        .collect()
 }
 
 /// The lines of a unit file as (section, key, value), in order.

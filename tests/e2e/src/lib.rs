@@ -6,6 +6,8 @@
 pub mod bulk;
 pub mod http;
 pub mod local;
+#[cfg(target_os = "linux")]
+pub mod own_systemd;
 pub mod postgres;
 pub mod process;
 pub mod profiles;

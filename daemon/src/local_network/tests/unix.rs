@@ -15,11 +15,11 @@ fn local(path: &Path) -> LocalEndpoint {
 }
 
 async fn bind(path: &Path) -> Box<dyn LocalListener> {
-    SocketNetwork.bind(local(path)).await.unwrap()
+    SocketNetwork::default().bind(local(path)).await.unwrap()
 }
 
 async fn refused(path: &Path) -> Fault {
-    let Err(BindError(fault)) = SocketNetwork.bind(local(path)).await else { panic!("bound") };
+    let Err(BindError(fault)) = SocketNetwork::default().bind(local(path)).await else { panic!("bound") };
     fault
 }
 

@@ -1,9 +1,13 @@
-//! `daemon`: the daemon itself. None of these starts one in the background.
+//! `daemon`: the daemon itself.
+
+mod logs;
+mod service;
 
 use std::path::Path;
 use std::time::Duration;
 
 use stormtunnel_model::ExitCode;
+use stormtunnel_proto::paths::log_file;
 use stormtunnel_proto::{API_LEVEL, CallError, Client};
 use tokio::time::{Instant, interval, timeout_at};
 
@@ -14,7 +18,8 @@ use crate::context::{Context, FIRST_ANSWER};
 use crate::exit::{Failure, Problem};
 use crate::lock::{Identity, Lock};
 use crate::render::details;
-use crate::render::views::DaemonView;
+use crate::render::views::{AbsentDaemonView, DaemonView, ServiceView};
+use crate::service::{State, is_installed};
 
 /// How often `daemon stop` looks whether the socket is gone.
 const STOP_POLL: Duration = Duration::from_millis(50);
@@ -23,16 +28,25 @@ pub(super) async fn run(context: &mut Context<'_>, verb: &DaemonVerb) -> Ending 
     match verb {
         DaemonVerb::Run => Err(become_daemon(&context.plan()).problem().into()),
         DaemonVerb::Status => status(context).await,
+        DaemonVerb::Start => service::start(context).await,
         DaemonVerb::Stop { timeout } => stop(context, *timeout).await,
+        DaemonVerb::Restart => service::restart(context).await,
+        DaemonVerb::Install { linger } => service::install(context, *linger).await,
+        DaemonVerb::Uninstall { purge, yes } => service::uninstall(context, *purge, *yes).await,
+        DaemonVerb::Logs { follow, lines } => logs::logs(context, *lines, *follow),
     }
 }
 
 async fn status(context: &mut Context<'_>) -> Ending {
-    let client = context.running_client().await.map_err(|error| error.problem())?;
+    let service = service_view(context)?;
+    let socket = context.paths.socket.display().to_string();
+    let client = match context.running_client().await {
+        Ok(client) => client,
+        Err(unreachable) => return not_reached(context, &unreachable, service, socket),
+    };
     let info = client.daemon_info().await?;
     let settings = client.settings(&[]).await?;
-    let socket = context.paths.socket.display().to_string();
-    let view = DaemonView::of(&info, &socket, &settings.path);
+    let view = DaemonView::of(&info, &socket, &settings.path, service);
     let (now, style) = (context.out.now(), context.out.style());
     match context.out.format {
         Format::Json | Format::Yaml => context.out.document(&view)?,
@@ -42,15 +56,46 @@ async fn status(context: &mut Context<'_>) -> Ending {
     if info.api_level < API_LEVEL {
         context
             .out
-            .note("warning: this daemon is older than stctl; `stctl daemon stop` lets a new one start");
+            .note("warning: this daemon is older than stctl; `stctl daemon restart` starts the one that belongs to it");
     }
     Ok(ExitCode::Ok)
+}
+
+/// What is known without a daemon; the problem tells the rest, on standard error.
+fn not_reached(
+    context: &mut Context<'_>,
+    unreachable: &Unreachable,
+    service: ServiceView,
+    socket: String,
+) -> Ending {
+    let log = log_file(&context.paths.state_dir);
+    let log_path = log.exists().then(|| log.display().to_string());
+    let view = AbsentDaemonView { running: false, service, socket, log_path };
+    match context.out.format {
+        Format::Json | Format::Yaml => context.out.document(&view)?,
+        Format::Table | Format::Wide => context.out.text(&details::absent_daemon(&view))?,
+        Format::Name => context.out.text(&view.socket)?,
+    }
+    let problem = unreachable.problem();
+    if view.service.installed && unreachable.is_absence() {
+        let remedy = "`stctl daemon start` starts it, and so does any command that needs it".to_owned();
+        let headline = "the daemon is not running".to_owned();
+        return Err(Problem { headline, remedy, detail: String::new(), ..problem }.into());
+    }
+    Err(problem.into())
+}
+
+fn service_view(context: &Context<'_>) -> Result<ServiceView, Failure> {
+    let manager = context.service()?;
+    let installed = is_installed(manager.as_ref(), &context.paths);
+    let state = if installed { manager.state() } else { State::default() };
+    Ok(ServiceView { manager: manager.name(), installed, enabled: state.enabled, active: state.active })
 }
 
 async fn stop(context: &mut Context<'_>, timeout: Duration) -> Ending {
     let began = Instant::now();
     let deadline = began + timeout;
-    let known = Identity::of(&context.paths.socket);
+    let known = (Identity::of(&context.paths.socket), Lock::beside(&context.paths.socket));
     match context.running_client().await {
         Ok(client) => ask(&client, deadline.max(began + FIRST_ANSWER)).await?,
         Err(Unreachable::Stale { socket }) if matches!(Lock::beside(&socket), Lock::Held(_)) => {
@@ -78,13 +123,14 @@ async fn ask(client: &Client, answer_by: Instant) -> Result<(), Failure> {
 }
 
 /// The daemon removes its socket last, after all sessions have ended. The next daemon's socket is another one, and a
-/// daemon that was killed meanwhile leaves its socket and no lock.
-async fn stopped(socket: &Path, known: Option<Identity>) {
+/// daemon that was killed meanwhile leaves its socket and no lock. A service manager's socket stays, and the next daemon may
+/// have the lock before anybody looks.
+async fn stopped(socket: &Path, (known, holder): (Option<Identity>, Lock)) {
     let mut ticks = interval(STOP_POLL);
     loop {
         ticks.tick().await;
         let now = Identity::of(socket);
-        if now.is_none() || now != known || Lock::beside(socket) == Lock::Free {
+        if now.is_none() || now != known || Lock::beside(socket).has_passed_from(holder) {
             return;
         }
     }

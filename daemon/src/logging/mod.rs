@@ -3,11 +3,10 @@
 //! Third-party code is capped at INFO whatever the filter says. Below that level HTTP and WebSocket libraries write
 //! requests and frames, and these hold tokens. `aws_config` is capped at WARN: at INFO it names access keys.
 
+mod file;
+
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use stormtunnel_model::Fault;
@@ -23,6 +22,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Registry, reload};
 
 use crate::args::LogFormat;
+pub use file::{LogFile, LogFileError};
 
 /// The setting that holds the filter.
 pub const FILTER_KEY: &str = "log.filter";
@@ -33,20 +33,9 @@ const OURS: &[&str] = &["stormtunnel", "stormtunneld", "ssm_session", "smux", "s
 /// Third-party crates that say too much at INFO.
 const TALKATIVE: &[&str] = &["aws_config"];
 
-/// A log of more than this is put aside at the next start; the one before it goes then. A running daemon's log grows on.
-const ROTATE_ABOVE: u64 = 8 * 1024 * 1024;
-
 /// Logging that cannot begin.
 #[derive(Debug, Error)]
 pub enum LoggingError {
-    /// The log file cannot be opened.
-    #[error("cannot write the log {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
     /// The process logs already.
     #[error("logging was set up twice")]
     Twice(#[source] TryInitError),
@@ -65,28 +54,14 @@ const FIRST_FILTER: &str = "info";
 ///
 /// # Errors
 /// [`LoggingError::Twice`].
-pub fn start(format: LogFormat, file: Option<&File>) -> Result<LogControl, LoggingError> {
-    let (writer, ansi) = match file.map(File::try_clone) {
-        Some(Ok(file)) => (BoxMakeWriter::new(Mutex::new(file)), false),
-        Some(Err(_)) | None => (BoxMakeWriter::new(io::stderr), io::IsTerminal::is_terminal(&io::stderr())),
+pub fn start(format: LogFormat, file: Option<LogFile>) -> Result<LogControl, LoggingError> {
+    let (writer, ansi) = match file {
+        Some(file) => (BoxMakeWriter::new(Mutex::new(file)), false),
+        None => (BoxMakeWriter::new(io::stderr), io::IsTerminal::is_terminal(&io::stderr())),
     };
     let (layer, control) = layer(format, writer, ansi, FIRST_FILTER);
     tracing_subscriber::registry().with(layer).try_init().map_err(LoggingError::Twice)?;
     Ok(control)
-}
-
-/// Opens the log file for appending, putting an overgrown one aside as `*.1`.
-///
-/// # Errors
-/// [`LoggingError::File`].
-pub fn open_file(path: &Path) -> Result<File, LoggingError> {
-    let failed = |source| LoggingError::File { path: path.to_owned(), source };
-    if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > ROTATE_ABOVE) {
-        let mut aside = path.as_os_str().to_owned();
-        aside.push(".1");
-        std::fs::rename(path, aside).map_err(failed)?;
-    }
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed)
 }
 
 /// Parses a filter; an empty one means the default.
@@ -290,15 +265,5 @@ mod tests {
             logged(LogFormat::Json, "info", |_| tracing::info!(target: "stormtunneld", tunnel = "db", "up"));
         assert!(text.starts_with('{') && text.ends_with("}\n"), "{text}");
         assert!(text.contains("\"tunnel\":\"db\"") && text.contains("\"message\":\"up\""), "{text}");
-    }
-
-    #[test]
-    fn an_overgrown_log_is_put_aside() {
-        let directory = tempfile::TempDir::new().unwrap();
-        let path = directory.path().join("daemon.log");
-        open_file(&path).unwrap().set_len(ROTATE_ABOVE + 1).unwrap();
-        let new = open_file(&path).unwrap();
-        assert_eq!(new.metadata().unwrap().len(), 0);
-        assert_eq!(directory.path().join("daemon.log.1").metadata().unwrap().len(), ROTATE_ABOVE + 1);
     }
 }

@@ -1,0 +1,71 @@
+//! Fills in the templates. A path is written by the rules of the file that it gets into.
+
+use std::path::Path;
+
+use crate::exit::{Failure, Problem};
+
+/// One word of a command line in a unit file.
+pub(super) fn unit_word(path: &str) -> String {
+    let path = unit_value(path).replace('$', "$$");
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+:%$".contains(c);
+    if path.chars().all(is_plain) {
+        return path;
+    }
+    format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The whole value of a line in a unit file.
+pub(super) fn unit_value(path: &str) -> String {
+    path.replace('%', "%%")
+}
+
+/// Text of a property list.
+pub(super) fn plist_text(path: &str) -> String {
+    path.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// A path as text. What no line of a file can hold is refused.
+pub(super) fn text(path: &Path) -> Result<&str, Failure> {
+    let text = path.to_str().filter(|text| !text.chars().any(char::is_control));
+    text.ok_or_else(|| {
+        let headline = format!("the path {} cannot be written into a service's file", path.display());
+        Problem::usage(headline, "choose a path that is text").into()
+    })
+}
+
+/// Puts each value in the place of its name.
+pub(super) fn filled(template: &str, values: &[(&str, &str)]) -> String {
+    values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("@{name}@"), value))
+}
+
+/// Whether a filled file is about that socket.
+pub(super) fn names_socket(text: &str, socket: &str) -> bool {
+    [unit_word(socket), unit_value(socket), plist_text(socket)].iter().any(|written| {
+        text.lines().any(|line| {
+            line == format!("ListenStream={written}")
+                || line.contains(&format!("--socket {written} "))
+                || line.trim() == format!("<string>{written}</string>")
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_whatever_is_in_it() {
+        assert_eq!(unit_word("/home/u/bin/stormtunneld"), "/home/u/bin/stormtunneld");
+        assert_eq!(unit_word("/home/a b/100%/$x\"\\"), "\"/home/a b/100%%/$$x\\\"\\\\\"");
+        assert_eq!(unit_value("/home/a b/100%"), "/home/a b/100%%");
+        assert_eq!(plist_text("/Users/u/A & B"), "/Users/u/A &amp; B");
+        assert!(text(Path::new("/home/u\n/x")).is_err());
+    }
+
+    #[test]
+    fn a_file_is_about_one_socket() {
+        let unit = "[Socket]\nListenStream=/run/user/1/daemon.sock\n";
+        assert!(names_socket(unit, "/run/user/1/daemon.sock"));
+        assert!(!names_socket(unit, "/run/user/1/daemon.soc"));
+    }
+}

@@ -1,0 +1,143 @@
+//! systemd: a socket and a service among the units of the user.
+
+use std::path::{Path, PathBuf};
+
+use super::files::{filled, text, unit_value, unit_word};
+use super::{Change, Manager, ServiceFile, State, home, run};
+use crate::autostart::Plan;
+use crate::context::Paths;
+use crate::exit::Failure;
+use crate::world::Programs;
+
+const SERVICE: &str = "stormtunneld.service";
+const SOCKET: &str = "stormtunneld.socket";
+
+const SERVICE_TEMPLATE: &str = include_str!("../../../launchd/stormtunneld.service");
+const SOCKET_TEMPLATE: &str = include_str!("../../../launchd/stormtunneld.socket");
+
+/// What to do when systemd does not answer.
+const NO_MANAGER: &str = "log in as this user (not with su or sudo), so that a systemd of the user runs; where there is none, \
+     do without the service: any command starts the daemon";
+
+const LOGOUT: &str = "the daemon ends when you log out for the last time; `loginctl enable-linger` keeps it running, and \
+     starts it when the machine starts (`stctl daemon install --linger` asks for it)";
+
+/// The systemd of the user.
+pub(super) struct Systemd<'a> {
+    directory: PathBuf,
+    paths: &'a Paths,
+    programs: &'a dyn Programs,
+}
+
+impl<'a> Systemd<'a> {
+    pub(super) fn new(plan: &Plan<'a>) -> Result<Self, Failure> {
+        let Plan { paths, env, programs, .. } = *plan;
+        let config = env.value("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let config = match config {
+            Some(config) => config,
+            None => home(env)?.join(".config"),
+        };
+        Ok(Self { directory: config.join("systemd/user"), paths, programs })
+    }
+
+    fn systemctl(&self, arguments: &[&str]) -> Result<String, Failure> {
+        run(self.programs, "systemctl", &[&["--user"], arguments].concat(), NO_MANAGER)
+    }
+
+    /// A service that has failed several times is started no more, however it is asked, and is remembered when its files are
+    /// gone. Where there is nothing to forget the call fails, which is as good.
+    fn forget_failures(&self) {
+        let _ = self.systemctl(&["reset-failed", SOCKET, SERVICE]);
+    }
+}
+
+impl Manager for Systemd<'_> {
+    fn name(&self) -> &'static str {
+        "systemd"
+    }
+
+    fn files(&self, daemon: &Path) -> Result<Vec<ServiceFile>, Failure> {
+        let Paths { socket, state_dir, config } = self.paths;
+        let word = |path: &Path| text(path).map(unit_word);
+        let values = [
+            ("STORMTUNNELD", word(daemon)?),
+            ("SOCKET", word(socket)?),
+            ("STATE_DIR", word(state_dir)?),
+            ("CONFIG", word(config)?),
+        ];
+        let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let listen = unit_value(text(socket)?);
+        let file = |name: &str, text: String| ServiceFile { path: self.directory.join(name), text };
+        Ok(vec![
+            file(SOCKET, filled(SOCKET_TEMPLATE, &[("SOCKET", &listen)])),
+            file(SERVICE, filled(SERVICE_TEMPLATE, &values)),
+        ])
+    }
+
+    fn places(&self) -> Vec<PathBuf> {
+        [SOCKET, SERVICE].map(|name| self.directory.join(name)).into()
+    }
+
+    fn reload(&self) -> Result<(), Failure> {
+        self.systemctl(&["daemon-reload"]).map(drop)
+    }
+
+    fn enable(&self, change: Change) -> Result<(), Failure> {
+        let was_active = self.state().active;
+        if change == Change::Place {
+            self.systemctl(&["stop", SOCKET, SERVICE])?;
+        }
+        self.systemctl(&["enable", SOCKET, SERVICE])?;
+        self.start()?;
+        match change {
+            Change::Program | Change::Files if was_active => self.restart(),
+            Change::None | Change::Program | Change::Files | Change::Place => Ok(()),
+        }
+    }
+
+    fn disable(&self) -> Result<(), Failure> {
+        self.systemctl(&["disable", "--now", SOCKET, SERVICE])?;
+        self.forget_failures();
+        Ok(())
+    }
+
+    fn start(&self) -> Result<(), Failure> {
+        self.forget_failures();
+        self.systemctl(&["start", SOCKET, SERVICE]).map(drop)
+    }
+
+    fn restart(&self) -> Result<(), Failure> {
+        self.forget_failures();
+        self.systemctl(&["restart", SERVICE]).map(drop)
+    }
+
+    fn state(&self) -> State {
+        let properties = "--property=UnitFileState,ActiveState,MainPID";
+        let Ok(said) = self.systemctl(&["show", properties, SERVICE]) else { return State::default() };
+        let value = |key: &str| said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        State {
+            enabled: value("UnitFileState") == Some("enabled"),
+            active: matches!(value("ActiveState"), Some("active" | "activating")),
+            pid: value("MainPID").and_then(|pid| pid.parse().ok()).filter(|pid| *pid != 0),
+        }
+    }
+
+    fn log_reader(&self, lines: u32, follow: bool) -> Option<(&'static str, Vec<String>)> {
+        let mut arguments =
+            vec![format!("--user-unit={SERVICE}"), format!("--lines={lines}"), "--no-pager".to_owned()];
+        arguments.extend(follow.then(|| "--follow".to_owned()));
+        Some(("journalctl", arguments))
+    }
+
+    fn logout(&self, linger: bool) -> Result<Option<&'static str>, Failure> {
+        let remedy = "ask whoever runs this machine to allow it";
+        if linger {
+            run(self.programs, "loginctl", &["enable-linger"], remedy)?;
+            return Ok(None);
+        }
+        let uid = rustix::process::getuid().as_raw().to_string();
+        let said =
+            run(self.programs, "loginctl", &["show-user", "--property=Linger", "--value", &uid], remedy);
+        Ok((!said.is_ok_and(|said| said.trim() == "yes")).then_some(LOGOUT))
+    }
+}
