@@ -1,7 +1,7 @@
 //! One command that shows the main job, end to end, without an AWS account.
 //!
 //! Builds the daemon and the command line, starts an emulated AWS on loopback and a web server that only its "VPC" can
-//! reach, makes a tunnel with the real `stctl`, sends bytes through it, and stays so that you can try it yourself.
+//! reach, signs in and makes a tunnel with the real `stctl`, sends bytes through it, and stays so that you can try it yourself.
 
 mod intranet;
 mod report;
@@ -9,7 +9,7 @@ mod report;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use aws_emulator::{Config, Counter, Injection};
+use aws_emulator::{Config, Counter, Injection, SignInHabits};
 use clap::Parser;
 use stormtunnel_harness::{Parts, Sandbox};
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,6 +26,8 @@ struct Arguments {
     check: bool,
 }
 
+/// The profile that it signs in for.
+const PROFILE: &str = "developer";
 /// How the tunnel is called.
 const TUNNEL: &str = "intranet";
 /// What only the target can reach.
@@ -44,7 +46,8 @@ async fn main() -> Result<()> {
     report.say("Building stormtunneld and stctl (some minutes the first time) ...");
     // From here on Ctrl-C ends what was started, whenever it comes.
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
-    let sandbox = Sandbox::start_with(Parts::Quick, Config::default()).await?;
+    let sandbox =
+        Sandbox::start_with(Parts::Quick, Config { sign_in: person(), ..Config::default() }).await?;
     let intranet = Intranet::start().await?;
     sandbox.emulator().map_service("intranet.vpc", 80, intranet.address());
     let shown = tokio::select! {
@@ -62,14 +65,39 @@ async fn main() -> Result<()> {
 /// Makes a tunnel and uses it.
 async fn show(sandbox: &Sandbox, report: &mut Report) -> Result<()> {
     report.say("An emulated AWS runs on loopback. This is what you would type with the real one:");
+    write_profile(sandbox)?;
+    report.run(sandbox, &["sso", "login", "--use-device-code", "--no-browser"]).await?;
+    report.run(sandbox, &["whoami", "--profile", PROFILE]).await?;
     let target = sandbox.emulator().instance();
-    report.run(sandbox, &["tunnel", "add", TUNNEL, "--target", target, "--remote", REMOTE, "--up"]).await?;
+    let add = ["tunnel", "add", TUNNEL, "--target", target, "--remote", REMOTE, "--profile", PROFILE, "--up"];
+    report.run(sandbox, &add).await?;
     report.run(sandbox, &["ls"]).await?;
     let address = address_of_tunnel(sandbox).await?;
     let page = intranet::get(address, "/").await?;
     ensure!(page == intranet::PAGE.as_bytes(), "the page came back changed");
     report.done(&format!("the page of http://{REMOTE}/ came through localhost:{}", address.port()));
     send_block(sandbox, address, report).await
+}
+
+/// Somebody who agrees to a login as soon as it is asked for; with the real AWS that is you, in a browser.
+fn person() -> SignInHabits {
+    SignInHabits { agrees_after_polls: Some(1), interval_s: 1, ..SignInHabits::default() }
+}
+
+/// A profile of IAM Identity Center, as `stctl sso configure` writes it, beside the one with keys.
+fn write_profile(sandbox: &Sandbox) -> Result<()> {
+    let emulator = sandbox.emulator();
+    let (portal, region) = (emulator.portals().first().context("nobody can sign in")?, emulator.region());
+    let account = portal.accounts.first().context("the portal has no account")?;
+    let role = account.roles.first().context("the account has no role")?;
+    let (url, id) = (&portal.start_url, &account.id);
+    let session = format!("[sso-session demo]\nsso_start_url = {url}\nsso_region = {region}\n");
+    let profile = format!(
+        "[profile {PROFILE}]\nsso_session = demo\nsso_account_id = {id}\nsso_role_name = {role}\nregion = {region}\n"
+    );
+    let path = sandbox.home().join(".aws/config");
+    let before = std::fs::read_to_string(&path)?;
+    Ok(std::fs::write(&path, format!("{before}{session}{profile}"))?)
 }
 
 /// The connection through the tunnel outlives the WebSocket under it.

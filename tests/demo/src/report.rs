@@ -57,7 +57,15 @@ impl Report {
         }
         Self::line(&format!("  export PATH={}:\"$PATH\"", quote(&binaries)));
         let tunnel = crate::TUNNEL;
-        for next in ["ls", "watch", "--help", &format!("status {tunnel}"), &format!("restart {tunnel}")] {
+        for next in [
+            "ls",
+            "watch",
+            "sso status",
+            "profiles",
+            "--help",
+            &format!("status {tunnel}"),
+            &format!("restart {tunnel}"),
+        ] {
             Self::line(&format!("  stctl {next}"));
         }
         let inject = format!("{}/inject", sandbox.emulator().control_url());
