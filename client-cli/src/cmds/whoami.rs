@@ -12,7 +12,7 @@ use crate::exit::{Problem, Subject};
 use crate::render::profile_views::WhoamiView;
 use crate::render::profiles;
 
-/// Longest wait for the answer: a token may have to be renewed, a program to run, and a person to type a code.
+/// Longest wait for the answer where nobody is asked: a token may have to be renewed, and a program to run.
 const CHECK_DEADLINE: Duration = Duration::from_secs(240);
 
 pub(super) async fn run(context: &mut Context<'_>) -> Ending {
@@ -29,7 +29,8 @@ pub(super) async fn tell(
     named_by: Option<&'static str>,
 ) -> Ending {
     let client = client.clone().with_deadline(CHECK_DEADLINE);
-    let checked = client.check_profile(profile).await.map_err(|error| unanswered(&error))?;
+    let checked = context.attended(client, async |client| client.check_profile(profile).await).await;
+    let checked = checked.map_err(|error| unanswered(&error))?;
     let rule = named_by.unwrap_or(profiles::rule(checked.rule));
     let out = &mut context.out;
     let problem = problem(&checked);

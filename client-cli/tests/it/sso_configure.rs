@@ -63,8 +63,11 @@ async fn everything_is_asked_for_in_the_order_of_the_aws_cli() {
             "configure [sso-session new] https://new.awsapps.com/start us-east-1, \
              [profile dev] 111122223333 Admin eu-west-1 json, [profile prod] 111122223333 Reader eu-west-1 json, \
              [profile Reader-444455556666] 444455556666 Reader eu-west-1 json",
+            "watch prompts",
             "check dev",
+            "watch prompts",
             "check prod",
+            "watch prompts",
             "check Reader-444455556666",
         ];
         assert_eq!(fake.asked(), told);

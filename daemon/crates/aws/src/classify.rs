@@ -11,7 +11,7 @@ use aws_sdk_sso::operation::get_role_credentials::GetRoleCredentialsError;
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use stormtunnel_model::{Fault, FaultKind, Region, ResolvedTarget};
+use stormtunnel_model::{Fault, FaultKind, Principal, Region, ResolvedTarget};
 
 use crate::endpoint::ClearEndpoint;
 use crate::quote::{quote, with_trust_hint};
@@ -349,7 +349,20 @@ fn denied(text: &str, action: &str, detail: impl Into<String>) -> Fault {
     let named = word(after);
     let resource = after.split_once("on resource: ").map(|(_, resource)| word(resource)).unwrap_or_default();
     let action = if named.is_empty() { action.to_owned() } else { named };
+    let mut detail = detail.into();
+    if let Some((set, account)) = permission_set(&principal) {
+        detail.push_str(&format!(
+            "{}the administrator allows it in permission set {set} for account {account}",
+            separator(&detail)
+        ));
+    }
     Fault::new(FaultKind::PermissionDenied { principal, action, resource }, detail)
+}
+
+/// What a role of IAM Identity Center was made of, and the account: what its administrator has to be told.
+fn permission_set(principal: &str) -> Option<(String, String)> {
+    let principal: Principal = principal.parse().ok().filter(|_| principal.contains("/AWSReservedSSO_"))?;
+    Some((principal.role()?.to_owned(), principal.account()?.to_owned()))
 }
 
 /// `Value '…' at 'target' failed to satisfy constraint`: the field, as the API of ours calls it.

@@ -222,3 +222,21 @@ fn a_fault_of_a_provider_of_ours_stays_as_it_is() {
     let error = CredentialsError::provider_error(fault.clone());
     assert_eq!(credentials_fault(&error, &subject(Some("corp")), &[]), fault);
 }
+
+#[test]
+fn who_signed_in_is_told_what_to_name_to_the_administrator() {
+    let text = |principal: &str| {
+        format!(
+            "User: {principal} is not authorized to perform: ssm:StartSession on resource: arn:aws:ec2:::instance/i-0"
+        )
+    };
+    let detail = |principal: &str| denied(&text(principal), "ssm:StartSession", "no").detail;
+    let sso =
+        "arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Dev_Ops_aa007fc9b7a8bef2/me@corp.example";
+    assert_eq!(
+        detail(sso),
+        "no: the administrator allows it in permission set Dev_Ops for account 123456789012"
+    );
+    assert_eq!(detail("arn:aws:sts::123456789012:assumed-role/Dev/me"), "no");
+    assert_eq!(detail("arn:aws:iam::123456789012:user/me"), "no");
+}

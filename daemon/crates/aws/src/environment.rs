@@ -66,6 +66,7 @@ pub struct AwsEnvironment {
     web_identity: Option<WebIdentity>,
     region: Option<String>,
     ca_bundle: Option<PathBuf>,
+    login_cache: Option<PathBuf>,
     endpoints: Vec<(&'static str, String)>,
 }
 
@@ -86,6 +87,9 @@ impl AwsEnvironment {
                 },
             ),
             region: var("AWS_REGION").or_else(|| var("AWS_DEFAULT_REGION")),
+            login_cache: var("AWS_LOGIN_CACHE_DIRECTORY")
+                .map(|value| expand_home(&value, home.as_deref()))
+                .or_else(|| home.as_ref().map(|home| home.join(".aws/login/cache"))),
             ca_bundle: var("AWS_CA_BUNDLE").map(|value| expand_home(&value, home.as_deref())),
             endpoints: variables.filter_map(|name| var(name).map(|url| (name, url))).collect(),
         }
@@ -109,6 +113,11 @@ impl AwsEnvironment {
     /// Region of last resort.
     pub(crate) fn region(&self) -> Option<&str> {
         self.region.as_deref()
+    }
+
+    /// Where `aws login` keeps its sessions.
+    pub(crate) fn login_cache(&self) -> Option<&Path> {
+        self.login_cache.as_deref()
     }
 
     /// PEM file with more certificate authorities.

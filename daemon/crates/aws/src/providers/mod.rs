@@ -4,6 +4,7 @@
 //! `mfa_serial` and `duration_seconds`, and fail with a [`Fault`] that [`credentials_fault`](crate::classify) passes on as it
 //! is. The SDK knows the metadata services and web identities well enough.
 
+mod login_session;
 mod process;
 mod role;
 mod sign_in;
@@ -26,8 +27,9 @@ use stormtunnel_engine::ports::PortFuture;
 use stormtunnel_engine::prompts::CodeQuestion;
 use stormtunnel_engine::sign_in::actor::SignInHandle;
 use stormtunnel_engine::sign_in::credentials::CredentialBroker;
-use stormtunnel_model::{Fault, FaultKind, Profile, Region, SignInName};
+use stormtunnel_model::{Fault, Region, SignInName};
 
+use self::login_session::LoginSessionProvider;
 use self::process::ProcessProvider;
 use self::role::RoleProvider;
 use self::sign_in::SignInProvider;
@@ -122,7 +124,11 @@ impl Providers {
                 let of = (&profile.holder, endpoints, region);
                 ProfileCredentials::of(WebIdentityProvider::new(&self.network, identity, of).await?)
             }
-            Source::LoginSession(_) => return Err(login_session(&profile.holder)),
+            Source::LoginSession(arn) => {
+                let cache = self.network.environment().login_cache();
+                let clock = self.network.clock();
+                ProfileCredentials::of(LoginSessionProvider::new(cache, arn, &profile.holder, clock))
+            }
             Source::Environment => {
                 ProfileCredentials::of(EnvironmentVariableCredentialsProvider::new()).for_good()
             }
@@ -146,15 +152,6 @@ impl Providers {
 fn static_keys(keys: &StaticKeys) -> Keys {
     let token = keys.session_token.as_ref().map(|token| token.expose_secret().to_owned());
     Keys::new(&*keys.access_key_id, keys.secret_access_key.expose_secret(), token, None, "profile")
-}
-
-fn login_session(holder: &Profile) -> Fault {
-    let kind = FaultKind::CredentialsInvalid { profile: holder.to_string() };
-    let detail = format!(
-        "profile \"{holder}\" is one of `aws login`, whose sessions only the AWS CLI can read; make a profile with \
-         `credential_process = aws configure export-credentials --profile {holder}`, and use that one"
-    );
-    Fault::new(kind, detail)
 }
 
 impl ProfileCredentials {

@@ -286,10 +286,10 @@ async fn a_code_that_is_wrong_or_missing_is_told() {
 }
 
 #[tokio::test]
-async fn a_session_of_aws_login_is_refused_with_the_way_out() {
+async fn a_session_of_aws_login_that_nobody_has_comes_with_the_way_out() {
     let world = World::new(Ok("")).await;
     let config = "[profile p]\nlogin_session = arn:aws:iam::123456789012:user/me\n";
-    let fault = world.provider(config).await.map(|_| ()).unwrap_err();
+    let fault = world.refused(config).await;
     assert_eq!(fault.kind, FaultKind::CredentialsInvalid { profile: "p".to_owned() });
     assert!(fault.detail.contains("aws configure export-credentials --profile p"), "{fault}");
 }
