@@ -2,7 +2,7 @@
 //! sign-ins have tokens, tokens give credentials, and everything that calls AWS takes those.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use stormtunnel_aws::{
     AwsAccess, AwsEnvironment, AwsIdentity, AwsNetwork, AwsOidc, AwsPortal, AwsSsm, AwsTargets,
@@ -82,12 +82,13 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
     let choice = surroundings.settings.borrow().key_store;
     let OpenedKeyStore { store: keys, warnings } = keystore::open(choice, &surroundings.state_dir).await;
     let oidc = Arc::new(AwsOidc::new(Arc::clone(&network)));
+    let made_access = Arc::new(OnceLock::new());
     let ports = SignInPorts {
         browser: Arc::new(system_browser(Arc::clone(&oidc), Arc::clone(&entropy))),
         oidc,
         cache: Arc::new(SsoCache::new(CacheDirectory::new(files.paths().sso_cache.clone()))),
         keys,
-        observer: Arc::new(Observer(Arc::clone(&broker))),
+        observer: Arc::new(Observer { broker: Arc::clone(&broker), access: Arc::clone(&made_access) }),
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
     };
@@ -101,6 +102,7 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
         Providers::new(Arc::clone(&network), broker, Arc::new(find), Arc::new(Persons(prompts.clone())));
     let configured = profiles::follow(files.profiles(), &surroundings.tasks)?;
     let access = AwsAccess::new(network, Arc::new(WatchedProfiles(files)), providers);
+    let _set_once = made_access.set(Arc::downgrade(&access));
     let Surroundings { store, tasks, settings, network: local, .. } = surroundings;
     let identity: Arc<dyn Identity> = Arc::new(AwsIdentity::new(Arc::clone(&access)));
     let profiles = Profiles::start(ProfileWorld {
@@ -221,8 +223,12 @@ fn not_configured(name: &SignInName, enabled: bool) -> Fault {
     )
 }
 
-/// Forgets the credentials of a sign-in whose token is gone.
-struct Observer(Arc<CredentialBroker>);
+/// Forgets the credentials of a sign-in whose token is gone, and what was made of them.
+struct Observer {
+    broker: Arc<CredentialBroker>,
+    /// Made later, of sign-ins among other things.
+    access: Arc<OnceLock<Weak<AwsAccess>>>,
+}
 
 impl SignInObserver for Observer {
     fn notify(&self, name: &SignInName, notice: &Notice) {
@@ -234,7 +240,10 @@ impl SignInObserver for Observer {
     }
 
     fn forget_credentials(&self, name: &SignInName) {
-        self.0.forget(name);
+        self.broker.forget(name);
+        if let Some(access) = self.access.get().and_then(Weak::upgrade) {
+            access.forget(name);
+        }
     }
 }
 

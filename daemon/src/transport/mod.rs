@@ -50,13 +50,26 @@ pub struct WsDialer {
     tls: TlsConfigs,
 }
 
+/// A channel that did not open.
+struct Unopened {
+    fault: Fault,
+    /// AWS had the request, with its signature.
+    refused: bool,
+}
+
+impl From<Fault> for Unopened {
+    fn from(fault: Fault) -> Self {
+        Self { fault, refused: false }
+    }
+}
+
 impl WsDialer {
     /// Shares `access` with the API client, so that a session and its channel use the same credentials.
     pub fn new(access: Arc<AwsAccess>) -> Self {
         Self { access, tls: TlsConfigs::default() }
     }
 
-    async fn open(&self, scope: &AwsScope, grant: &SessionGrant) -> Result<BoxChannel, Fault> {
+    async fn open(&self, scope: &AwsScope, grant: &SessionGrant) -> Result<BoxChannel, Unopened> {
         let address = self.access.channel_address(grant)?;
         let connector = if address.is_tls() {
             Connector::Rustls(self.tls.client_config(self.access.extra_roots().await?).await?)
@@ -72,7 +85,10 @@ impl WsDialer {
         let upgrade = upgrade(&address, signed.clone(), socket, connector);
         match within(UPGRADE_TIMEOUT, &address, "answer", Box::pin(upgrade)).await? {
             Ok(socket) => Ok(Box::pin(WsChannel::new(socket))),
-            Err(error) => Err(self.upgrade_fault(scope, grant, &address, &signed, error).await),
+            Err(error) => Err(Unopened {
+                fault: self.upgrade_fault(scope, grant, &address, &signed, error).await,
+                refused: true,
+            }),
         }
     }
 
@@ -104,10 +120,12 @@ impl ChannelDialer for WsDialer {
         Box::pin(async move {
             match self.open(scope, grant).await {
                 // The session lives; what it was started with may not.
-                Err(fault) if self.access.may_renew(scope, &grant.region, &fault).await => {
-                    self.open(scope, grant).await
+                Err(Unopened { fault, refused: true })
+                    if self.access.may_renew(scope, &grant.region, &fault).await =>
+                {
+                    self.open(scope, grant).await.map_err(|unopened| unopened.fault)
                 }
-                outcome => outcome,
+                outcome => outcome.map_err(|unopened| unopened.fault),
             }
         })
     }

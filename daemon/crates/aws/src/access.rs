@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, identity::IdentityCache};
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::SdkConfig;
@@ -17,12 +16,11 @@ use http::HeaderMap;
 use secrecy::ExposeSecret as _;
 use stormtunnel_aws_files::{Profile as FileProfile, ProfileSet};
 use stormtunnel_engine::ports::{AwsScope, Clock, PortFuture, SessionGrant};
-use stormtunnel_model::{Fault, FaultKind, Profile, Region};
-use tokio::sync::Mutex;
+use stormtunnel_model::{Fault, FaultKind, Profile, Region, SignInName};
 
 use crate::address::ChannelAddress;
 use crate::chosen::{Chosen, not_found};
-use crate::classify::{Call, Subject, api_fault, credentials_fault, upgrade_fault};
+use crate::classify::{Call, Subject, api_fault, credentials_fault, is_missing, upgrade_fault};
 use crate::credentials::{CachedCredentials, wall_time};
 use crate::endpoint::EndpointGuard;
 use crate::identity::Caller;
@@ -76,7 +74,7 @@ pub(crate) struct ScopedClient {
     pub(crate) credentials: CachedCredentials,
     provider: ProfileCredentials,
     /// Whose these are.
-    pub(crate) caller: Mutex<Option<Caller>>,
+    pub(crate) caller: tokio::sync::Mutex<Option<Caller>>,
     pub(crate) subject: Subject,
 }
 
@@ -135,11 +133,11 @@ impl AwsAccess {
         let client = self.client(&in_region(scope, region)).await?;
         match client.credentials.current().await {
             Ok(credentials) => sign_upgrade(address, region, &credentials, wall_time(self.clock().as_ref())),
-            Err(CredentialsError::CredentialsNotLoaded(_)) => {
+            Err(error) if is_missing(&error) => {
                 tracing::debug!("no credentials: the data channel's upgrade is not signed");
                 Ok(HeaderMap::new())
             }
-            Err(error) => Err(self.noticed(&client, credentials_fault(&error, &client.subject, &[])).await),
+            Err(error) => Err(credentials_fault(&error, &client.subject, &[])),
         }
     }
 
@@ -160,7 +158,7 @@ impl AwsAccess {
         secrets.push(grant.token.expose_secret());
         let body = String::from_utf8_lossy(refusal.body);
         let fault = upgrade_fault(refusal.status, refusal.error_type, &body, &client.subject, &secrets);
-        self.noticed(&client, fault).await
+        self.noticed(&client, fault)
     }
 
     /// Whether others may do in the place of credentials that AWS refused: those that stand in a file or in the environment stay
@@ -203,14 +201,38 @@ impl AwsAccess {
             endpoints: self.network.endpoints(&chosen.profile.endpoints)?,
             profile: chosen.profile.clone(),
         };
-        let mut clients = self.clients.lock().await;
         let key = (chosen.name.clone(), region);
-        if let Some((_, client)) = clients.get(&key).filter(|(made_of, _)| *made_of == inputs) {
-            return Ok(Arc::clone(client));
+        let made = |clients: &Clients| {
+            let same = clients.get(&key).filter(|(made_of, _)| *made_of == inputs);
+            same.map(|(_, client)| Arc::clone(client))
+        };
+        if let Some(client) = made(&self.clients()) {
+            return Ok(client);
         }
         let client = Arc::new(self.load(&chosen, &key.1, inputs.endpoints.clone()).await?);
+        let mut clients = self.clients();
+        // Somebody may have been faster; then there is one set of credentials all the same.
+        if let Some(first) = made(&clients) {
+            return Ok(first);
+        }
         clients.insert(key, (inputs, Arc::clone(&client)));
         Ok(client)
+    }
+
+    /// Wipes what was made of a sign-in.
+    pub fn forget(&self, sign_in: &SignInName) {
+        self.clients().retain(|_, (made_of, _)| made_of.profile.sign_in.as_ref() != Some(sign_in));
+    }
+
+    /// Wipes what was made of profiles that are not there any more.
+    fn forget_others(&self, profiles: &ProfileSet) {
+        let is_there =
+            |name: &Option<Profile>| name.as_ref().is_none_or(|name| profiles.profile(name).is_some());
+        self.clients().retain(|(name, _), _| is_there(name));
+    }
+
+    fn clients(&self) -> MutexGuard<'_, Clients> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The client, with credentials that are there: their absence is told better before the call than out of it.
@@ -218,15 +240,12 @@ impl AwsAccess {
         let client = self.client(scope).await?;
         match client.credentials.current().await {
             Ok(_) => Ok(client),
-            Err(error) => {
-                let fault = credentials_fault(&error, &client.subject, &[]);
-                Err(self.noticed(&client, fault).await)
-            }
+            Err(error) => Err(credentials_fault(&error, &client.subject, &[])),
         }
     }
 
     /// The fault behind a call that failed.
-    pub(crate) async fn call_fault<E>(
+    pub(crate) fn call_fault<E>(
         &self,
         client: &Arc<ScopedClient>,
         call: &Call<'_>,
@@ -235,15 +254,15 @@ impl AwsAccess {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let fault = client.call_fault(call, error).await;
-        self.noticed(client, fault).await
+        let fault = client.call_fault(call, error);
+        self.noticed(client, fault)
     }
 
-    /// Gives the fault back; after one that is about credentials the client is made anew at the next call, with others.
-    async fn noticed(&self, client: &Arc<ScopedClient>, fault: Fault) -> Fault {
+    /// Gives the fault of a call back; after one that is about its credentials the client is made anew at the next one, with others.
+    fn noticed(&self, client: &Arc<ScopedClient>, fault: Fault) -> Fault {
         if matches!(fault.kind, FaultKind::CredentialsInvalid { .. } | FaultKind::SignInNeeded { .. }) {
             client.provider.rejected();
-            self.clients.lock().await.retain(|_, (_, kept)| !Arc::ptr_eq(kept, client));
+            self.clients().retain(|_, (_, kept)| !Arc::ptr_eq(kept, client));
         }
         tracing::debug!(profile = %client.subject.profile, region = %client.subject.region, %fault, "AWS call failed");
         fault
@@ -262,6 +281,7 @@ impl AwsAccess {
         }
         self.profiles.look_again().await;
         let profiles = self.profiles.current();
+        self.forget_others(&profiles);
         Chosen::find(name, &profiles, environment)
             .ok_or_else(|| not_found(name, &profiles, &self.profiles.files()))
     }
@@ -277,11 +297,7 @@ impl AwsAccess {
             Fault::new(FaultKind::CredentialsInvalid { profile: subject.profile.clone() }, why.to_string())
         })?;
         let provider = self.providers.provider_for(credentials, &chosen.profile.endpoints, region).await?;
-        let credentials = CachedCredentials::new(
-            SharedCredentialsProvider::new(provider.clone()),
-            Arc::clone(self.clock()),
-        )
-        .within(provider.patience());
+        let credentials = provider.cached(self.clock());
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(aws_config::Region::new(region.to_string()))
@@ -295,17 +311,25 @@ impl AwsAccess {
         let mut ssm = aws_sdk_ssm::config::Builder::from(&config).interceptor(EndpointGuard);
         ssm.set_endpoint_url(endpoints.ssm.clone());
         let ssm = aws_sdk_ssm::Client::from_conf(ssm.build());
-        Ok(ScopedClient { ssm, config, endpoints, credentials, provider, caller: Mutex::default(), subject })
+        Ok(ScopedClient {
+            ssm,
+            config,
+            endpoints,
+            credentials,
+            provider,
+            caller: Default::default(),
+            subject,
+        })
     }
 }
 
 impl ScopedClient {
     /// The fault behind a call that failed. Nothing is made of it.
-    async fn call_fault<E>(&self, call: &Call<'_>, error: &SdkError<E, HttpResponse>) -> Fault
+    fn call_fault<E>(&self, call: &Call<'_>, error: &SdkError<E, HttpResponse>) -> Fault
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let credentials = self.credentials.current().await.ok();
+        let credentials = self.credentials.last();
         let secrets = credentials.as_ref().map_or(vec![], |credentials| {
             vec![credentials.secret_access_key(), credentials.session_token().unwrap_or_default()]
         });

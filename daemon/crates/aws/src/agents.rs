@@ -46,7 +46,7 @@ async fn pages(
     while let Some(item) = items.next().await {
         match item {
             Ok(information) => agents.extend(candidate(&information)),
-            Err(error) => return Err(access.call_fault(client, &CALL, &error).await),
+            Err(error) => return Err(access.call_fault(client, &CALL, &error)),
         }
     }
     Ok(agents)

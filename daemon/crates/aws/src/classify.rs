@@ -274,7 +274,7 @@ fn with_machine_hint(detail: String) -> String {
 const NO_ANSWER: [&str; 3] = ["dispatch failure", "request has timed out", "response error"];
 
 /// Whether nobody had any to provide.
-fn is_missing(error: &CredentialsError) -> bool {
+pub(crate) fn is_missing(error: &CredentialsError) -> bool {
     causes(error).any(|cause| matches!(cause.downcast_ref(), Some(CredentialsError::CredentialsNotLoaded(_))))
 }
 
@@ -404,7 +404,9 @@ fn is_unresolved(text: &str) -> bool {
 }
 
 /// The error and what is behind it.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {
         let error = next?;

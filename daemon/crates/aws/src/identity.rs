@@ -68,7 +68,7 @@ impl AwsIdentity {
                 arn.parse()
                     .map_err(|_| strange("AWS answered GetCallerIdentity with something else than an ARN"))
             }
-            Err(error) => Err(self.access.call_fault(client, &CALL, &error).await),
+            Err(error) => Err(self.access.call_fault(client, &CALL, &error)),
         }
     }
 }

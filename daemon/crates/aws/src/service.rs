@@ -43,7 +43,7 @@ impl ServiceAccess {
         E: ProvideErrorMetadata + Error + 'static,
     {
         let call = Call { action, node: None, document: None };
-        self.access.call_fault(&self.client, &call, error).await
+        self.access.call_fault(&self.client, &call, error)
     }
 
     /// The region of the calls.

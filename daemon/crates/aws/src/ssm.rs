@@ -49,7 +49,7 @@ impl AwsSsm {
         }
         let answer = match start.customize().config_override(once()).send().await {
             Ok(answer) => answer,
-            Err(error) => return Err(self.access.call_fault(&client, &call, &error).await),
+            Err(error) => return Err(self.access.call_fault(&client, &call, &error)),
         };
         let missing =
             || Fault::new(FaultKind::PeerViolation, "AWS answered StartSession without id, URL or token");
@@ -66,7 +66,7 @@ impl AwsSsm {
                 Ok(grant.complete(id.clone(), &client).map_or(Resumption::Gone, Resumption::Granted))
             }
             Err(error) if error.code() == Some(NO_SUCH_SESSION) => Ok(Resumption::Gone),
-            Err(error) => Err(self.access.call_fault(&client, &call, &error).await),
+            Err(error) => Err(self.access.call_fault(&client, &call, &error)),
         }
     }
 
@@ -74,7 +74,7 @@ impl AwsSsm {
         let call = Call { action: "ssm:GetConnectionStatus", node: Some(node), document: None };
         match client.ssm.get_connection_status().target(node.as_str()).send().await {
             Ok(answer) => Ok(answer.status != Some(ConnectionStatus::NotConnected)),
-            Err(error) => Err(self.access.call_fault(&client, &call, &error).await),
+            Err(error) => Err(self.access.call_fault(&client, &call, &error)),
         }
     }
 
@@ -83,7 +83,7 @@ impl AwsSsm {
         match client.ssm.terminate_session().session_id(&id.0).send().await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some(NO_SUCH_SESSION) => Ok(()),
-            Err(error) => Err(self.access.call_fault(&client, &call, &error).await),
+            Err(error) => Err(self.access.call_fault(&client, &call, &error)),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Sign-ins ([`sign_in`]), roles ([`role`]) and programs ([`process`]) are ours: they have time limits, know
 //! `mfa_serial` and `duration_seconds`, and fail with a [`Fault`] that [`credentials_fault`](crate::classify) passes on as it
-//! is. The SDK knows the metadata services and web identities well enough.
+//! is. The SDK knows the metadata services well enough.
 
 mod login_session;
 mod process;
@@ -23,7 +23,7 @@ use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use secrecy::{ExposeSecret as _, SecretString};
 use stormtunnel_aws_files::{Credentials, Endpoints, Source, SsoRole, StaticKeys};
-use stormtunnel_engine::ports::PortFuture;
+use stormtunnel_engine::ports::{Clock, PortFuture};
 use stormtunnel_engine::prompts::CodeQuestion;
 use stormtunnel_engine::sign_in::actor::SignInHandle;
 use stormtunnel_engine::sign_in::credentials::CredentialBroker;
@@ -31,10 +31,10 @@ use stormtunnel_model::{Fault, Region, SignInName};
 
 use self::login_session::LoginSessionProvider;
 use self::process::ProcessProvider;
-use self::role::RoleProvider;
+use self::role::{Base, RoleProvider};
 use self::sign_in::SignInProvider;
 use self::web_identity::WebIdentityProvider;
-use crate::credentials::{CachedCredentials, FETCH_TIMEOUT};
+use crate::credentials::{CachedCredentials, EARLY, FETCH_TIMEOUT, LATE, Manner};
 use crate::network::{AwsNetwork, provider_config};
 
 /// Finds the sign-in of a name, or says why there is none.
@@ -60,6 +60,8 @@ pub struct ProfileCredentials {
     provider: SharedCredentialsProvider,
     sign_in: Option<Arc<SignInProvider>>,
     patience: Duration,
+    /// How long before their end they are fetched anew; absent where the broker does that.
+    margin: Option<Duration>,
     renews: bool,
 }
 
@@ -93,11 +95,12 @@ impl Providers {
     ) -> Result<ProfileCredentials, Fault> {
         let mut credentials = self.source(profile, endpoints, region).await?;
         for role in &profile.roles {
-            let base = CachedCredentials::new(credentials.provider, Arc::clone(self.network.clock()))
-                .within(credentials.patience);
+            let base = Base::new(credentials.clone(), self.network.clock());
+            let is_of_person = role.mfa_serial.is_some();
             let role = RoleProvider::new(&self.network, base, role, (endpoints, region), &self.codes).await?;
             credentials.patience += role.patience();
             credentials.renews = true;
+            credentials.margin = if is_of_person { Some(LATE) } else { credentials.margin.or(Some(EARLY)) };
             credentials.provider = SharedCredentialsProvider::new(role);
         }
         Ok(credentials)
@@ -118,7 +121,8 @@ impl Providers {
             Source::Process(process) => {
                 let clock = Arc::clone(self.network.clock());
                 let provider = ProcessProvider::new(process.clone(), profile.holder.clone(), clock);
-                ProfileCredentials::of(provider).within(process::TIMEOUT)
+                let credentials = ProfileCredentials::of(provider).within(process::TIMEOUT);
+                ProfileCredentials { margin: Some(LATE), ..credentials }
             }
             Source::WebIdentity(identity) => {
                 let of = (&profile.holder, endpoints, region);
@@ -145,7 +149,7 @@ impl Providers {
         let provider = Arc::new(SignInProvider::new(&self.broker, &self.sign_ins, role));
         let shared = Arc::clone(&provider) as Arc<dyn ProvideCredentials>;
         let credentials = ProfileCredentials::of(shared).within(sign_in::TIMEOUT);
-        ProfileCredentials { sign_in: Some(provider), ..credentials }
+        ProfileCredentials { sign_in: Some(provider), margin: None, ..credentials }
     }
 }
 
@@ -160,6 +164,7 @@ impl ProfileCredentials {
             provider: SharedCredentialsProvider::new(provider),
             sign_in: None,
             patience: FETCH_TIMEOUT,
+            margin: Some(EARLY),
             renews: true,
         }
     }
@@ -175,6 +180,12 @@ impl ProfileCredentials {
     /// Whether another fetch may bring others.
     pub fn renews(&self) -> bool {
         self.renews
+    }
+
+    /// The same, kept as long as they are good.
+    pub(crate) fn cached(&self, clock: &Arc<dyn Clock>) -> CachedCredentials {
+        let manner = Manner { timeout: self.patience, margin: self.margin };
+        CachedCredentials::new(self.provider.clone(), Arc::clone(clock), manner)
     }
 
     /// How long a fetch may take: a program or a person may be part of it.

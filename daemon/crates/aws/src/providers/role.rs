@@ -14,11 +14,12 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::SdkConfig;
 use secrecy::{ExposeSecret as _, SecretString};
 use stormtunnel_aws_files::{Endpoints, Role};
+use stormtunnel_engine::ports::Clock;
 use stormtunnel_engine::prompts::{CODE_TIMEOUT, CODES, CodeQuestion};
 use stormtunnel_model::{Fault, FaultKind, Region};
 
-use super::AskCode;
 use super::sts::{self, SESSION_NAME};
+use super::{AskCode, ProfileCredentials};
 use crate::classify::{Call, Subject};
 use crate::credentials::CachedCredentials;
 use crate::endpoint::EndpointGuard;
@@ -31,7 +32,7 @@ const CALL: Call<'static> = Call { action: "sts:AssumeRole", node: None, documen
 
 /// Provides the credentials of one role.
 pub(super) struct RoleProvider {
-    base: CachedCredentials,
+    base: Base,
     role: Role,
     subject: Subject,
     /// Of the calls to STS, but for the credentials.
@@ -39,17 +40,42 @@ pub(super) struct RoleProvider {
     codes: Arc<dyn AskCode>,
 }
 
+/// What a role is assumed with.
+pub(super) struct Base {
+    source: ProfileCredentials,
+    cached: CachedCredentials,
+}
+
+impl Base {
+    pub(super) fn new(source: ProfileCredentials, clock: &Arc<dyn Clock>) -> Self {
+        let cached = source.cached(clock);
+        Self { source, cached }
+    }
+
+    /// AWS did not take what was had last: the next are others.
+    fn reject(&self) {
+        self.source.rejected();
+        self.cached.forget();
+    }
+}
+
+/// What STS says of credentials that it does not take any more, though nothing here says that they are over.
+const OVER: [&str; 4] =
+    ["ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"];
+
 /// Why there are no credentials.
 enum Refusal {
     /// Another code may help.
     WrongCode(CredentialsError),
+    /// Other credentials to assume the role with may help.
+    Over(CredentialsError),
     Other(CredentialsError),
 }
 
 impl RoleProvider {
     pub(super) async fn new(
         network: &AwsNetwork,
-        base: CachedCredentials,
+        base: Base,
         role: &Role,
         (endpoints, region): (&Endpoints, &Region),
         codes: &Arc<dyn AskCode>,
@@ -74,6 +100,10 @@ impl RoleProvider {
 
     async fn assume(&self) -> provider::Result {
         let mut answer = self.assume_once(false).await;
+        if matches!(&answer, Err(Refusal::Over(_))) && self.base.source.renews() {
+            self.base.reject();
+            answer = self.assume_once(false).await;
+        }
         for _ in 1..CODES {
             if !matches!(&answer, Err(Refusal::WrongCode(_))) {
                 break;
@@ -81,13 +111,13 @@ impl RoleProvider {
             answer = self.assume_once(true).await;
         }
         answer.map_err(|refusal| match refusal {
-            Refusal::WrongCode(error) | Refusal::Other(error) => error,
+            Refusal::WrongCode(error) | Refusal::Over(error) | Refusal::Other(error) => error,
         })
     }
 
     /// One try, with one code where one is needed. `refused`: the last one was wrong.
     async fn assume_once(&self, refused: bool) -> Result<Keys, Refusal> {
-        let base = self.base.current().await.map_err(Refusal::Other)?;
+        let base = self.base.cached.current().await.map_err(Refusal::Other)?;
         let code =
             self.code(refused).await.map_err(CredentialsError::provider_error).map_err(Refusal::Other)?;
         let code = code.as_ref().map(|code| code.expose_secret().to_owned());
@@ -116,7 +146,9 @@ impl RoleProvider {
                 let fault = Fault::new(self.invalid(), fault.detail);
                 return Refusal::WrongCode(CredentialsError::provider_error(fault));
             }
-            Refusal::Other(CredentialsError::provider_error(fault))
+            let is_over = error.code().is_some_and(|code| OVER.contains(&code));
+            let refusal = if is_over { Refusal::Over } else { Refusal::Other };
+            refusal(CredentialsError::provider_error(fault))
         };
         sts::keys(answer.map_err(refusal)?.credentials, "role").ok_or_else(|| {
             let strange = "AWS answered AssumeRole without credentials";

@@ -170,8 +170,8 @@ impl CredentialBroker {
     /// Forgets everything that came from that sign-in, also what is on its way: whoever waits for it gets what comes of the
     /// sign-in from now on.
     pub fn forget(&self, sign_in: &SignInName) {
-        *self.0.forgotten().entry(sign_in.clone()).or_default() += 1;
         self.0.entries().retain(|(name, _), _| name != sign_in);
+        *self.0.forgotten().entry(sign_in.clone()).or_default() += 1;
     }
 
     /// Another number once everything that came from that sign-in was to be forgotten: whoever keeps what was made of it forgets

@@ -27,7 +27,12 @@ pub(crate) async fn follow(sign_ins: SignIns, history: History, supervisor: mpsc
         let good = match news.map(|news| news.change) {
             Some(SignInChange::Snapshot(all)) => all.into_iter().filter(|one| known.is_news(one)).collect(),
             Some(SignInChange::Changed(one)) if known.is_news(&one) => vec![*one],
-            Some(SignInChange::Changed(_) | SignInChange::Removed(_) | SignInChange::Resumed) => Vec::new(),
+            Some(SignInChange::Removed(name)) => {
+                // One that comes back is news.
+                known.0.remove(&name);
+                Vec::new()
+            }
+            Some(SignInChange::Changed(_) | SignInChange::Resumed) => Vec::new(),
             None => return,
         };
         for sign_in in good {

@@ -329,6 +329,10 @@ impl SignIns {
         let removed = self.entries().remove(name);
         let Some(Entry { handle, shows, .. }) = removed else { return };
         handle.end().await;
+        // Another sign-in may have that name from now on.
+        if let Some(world) = &self.0.world {
+            world.ports.observer.forget_credentials(name);
+        }
         let _ended = shows.await;
         // Somebody may have logged in there again.
         if !self.entries().contains_key(name) {

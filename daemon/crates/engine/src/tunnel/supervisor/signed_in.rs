@@ -49,7 +49,12 @@ impl Supervisor {
     }
 
     fn waits_for(&self, stored: &StoredTunnel, kind: &FaultKind, sign_in: &SignIn) -> bool {
-        let FaultKind::SignInNeeded { sign_in: needed } = kind else { return false };
+        // That it was not found was true then: it is there now.
+        let (FaultKind::SignInNeeded { sign_in: needed } | FaultKind::SignInNotFound { sign_in: needed }) =
+            kind
+        else {
+            return false;
+        };
         if !needed.is_empty() {
             return needed == sign_in.name.as_str();
         }
