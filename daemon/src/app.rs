@@ -48,8 +48,10 @@ const HOLDER_PATIENCE: Duration = Duration::from_secs(25);
 
 /// How long calls in progress may take to end.
 const STOP_API: Duration = Duration::from_secs(3);
-/// How long ending all sessions may take, and renewals that are under way; AWS is asked for each of them.
-const STOP_ENGINE: Duration = Duration::from_secs(11);
+/// How long ending all sessions may take; AWS is asked for each of them.
+const STOP_ENGINE: Duration = Duration::from_secs(8);
+/// How long renewals that are under way may take.
+const STOP_SIGN_INS: Duration = Duration::from_secs(4);
 /// How long tasks that only have to look up may take.
 const STOP_TASKS: Duration = Duration::from_secs(1);
 /// How long the disk may take.
@@ -301,9 +303,10 @@ impl Daemon {
         if api_lives && tokio::time::timeout(STOP_API, api).await.is_err() {
             tracing::warn!("some calls did not end in time");
         }
-        // A renewal that is cut off may cost the login: AWS has taken the old token by then.
-        let (sign_ins, ()) = tokio::join!(sign_in_tasks.shutdown(STOP_ENGINE), engine.shutdown(STOP_ENGINE));
-        if let Err(remain) = sign_ins {
+        engine.shutdown(STOP_ENGINE).await;
+        // After the sessions, whose end takes credentials. A renewal that is cut off may cost the login: AWS has taken the old
+        // token by then.
+        if let Err(remain) = sign_in_tasks.shutdown(STOP_SIGN_INS).await {
             tracing::warn!(%remain, "sign-ins did not end in time");
         }
         if let Err(remain) = tasks.shutdown(STOP_TASKS).await {

@@ -50,8 +50,8 @@ pub struct AwsDirectory {
 struct State {
     config: ProfileFile,
     credentials: ProfileFile,
-    /// Since when the files say less than the snapshot.
-    doubted_since: Option<Instant>,
+    /// Since when the files say less than the snapshot, and what they say: something else is doubted anew.
+    doubted: Option<(Instant, ProfileSet)>,
 }
 
 impl AwsDirectory {
@@ -66,7 +66,7 @@ impl AwsDirectory {
         let directory = Self {
             paths,
             default_region,
-            state: Mutex::new(State { config, credentials, doubted_since: None }),
+            state: Mutex::new(State { config, credentials, doubted: None }),
             profiles: watch::Sender::new(Arc::new(empty)),
             tokens: watch::Sender::default(),
         };
@@ -157,12 +157,16 @@ impl AwsDirectory {
         let before = Arc::clone(&self.profiles.borrow());
         let changes = set.changes_since(&before.set);
         if let Some(now) = now.filter(|_| is_doubtful(&changes)) {
-            let doubted = now.duration_since(*state.doubted_since.get_or_insert(now));
+            let is_same = |(_, doubted): &(Instant, ProfileSet)| set.changes_since(doubted).is_empty();
+            let since =
+                state.doubted.as_ref().filter(|doubted| is_same(doubted)).map_or(now, |(since, _)| *since);
+            let doubted = now.duration_since(since);
             if doubted < DOUBT {
+                state.doubted = Some((since, set));
                 return Some(DOUBT.saturating_sub(doubted));
             }
         }
-        state.doubted_since = None;
+        state.doubted = None;
         if let Some(config) = config {
             state.config = config;
         }

@@ -283,7 +283,7 @@ impl AwsAccess {
         let profiles = self.profiles.current();
         self.forget_others(&profiles);
         Chosen::find(name, &profiles, environment)
-            .ok_or_else(|| not_found(name, &profiles, &self.profiles.files()))
+            .ok_or_else(|| not_found(name, environment, &profiles, &self.profiles.files()))
     }
 
     async fn load(

@@ -34,6 +34,9 @@ impl Chosen {
         }
         let usual: Profile = environment.chain_profile().parse().ok()?;
         let profile = profiles.profile(&usual).filter(|_| !environment.has_keys()).cloned();
+        if profile.is_none() && environment.names_profile() && !environment.has_keys() {
+            return None;
+        }
         let profile = profile.unwrap_or_else(|| nameless(usual, environment));
         Some(Self { name: None, profile })
     }
@@ -88,11 +91,16 @@ fn nameless(holder: Profile, environment: &AwsEnvironment) -> FileProfile {
 }
 
 /// Names the nearest profiles there are, and where they were looked for.
-pub(crate) fn not_found(name: Option<&Profile>, profiles: &ProfileSet, files: &[PathBuf]) -> Fault {
+pub(crate) fn not_found(
+    name: Option<&Profile>,
+    environment: &AwsEnvironment,
+    profiles: &ProfileSet,
+    files: &[PathBuf],
+) -> Fault {
     let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     let names = profiles.profiles().map(|(name, _)| name.as_str());
-    match name {
-        Some(name) => profile_not_found(name, names, &files),
+    match name.cloned().or_else(|| environment.chain_profile().parse().ok()) {
+        Some(name) => profile_not_found(&name, names, &files),
         None => Fault::internal("AWS_PROFILE cannot be the name of a profile"),
     }
 }
@@ -133,7 +141,11 @@ mod tests {
         assert_eq!(found(&identity, default).0, "static");
         assert_eq!(found(&identity, "").0, "web-identity");
         assert_eq!(found(&[], "").0, "ambient");
-        assert_eq!(found(&[("AWS_PROFILE", "other")], default).0, "ambient");
+        let wrong = environment(&[("AWS_PROFILE", "other")]);
+        assert!(
+            Chosen::find(None, &set(default), &wrong).is_none(),
+            "a typing error is not the machine's role"
+        );
     }
 
     #[test]

@@ -100,6 +100,11 @@ impl AwsEnvironment {
         self.profile.as_deref().unwrap_or("default")
     }
 
+    /// Whether it names a profile.
+    pub(crate) fn names_profile(&self) -> bool {
+        self.profile.is_some()
+    }
+
     /// Whether there are keys. They beat a profile that nobody named.
     pub(crate) fn has_keys(&self) -> bool {
         self.has_keys

@@ -91,3 +91,24 @@ async fn a_profile_that_nobody_touched_keeps_its_credentials() {
     std::fs::write(&config, text.replace("sh /", "sh  /").replace("keys.sh", "./keys.sh")).unwrap();
     assert_eq!(again().await, ["AKIDRUN2"], "another command is another profile");
 }
+
+#[tokio::test]
+async fn what_sts_does_not_take_any_more_is_had_anew_and_the_role_assumed_once_more() {
+    let fixture = Fixture::new().await;
+    with_program(&fixture);
+    let config = fixture.directory.path().join("config");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let role = "[profile role]\nregion = eu-west-1\nrole_arn = arn:aws:iam::123456789012:role/Dev\nsource_profile = program\n";
+    let services =
+        format!("services = local\n[services local]\nsts =\n  endpoint_url = {}\n", fixture.server.url);
+    std::fs::write(&config, format!("{text}{role}{services}")).unwrap();
+    let over = "<ErrorResponse><Error><Code>ExpiredToken</Code><Message>It is over.</Message></Error></ErrorResponse>";
+    let assumed = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>AKIDROLE</AccessKeyId>\
+                   <SecretAccessKey>x</SecretAccessKey><SessionToken>t</SessionToken>\
+                   <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>";
+    fixture.server.answer(403, over);
+    fixture.server.answer(200, assumed);
+    fixture.server.answer(200, GRANTED);
+    fixture.start_in(scope(Some("role"), None)).await.unwrap();
+    assert_eq!(signed_by(&fixture), ["AKIDRUN1", "AKIDRUN2", "AKIDROLE"]);
+}

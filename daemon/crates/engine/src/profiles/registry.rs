@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use stormtunnel_model::settings::Settings;
@@ -24,6 +25,9 @@ use crate::tasks::{Tasks, TasksClosed};
 
 /// Profiles that AWS is asked about at a time when nobody waits for the answers. A hundred of them must be no burst.
 const AT_A_TIME: usize = 4;
+
+/// How long what AWS said is not asked about again because somebody starts a tunnel.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// What profiles live on.
 #[derive(Clone)]
@@ -124,6 +128,24 @@ impl Profiles {
         self.0.world.as_ref().map(|world| world.configured.clone())
     }
 
+    /// Asks AWS about a profile that is about to be used, unless it said a moment ago that it takes the credentials, or a person or
+    /// a program would be bothered twice.
+    pub(crate) fn check_before_start(&self, name: &Profile) {
+        let Some(world) = &self.0.world else { return };
+        let mut inner = self.inner();
+        let Some(entry) = inner.entries.get(name) else { return };
+        let is_known = match &*entry.state.borrow() {
+            ProfileState::Connected { at, .. } => world.clock.wall().since(*at) < KNOWN_FOR,
+            ProfileState::Checking => entry.check.is_some(),
+            ProfileState::Invalid { .. } | ProfileState::Unknown { .. } | ProfileState::Unchecked { .. } => {
+                false
+            }
+        };
+        if !is_known && entry.known.on_demand.is_none() {
+            self.look_at(&mut inner, name, Occasion::Asked);
+        }
+    }
+
     /// Whether somebody may have to type a code for that profile's credentials.
     pub(crate) fn asks_for_code(&self, profile: Option<&Profile>) -> bool {
         let Some(world) = &self.0.world else { return false };
@@ -207,7 +229,7 @@ impl Profiles {
                 news = sign_ins.next() => match news.map(|news| news.change) {
                     Some(SignInChange::Snapshot(all)) => all.iter().for_each(|one| self.sign_in_changed(one)),
                     Some(SignInChange::Changed(one)) => self.sign_in_changed(&one),
-                    Some(SignInChange::Removed(name)) => drop(self.inner().standings.remove(&name)),
+                    Some(SignInChange::Removed(name)) => self.sign_in_removed(&name),
                     Some(SignInChange::Resumed) => {}
                     None => return,
                 }
@@ -254,6 +276,16 @@ impl Profiles {
         let names: Vec<Profile> =
             inner.entries.iter().filter(lives_on_it).map(|(name, _)| name.clone()).collect();
         names.iter().for_each(|name| self.look_at(&mut inner, name, Occasion::SignIn { regained }));
+    }
+
+    /// It is configured nowhere any more, or is another one in a moment.
+    fn sign_in_removed(&self, sign_in: &SignInName) {
+        let mut inner = self.inner();
+        inner.standings.remove(sign_in);
+        let lives_on_it = |(_, entry): &(&Profile, &Entry)| entry.known.lives_on() == Some(sign_in);
+        let names: Vec<Profile> =
+            inner.entries.iter().filter(lives_on_it).map(|(name, _)| name.clone()).collect();
+        names.iter().for_each(|name| self.look_at(&mut inner, name, Occasion::Edited));
     }
 
     /// Has AWS asked about a profile; nothing for one that is not in the files.

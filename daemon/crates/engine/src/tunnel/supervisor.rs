@@ -303,6 +303,9 @@ impl Supervisor {
     }
 
     async fn act(&mut self, verb: &Verb, tunnels: Vec<String>, reply: Reply<Vec<TunnelResult>>) {
+        if matches!(verb, Verb::Start(_) | Verb::Restart(_)) {
+            self.check_profiles_of(&tunnels);
+        }
         let mut pending: Vec<(String, Result<BoxFuture<'static, Tunnel>, Fault>)> = Vec::new();
         for requested in tunnels {
             let outcome = match self.find(&requested) {

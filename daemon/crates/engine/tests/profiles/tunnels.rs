@@ -2,7 +2,7 @@
 
 use stormtunnel_engine::testing::{World as EngineWorld, spec, wait_until as wait_for_tunnel};
 use stormtunnel_engine::{Engine, EngineHandle, Ports};
-use stormtunnel_model::{TunnelSpec, TunnelState};
+use stormtunnel_model::{StartOptions, TunnelSpec, TunnelState};
 
 use super::*;
 
@@ -44,5 +44,23 @@ async fn what_a_profile_held_up_goes_on_when_it_is_edited_and_nothing_else_notic
     held_up(&world, &handle, "new", "new", FaultKind::ProfileNotFound { profile: "new".to_owned() }).await;
     setup.edit(&[("keys", keys(2)), ("other", keys(1)), ("new", keys(3))]);
     wait_for_tunnel(&handle, "new", |tunnel| tunnel.status.session.is_some()).await;
+    engine.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_starts_a_tunnel_has_its_profile_checked_unless_that_was_a_moment_ago() {
+    let setup = Setup::welcome(World::new(), &[("keys", keys(1))]);
+    setup.shows(&[("keys", "Connected")]).await;
+    let world = EngineWorld::default();
+    let (engine, handle) = engine(&setup, &world).await;
+    handle.create(None, TunnelSpec { profile: Some(name("keys")), ..spec("db") }, false).await.unwrap();
+    let start = async || drop(handle.start(vec!["db".to_owned()], StartOptions::default()).await);
+    let asked = setup.identity.asked();
+    start().await;
+    assert_eq!(setup.identity.asked(), asked, "it was Connected a moment ago");
+    setup.settle().await;
+    setup.identity.answer(Err(Fault::new(FaultKind::CredentialsInvalid { profile: "keys".to_owned() }, "")));
+    start().await;
+    setup.shows(&[("keys", "Invalid")]).await;
     engine.shutdown(Duration::from_secs(5)).await;
 }

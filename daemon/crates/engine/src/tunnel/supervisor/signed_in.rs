@@ -1,6 +1,8 @@
 //! Tunnels that waited for a login go on after it, whoever logged in and with which tool; and those that a profile held up, when it
 //! is edited.
 
+use std::collections::BTreeSet;
+
 use stormtunnel_model::{FaultKind, Intent, Profile, SignIn, TunnelId, TunnelState};
 
 use super::Supervisor;
@@ -27,6 +29,15 @@ impl Supervisor {
             tracing::info!(%profile, tunnels = waiting.len(), "edited: the tunnels that it held up try again");
         }
         self.run_again(waiting).await;
+    }
+
+    /// Has AWS asked about the profiles of tunnels that somebody starts. Nothing waits for the answers: the tunnels find out as well.
+    pub(super) fn check_profiles_of(&self, tunnels: &[String]) {
+        let found = tunnels.iter().filter_map(|tunnel| self.find(tunnel).ok());
+        let names: BTreeSet<String> = found.map(|id| self.profile_of(&self.tunnels[&id].stored)).collect();
+        for name in names.iter().filter_map(|name| name.parse().ok()) {
+            self.context.ports.profiles.check_before_start(&name);
+        }
     }
 
     /// Tunnels that are to run and are blocked by a fault of which `meant` says yes.
