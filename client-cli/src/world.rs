@@ -193,21 +193,23 @@ mod tests {
 
     #[test]
     fn colours_follow_the_conventions() {
-        let cases: [(&[(&str, &str)], bool, bool); 9] = [
-            (&[], true, false),
-            (&[("NO_COLOR", "1")], false, false),
-            (&[("NO_COLOR", "")], true, false),
-            (&[("CLICOLOR", "0")], false, false),
-            (&[("CLICOLOR", "1")], true, false),
-            (&[("CLICOLOR_FORCE", "1")], true, true),
-            (&[("CLICOLOR_FORCE", "0")], true, false),
-            (&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false, false),
-            (&[("TERM", "dumb")], false, false),
-        ];
-        for (variables, in_terminal, elsewhere) in cases {
-            let env: Environment = variables.iter().copied().collect();
+        let of = |variables: &str| -> Environment {
+            variables.split_whitespace().filter_map(|variable| variable.split_once('=')).collect()
+        };
+        for (variables, in_terminal, elsewhere) in [
+            ("", true, false),
+            ("NO_COLOR=1", false, false),
+            ("NO_COLOR=", true, false),
+            ("CLICOLOR=0", false, false),
+            ("CLICOLOR=1", true, false),
+            ("CLICOLOR_FORCE=1", true, true),
+            ("CLICOLOR_FORCE=0", true, false),
+            ("CLICOLOR_FORCE=1 NO_COLOR=1", false, false),
+            ("TERM=dumb", false, false),
+        ] {
+            let env = of(variables);
             let shown = (shows_colour(&env, true), shows_colour(&env, false));
-            assert_eq!(shown, (in_terminal, elsewhere), "{variables:?}");
+            assert_eq!(shown, (in_terminal, elsewhere), "{variables}");
         }
     }
 }
