@@ -67,9 +67,12 @@ pub struct Globals {
     /// Form of the output
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Format,
-    /// No colours [env: NO_COLOR]
+    /// No colours [env: NO_COLOR, CLICOLOR=0; CLICOLOR_FORCE=1 asks for them also without a terminal]
     #[arg(long, global = true)]
     pub no_color: bool,
+    /// Ask nothing, also in a terminal: what has to be known or confirmed is said with flags [env: STCTL_NO_INPUT]
+    #[arg(long, global = true)]
+    pub no_input: bool,
 }
 
 impl Globals {

@@ -69,6 +69,8 @@ impl<'o> Context<'o> {
         world: &'o mut World<'_>,
     ) -> Result<Self, Box<Problem>> {
         let (env, answer, in_container) = (world.env.clone(), world.answer, world.in_container);
+        let is_quiet = globals.no_input || env.text("STCTL_NO_INPUT").is_some();
+        let answer = answer.filter(|_| !is_quiet);
         let (programs, platform) = (world.programs, world.platform);
         if let Some(flag) = globals.meaningless_flag(verb) {
             let headline = format!("{flag} has no meaning for this command");

@@ -138,16 +138,26 @@ fn wall_clock() -> Timestamp {
 
 impl Terminal {
     fn of_process(env: &Environment) -> Self {
-        let colour = env.text("NO_COLOR").is_none() && env.text("TERM").as_deref() != Some("dumb");
         let is_terminal = io::stdout().is_terminal();
         let measured = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col);
         let columns = env.text("COLUMNS").and_then(|text| text.parse().ok()).or_else(measured);
         Self {
             width: columns.filter(|columns| is_terminal && *columns > 0),
-            out_colour: colour && is_terminal,
-            err_colour: colour && io::stderr().is_terminal(),
+            out_colour: shows_colour(env, is_terminal),
+            err_colour: shows_colour(env, io::stderr().is_terminal()),
         }
     }
+}
+
+/// Whether a stream gets colours: the conventions of no-color.org and bixense.com/clicolors, the refusal first.
+fn shows_colour(env: &Environment, is_terminal: bool) -> bool {
+    let is_zero = |name: &str| env.text(name).map(|text| text == "0");
+    if env.text("NO_COLOR").is_some() {
+        return false;
+    }
+    let is_forced = is_zero("CLICOLOR_FORCE") == Some(false);
+    let is_refused = is_zero("CLICOLOR") == Some(true) || env.text("TERM").as_deref() == Some("dumb");
+    is_forced || (is_terminal && !is_refused)
 }
 
 /// Variables of an environment. No `Debug`: they may hold credentials.
@@ -174,5 +184,32 @@ impl Environment {
 impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
     fn from_iter<T: IntoIterator<Item = (K, V)>>(variables: T) -> Self {
         Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_follow_the_conventions() {
+        let of = |variables: &str| -> Environment {
+            variables.split_whitespace().filter_map(|variable| variable.split_once('=')).collect()
+        };
+        for (variables, in_terminal, elsewhere) in [
+            ("", true, false),
+            ("NO_COLOR=1", false, false),
+            ("NO_COLOR=", true, false),
+            ("CLICOLOR=0", false, false),
+            ("CLICOLOR=1", true, false),
+            ("CLICOLOR_FORCE=1", true, true),
+            ("CLICOLOR_FORCE=0", true, false),
+            ("CLICOLOR_FORCE=1 NO_COLOR=1", false, false),
+            ("TERM=dumb", false, false),
+        ] {
+            let env = of(variables);
+            let shown = (shows_colour(&env, true), shows_colour(&env, false));
+            assert_eq!(shown, (in_terminal, elsewhere), "{variables}");
+        }
     }
 }

@@ -24,6 +24,21 @@ fn every_command_has_an_example() {
     walk(&Cli::command(), "stctl");
 }
 
+#[test]
+fn every_command_and_every_flag_has_help() {
+    fn walk(command: &clap::Command, path: &str) {
+        assert!(command.get_about().is_some(), "`{path}` says nothing about itself");
+        for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!help.trim().is_empty(), "{} of `{path}` has no help", arg.get_id());
+        }
+        for sub in command.get_subcommands() {
+            walk(sub, &format!("{path} {}", sub.get_name()));
+        }
+    }
+    walk(&Cli::command(), "stctl");
+}
+
 /// An example that cannot be parsed would teach a mistake.
 #[test]
 fn every_example_can_be_parsed() {

@@ -6,8 +6,10 @@ use stormtunnel_model::{
     Event, EventId, EventKind, EventSubject, Intent, Label, RunTerms, Timestamp, Tunnel, TunnelState,
 };
 
+use stctl::world::Answer;
+
 use crate::fake::Fake;
-use crate::support::{asked, now, running, stctl, stopped};
+use crate::support::{asked, asked_with, now, running, stctl, stopped};
 
 fn labelled(name: &str, labels: &[&str]) -> Tunnel {
     let mut tunnel = stopped(name, "80", "auto");
@@ -254,6 +256,25 @@ async fn what_other_machines_can_use_is_marked() {
             serde_json::json!({ "address": null, "port": 0, "unix_socket": "/run/user/1000/db.sock" })
         );
         assert_eq!(json[0]["status"]["listening"], serde_json::json!(["unix:/run/user/1000/db.sock"]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_is_asked_who_does_not_want_to_be() {
+    let tunnels = vec![stopped("db", "80", "auto")];
+    Fake::beside(tunnels, async |fake: Fake| {
+        let never: Answer = || panic!("a question was asked");
+        let by_flag = asked(fake.socket(), "tunnel rm --all --no-input", never).await;
+        let by_variable =
+            asked_with(fake.socket(), &[("STCTL_NO_INPUT", "1")], "tunnel rm --all", never).await;
+        for ran in [by_flag, by_variable] {
+            assert_eq!(ran.code, 2, "{ran:?}");
+            assert!(ran.err.contains("--yes") && !ran.err.contains("[y/N]"), "{}", ran.err);
+        }
+        assert!(!fake.asked().iter().any(|call| call.starts_with("delete")), "{:?}", fake.asked());
+        let yes = asked(fake.socket(), "tunnel rm --all", yes).await;
+        assert_eq!(yes.code, 0, "a person who may be asked is: {yes:?}");
     })
     .await;
 }

@@ -138,3 +138,24 @@ fn a_tunnel_for_programs() {
 fn the_help_of_the_program() {
     insta::assert_snapshot!("help", Cli::command().term_width(80).render_help().to_string());
 }
+
+/// Each page as it is at 80 columns, with the global flags. Only command lines may be longer: broken, they could not be copied.
+#[test]
+fn every_page_of_help_fits_into_eighty_columns() {
+    fn pages(command: &clap::Command, path: &str, shown: &mut String) {
+        let page = command.clone().bin_name(path).term_width(80).render_long_help().to_string();
+        let is_command = |line: &str| line.starts_with("Usage: ") || line.starts_with("  stctl ");
+        for line in page.lines().filter(|line| !is_command(line)) {
+            assert!(line.chars().count() <= 80, "`{path} --help` has a long line: {line}");
+        }
+        *shown += &format!("$ {path} --help\n{page}\n");
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            pages(sub, &format!("{path} {}", sub.get_name()), shown);
+        }
+    }
+    let mut shown = String::new();
+    let mut program = Cli::command();
+    program.build();
+    pages(&program, "stctl", &mut shown);
+    insta::assert_snapshot!("help_pages", shown);
+}
