@@ -175,7 +175,7 @@ fn the_credentials_file_beats_the_config_file_key_by_key() {
     );
     let found = profile(&set, "p");
     assert_eq!(found.region.as_ref().map(Region::as_str), Some("us-east-1"));
-    assert_eq!(found.ca_bundle.as_deref(), Some("/ca"));
+    assert_eq!(found.endpoints.ca_bundle.as_deref(), Some("/ca"));
     // Keys are taken from one file, both of them.
     let Source::Static(keys) = credentials(&set, "p").source else { panic!("no keys") };
     assert_eq!(keys.secret_access_key.expose_secret(), "CONFIG");
