@@ -3,7 +3,8 @@
 use std::pin::Pin;
 
 use stormtunnel_model::{
-    AwsProfile, CheckedProfile, Fault, FaultKind, Profile, ProfileKind, ProfileList, ProfileRule, ProfileState,
+    AwsProfile, CheckedProfile, Fault, FaultKind, Profile, ProfileKind, ProfileList, ProfileRule,
+    ProfileState,
 };
 use stormtunnel_proto::calls::{ProfileWatchEvent, ProfileWatchUpdate};
 use stormtunnel_proto::conversions::parse_profile;

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::BehaviorVersion;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::{SdkConfig, sdk_config};
 use stormtunnel_aws_files::Endpoints as ProfileEndpoints;
 use stormtunnel_engine::ports::Clock;
 use stormtunnel_model::settings::Settings;
@@ -17,6 +19,7 @@ use tokio::sync::watch;
 use crate::endpoint::Endpoint;
 use crate::environment::{AwsEnvironment, Service};
 use crate::http_client::HttpClients;
+use crate::proxy::Proxies;
 
 /// Two attempts, for a connection from the pool that the other side has closed. The engine does the real retrying.
 pub(crate) const MAX_ATTEMPTS: u32 = 2;
@@ -44,6 +47,15 @@ pub(crate) struct Endpoints {
     pub(crate) sts: Option<String>,
 }
 
+/// Which of AWS's own endpoints are asked, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    extra_roots: Option<Vec<u8>>,
+    proxies: Proxies,
+    use_fips: bool,
+    use_dual_stack: bool,
+}
+
 impl AwsNetwork {
     /// The network as the settings and the environment have it.
     pub fn new(
@@ -66,28 +78,72 @@ impl AwsNetwork {
         Arc::clone(&self.settings.borrow())
     }
 
-    /// Certificate authorities to trust beside the system's (PEM): those of the setting and of `AWS_CA_BUNDLE`.
+    /// Certificate authorities to trust beside the system's (PEM): those of the profile, of the setting and of `AWS_CA_BUNDLE`.
     ///
     /// # Errors
     /// [`FaultKind::InvalidArgument`] when a file cannot be read or holds no certificate.
-    pub async fn extra_roots(&self) -> Result<Option<Vec<u8>>, Fault> {
+    pub(crate) async fn extra_roots(
+        &self,
+        of_profile: Option<&ProfileEndpoints>,
+    ) -> Result<Option<Vec<u8>>, Fault> {
         let settings = self.settings();
+        let of_profile = of_profile.and_then(|profile| profile.ca_bundle.as_deref());
         let mut roots = Vec::new();
-        let of_setting = settings.ca_bundle.as_ref().map(PathBuf::from);
-        for (path, field) in
-            [(of_setting.as_deref(), "network.ca_bundle"), (self.environment.ca_bundle(), "AWS_CA_BUNDLE")]
-        {
+        for (path, field) in [
+            (of_profile.map(|path| self.environment.path(path)), "ca_bundle"),
+            (settings.ca_bundle.as_ref().map(PathBuf::from), "network.ca_bundle"),
+            (self.environment.ca_bundle().map(Path::to_owned), "AWS_CA_BUNDLE"),
+        ] {
             if let Some(path) = path {
-                roots.extend(read_bundle(path, field).await?);
+                roots.extend(read_bundle(&path, field).await?);
                 roots.push(b'\n');
             }
         }
         Ok(Some(roots).filter(|roots| !roots.is_empty()))
     }
 
-    /// The HTTP client that all calls share.
-    pub(crate) async fn http_client(&self) -> Result<SharedHttpClient, Fault> {
-        self.http.trusting(self.extra_roots().await?.as_deref())
+    /// The way out of this network.
+    pub(crate) fn proxies(&self) -> Result<Proxies, Fault> {
+        Proxies::of(&self.settings(), &self.environment)
+    }
+
+    /// How calls get to AWS, for a profile or for nobody's.
+    pub(crate) async fn route(&self, of_profile: Option<&ProfileEndpoints>) -> Result<Route, Fault> {
+        let (settings, environment) = (self.settings(), &self.environment);
+        let is_on = |setting: bool, variable: Option<bool>, profile: Option<bool>| {
+            setting || variable.or(profile).unwrap_or(false)
+        };
+        let fips = of_profile.and_then(|profile| profile.use_fips);
+        let dual_stack = of_profile.and_then(|profile| profile.use_dual_stack);
+        Ok(Route {
+            extra_roots: self.extra_roots(of_profile).await?,
+            proxies: self.proxies()?,
+            use_fips: is_on(settings.use_fips, environment.use_fips(), fips),
+            use_dual_stack: is_on(settings.use_dual_stack, environment.use_dual_stack(), dual_stack),
+        })
+    }
+
+    /// What every client is built from.
+    pub(crate) fn sdk_config(&self, region: &Region, route: &Route) -> Result<sdk_config::Builder, Fault> {
+        Ok(SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(aws_config::Region::new(region.to_string()))
+            .use_fips(route.use_fips)
+            .use_dual_stack(route.use_dual_stack)
+            .http_client(self.http_client(route)?))
+    }
+
+    /// What providers of the SDK are made with.
+    pub(crate) fn provider_config(&self, region: &Region, route: &Route) -> Result<ProviderConfig, Fault> {
+        Ok(ProviderConfig::without_region()
+            .with_region(Some(aws_config::Region::new(region.to_string())))
+            .with_http_client(self.http_client(route)?)
+            .with_timeout_config(credentials_timeouts())
+            .with_retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS)))
+    }
+
+    fn http_client(&self, route: &Route) -> Result<SharedHttpClient, Fault> {
+        self.http.with(route.extra_roots.clone(), route.proxies.clone())
     }
 
     /// The endpoint of data channels in the place of AWS's own. A profile cannot name one: the token goes there.
@@ -147,13 +203,12 @@ fn setting_of(service: Service, settings: &Settings) -> (Option<&str>, &'static 
     (setting.as_deref(), name)
 }
 
-/// What providers of the SDK are made with.
-pub(crate) fn provider_config(region: &Region, http: SharedHttpClient) -> ProviderConfig {
-    ProviderConfig::without_region()
-        .with_region(Some(aws_config::Region::new(region.to_string())))
-        .with_http_client(http)
-        .with_timeout_config(credentials_timeouts())
-        .with_retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+/// The same, for a service that has an endpoint of its own: which of AWS's is asked does not matter then, and the SDK refuses both.
+pub(crate) fn at_endpoint(config: &SdkConfig, endpoint: Option<&str>) -> SdkConfig {
+    match endpoint {
+        Some(url) => config.to_builder().endpoint_url(url).use_fips(false).use_dual_stack(false).build(),
+        None => config.clone(),
+    }
 }
 
 /// Of calls that fetch credentials.

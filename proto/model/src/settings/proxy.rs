@@ -113,9 +113,10 @@ impl fmt::Debug for ProxyUrl {
 fn is_login(login: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_graphic() && !b"@/?#[]\\\"<>^`{|}".contains(&byte);
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
-    let encoded = login.split('%').skip(1).all(|rest| {
-        rest.get(..2).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    });
+    let encoded = login
+        .split('%')
+        .skip(1)
+        .all(|rest| rest.get(..2).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())));
     login.bytes().all(known) && encoded && !user.is_empty() && !password.contains(':') && password != HIDDEN
 }
 
