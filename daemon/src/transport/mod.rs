@@ -172,4 +172,6 @@ fn unreachable(address: &ChannelAddress, error: &dyn std::error::Error) -> Fault
 }
 
 #[cfg(test)]
+mod proxied_tests;
+#[cfg(test)]
 mod tests;
