@@ -239,3 +239,76 @@ async fn read_bundle(path: &Path, field: &str) -> Result<Vec<u8>, Fault> {
         Err(invalid("there is no certificate in PEM format in it".to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Instant, SystemTime};
+
+    use stormtunnel_model::Timestamp;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Now;
+
+    impl Clock for Now {
+        fn mono(&self) -> Instant {
+            Instant::now()
+        }
+        fn wall(&self) -> Timestamp {
+            Timestamp::from(SystemTime::UNIX_EPOCH)
+        }
+    }
+
+    fn network(settings: Settings, variable: Option<&'static str>) -> Arc<AwsNetwork> {
+        let (_, receiver) = watch::channel(Arc::new(settings));
+        let find = |name: &str| variable.filter(|_| name.starts_with("AWS_USE_")).map(str::to_owned);
+        AwsNetwork::new(receiver, AwsEnvironment::from_vars(find), Arc::new(Now))
+    }
+
+    #[tokio::test]
+    async fn fips_and_dual_stack_are_a_setting_or_a_variable_or_a_key_of_the_profile() {
+        let region: Region = "us-east-1".parse().unwrap();
+        for (setting, variable, profile, wanted) in [
+            (false, None, None, false),
+            (true, Some("false"), Some(false), true),
+            (false, Some("TRUE"), Some(false), true),
+            (false, Some("false"), Some(true), false),
+            (false, None, Some(true), true),
+        ] {
+            let settings = Settings { use_fips: setting, use_dual_stack: setting, ..Settings::default() };
+            let network = network(settings, variable);
+            let of_profile = ProfileEndpoints {
+                use_fips: profile,
+                use_dual_stack: profile,
+                ..ProfileEndpoints::default()
+            };
+            let route = network.route(Some(&of_profile)).await.unwrap();
+            let config = network.sdk_config(&region, &route).unwrap().build();
+            assert_eq!((config.use_fips(), config.use_dual_stack()), (Some(wanted), Some(wanted)));
+            let placed = at_endpoint(&config, Some("https://vpce.example"));
+            assert_eq!((placed.use_fips(), placed.use_dual_stack()), (Some(false), Some(false)));
+            assert_eq!(placed.endpoint_url(), Some("https://vpce.example"));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_profile_trusts_is_trusted_for_that_profile_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let [of_profile, of_setting] = ["profile", "setting"].map(|name| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, format!("-----BEGIN CERTIFICATE-----{name}")).unwrap();
+            path.display().to_string()
+        });
+        let network = network(Settings { ca_bundle: Some(of_setting), ..Settings::default() }, None);
+        let profile = ProfileEndpoints { ca_bundle: Some(of_profile), ..ProfileEndpoints::default() };
+        let text = |roots: Option<Vec<u8>>| String::from_utf8(roots.unwrap()).unwrap();
+        let both = text(network.extra_roots(Some(&profile)).await.unwrap());
+        assert!(both.contains("-profile") && both.contains("-setting"), "{both}");
+        let others = text(network.extra_roots(None).await.unwrap());
+        assert!(!others.contains("-profile"), "{others}");
+        let missing = ProfileEndpoints { ca_bundle: Some("/none/ca.pem".to_owned()), ..profile };
+        let fault = network.extra_roots(Some(&missing)).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "ca_bundle".to_owned() });
+    }
+}

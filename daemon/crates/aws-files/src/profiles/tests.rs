@@ -271,6 +271,17 @@ fn endpoints_of_services_come_before_that_of_all() {
 }
 
 #[test]
+fn switches_of_endpoints_are_on_with_true_in_any_case() {
+    let config = "[profile p]\nuse_fips_endpoint = True\nuse_dualstack_endpoint = yes\n\
+                  ignore_configured_endpoint_urls = true\nca_bundle = /ca\n[profile q]\n";
+    let set = parse(config, "");
+    let endpoints = &profile(&set, "p").endpoints;
+    assert_eq!((endpoints.use_fips, endpoints.use_dual_stack), (Some(true), Some(false)));
+    assert_eq!(endpoints.ca_bundle.as_deref(), Some("/ca"), "it is no URL");
+    assert_eq!(profile(&set, "q").endpoints, Endpoints::default());
+}
+
+#[test]
 fn what_is_wrong_beside_a_profile_is_told_with_its_line() {
     let config = "\
 [p]
