@@ -20,7 +20,8 @@ const TELLING: &str = "rd-CANARY";
 #[tokio::test]
 async fn calls_and_channels_leave_through_a_proxy_with_a_login_and_a_private_authority() -> Result<()> {
     let echo = EchoServer::start().await?;
-    let scene = behind_a_proxy().await?;
+    let gone = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    let scene = behind_a_proxy(&format!("http://{gone}")).await?;
     scene.emulator().map_service(HOST, PORT, echo.address());
     let counters = scene.emulator().counters();
     let proxy = scene.emulator().proxy_url().context("the emulator serves no TLS")?.to_owned();
@@ -29,11 +30,7 @@ async fn calls_and_channels_leave_through_a_proxy_with_a_login_and_a_private_aut
     let mut said = Vec::new();
 
     // Each mistake has its sentence, and a setting mends it without a restart.
-    let gone = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
-    said.push(
-        refused(&scene, &format!("http://{gone}"), &["does not answer", "settings set network.proxy"])
-            .await?,
-    );
+    said.push(failed(&scene, &["does not answer", "settings set network.proxy"]).await?);
     said.push(refused(&scene, &proxy, &["HTTP 407", &format!("http://USER:PASSWORD@{place}")]).await?);
     let wrong = format!("http://me:{TELLING}@{place}");
     said.push(refused(&scene, &wrong, &["does not take this user and password"]).await?);
@@ -44,7 +41,8 @@ async fn calls_and_channels_leave_through_a_proxy_with_a_login_and_a_private_aut
     std::fs::write(&authority, scene.emulator().ca_pem().context("no authority")?)?;
     let authority = authority.to_str().context("the path is no text")?;
     scene.ok(&["settings", "set", "network.ca_bundle", authority]).await?;
-    said.push(scene.ok(&["whoami"]).await?);
+    let asked = whoami(&scene).await?;
+    said.push(asked.success()?);
     scene.add("db", &format!("{HOST}:{PORT}")).await?;
     scene.ok(&["up", "db"]).await?;
     let mut connection = local::connect(scene.port("db").await?, DEADLINE).await?;
@@ -74,12 +72,16 @@ async fn calls_and_channels_leave_through_a_proxy_with_a_login_and_a_private_aut
     Ok(())
 }
 
-/// A scene whose daemon knows no endpoints: AWS's own names lead to the emulator, through its proxy alone.
-async fn behind_a_proxy() -> Result<Scene> {
+/// A scene whose daemon knows no endpoints: AWS's own names lead to the emulator, through its proxy alone. It starts with another
+/// one in its settings.
+async fn behind_a_proxy(first: &str) -> Result<Scene> {
     let proxy_login = Some((USER.to_owned(), PASSWORD.to_owned()));
     let scene =
         Scene::start(Config { tls: true, proxy_login, aws_stream_urls: true, ..Config::default() }).await?;
     let place = scene.sandbox();
+    let settings = place.config_file();
+    std::fs::create_dir_all(settings.parent().context("no directory")?)?;
+    std::fs::write(&settings, format!("[network]\nproxy = \"{first}\"\n"))?;
     let leads_here = |name: &str| name.starts_with("AWS_ENDPOINT_URL") || name == "AWS_CA_BUNDLE";
     let environment = place.environment().into_iter().filter(|(name, _)| !leads_here(name));
     let mut command = Command::new(&place.binaries().stormtunneld);
@@ -96,8 +98,15 @@ async fn refused(scene: &Scene, proxy: &str, parts: &[&str]) -> Result<String> {
     failed(scene, parts).await
 }
 
+/// Who asks while AWS is being asked gets the same answer, which may be of a moment ago: the second one is of now.
+async fn whoami(scene: &Scene) -> Result<process::Output> {
+    scene.stctl(&["whoami"]).await?;
+    scene.stctl(&["whoami"]).await
+}
+
+/// What a call says, which has to hold all of `parts`.
 async fn failed(scene: &Scene, parts: &[&str]) -> Result<String> {
-    let output = scene.stctl(&["whoami"]).await?;
+    let output = whoami(scene).await?;
     let said = format!("{}{}", output.stdout, output.stderr);
     ensure!(output.code != 0, "it worked: {said}");
     // A table wraps nothing here, but the terminal of whoever runs this might.
