@@ -278,11 +278,8 @@ mod tests {
         ] {
             let settings = Settings { use_fips: setting, use_dual_stack: setting, ..Settings::default() };
             let network = network(settings, variable);
-            let of_profile = ProfileEndpoints {
-                use_fips: profile,
-                use_dual_stack: profile,
-                ..ProfileEndpoints::default()
-            };
+            let mut of_profile = ProfileEndpoints::default();
+            (of_profile.use_fips, of_profile.use_dual_stack) = (profile, profile);
             let route = network.route(Some(&of_profile)).await.unwrap();
             let config = network.sdk_config(&region, &route).unwrap().build();
             assert_eq!((config.use_fips(), config.use_dual_stack()), (Some(wanted), Some(wanted)));
@@ -301,14 +298,15 @@ mod tests {
             path.display().to_string()
         });
         let network = network(Settings { ca_bundle: Some(of_setting), ..Settings::default() }, None);
-        let profile = ProfileEndpoints { ca_bundle: Some(of_profile), ..ProfileEndpoints::default() };
+        let mut profile = ProfileEndpoints::default();
+        profile.ca_bundle = Some(of_profile);
         let text = |roots: Option<Vec<u8>>| String::from_utf8(roots.unwrap()).unwrap();
         let both = text(network.extra_roots(Some(&profile)).await.unwrap());
         assert!(both.contains("-profile") && both.contains("-setting"), "{both}");
         let others = text(network.extra_roots(None).await.unwrap());
         assert!(!others.contains("-profile"), "{others}");
-        let missing = ProfileEndpoints { ca_bundle: Some("/none/ca.pem".to_owned()), ..profile };
-        let fault = network.extra_roots(Some(&missing)).await.unwrap_err();
+        profile.ca_bundle = Some("/none/ca.pem".to_owned());
+        let fault = network.extra_roots(Some(&profile)).await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "ca_bundle".to_owned() });
     }
 }

@@ -1,13 +1,12 @@
 //! The way out: which host is reached through which proxy, and what is said when that fails. Data channels ask the same
 //! questions as API calls.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use stormtunnel_model::settings::{NoProxy, ProxyUrl, Settings};
 use stormtunnel_model::{Fault, FaultKind};
-use url::Host;
 
-use crate::endpoint::is_loopback;
 use crate::environment::AwsEnvironment;
 use crate::quote::{quote, with_trust_hint};
 
@@ -54,7 +53,8 @@ impl Proxies {
     /// none; nor does this machine.
     pub(crate) fn way_to(&self, tls: bool, host: &str, port: u16) -> Option<&Proxy> {
         let proxy = self.proxy.as_ref().filter(|_| tls)?;
-        let here = Host::parse(host).is_ok_and(|host| is_loopback(&host));
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        let here = address.map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback());
         (!here && !self.direct.contains(host, port)).then_some(proxy)
     }
 
