@@ -107,7 +107,7 @@ async fn a_proxy_may_be_reached_over_tls() {
         read_head(&mut client).await;
         client.write_all(ESTABLISHED).await.unwrap();
         client.flush().await.unwrap();
-        tokio_tungstenite::accept_async(acceptor.accept(client).await.unwrap()).await.unwrap()
+        Box::pin(tokio_tungstenite::accept_async(acceptor.accept(client).await.unwrap())).await.unwrap()
     };
     let (channel, _server) = tokio::join!(behind.dial(), serve);
     assert!(channel.is_ok(), "{:?}", channel.err());

@@ -52,8 +52,11 @@ pub struct AwsAccess {
     network: Arc<AwsNetwork>,
     profiles: Arc<dyn ProfileSource>,
     providers: Providers,
-    clients: Mutex<HashMap<(Option<Profile>, Region), (Inputs, Arc<ScopedClient>)>>,
+    clients: Mutex<HashMap<(Option<Profile>, Region), Made>>,
 }
+
+/// A client, and what it was made of.
+type Made = (Inputs, Arc<ScopedClient>);
 
 /// What a client is made of, besides its region. No `Debug`: keys are in it.
 #[derive(PartialEq, Eq)]

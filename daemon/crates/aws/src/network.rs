@@ -253,7 +253,7 @@ mod tests {
 
     impl Clock for Now {
         fn mono(&self) -> Instant {
-            Instant::now()
+            tokio::time::Instant::now().into_std()
         }
         fn wall(&self) -> Timestamp {
             Timestamp::from(SystemTime::UNIX_EPOCH)

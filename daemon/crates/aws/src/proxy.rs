@@ -73,13 +73,13 @@ impl Proxy {
     /// No connection to the proxy, or none that it keeps until it has answered.
     pub fn unreachable(&self, why: &str) -> Fault {
         let why = with_trust_hint(quote(why, &[]));
-        self.fault(format!("does not answer: {why}; is this the network that it is in? {}", self.remedy()))
+        self.fault(&format!("does not answer: {why}; is this the network that it is in? {}", self.remedy()))
     }
 
     /// No answer of the proxy, or none of `target` behind it.
     pub fn silent(&self, target: &str, limit: Duration) -> Fault {
         let limit = limit.as_secs();
-        self.fault(format!("does not lead to {target} within {limit} s; {}", self.remedy()))
+        self.fault(&format!("does not lead to {target} within {limit} s; {}", self.remedy()))
     }
 
     /// The proxy answered `CONNECT` with something else than success. `status` is absent where it is not known.
@@ -88,7 +88,7 @@ impl Proxy {
             return self.login_wanted();
         }
         let status = status.map(|status| format!(" with HTTP {status}")).unwrap_or_default();
-        self.fault(format!(
+        self.fault(&format!(
             "refuses the way to {target}{status}; ask whoever runs it to let {target} through, or name the host in \
              network.no_proxy if it is reached without a proxy"
         ))
@@ -96,7 +96,7 @@ impl Proxy {
 
     /// The proxy answered `CONNECT` with something that is no HTTP.
     pub fn unreadable(&self) -> Fault {
-        self.fault(format!("answers with something that is no HTTP; is it an HTTP proxy? {}", self.remedy()))
+        self.fault(&format!("answers with something that is no HTTP; is it an HTTP proxy? {}", self.remedy()))
     }
 
     fn login_wanted(&self) -> Fault {
@@ -110,7 +110,7 @@ impl Proxy {
             Some(_) => "does not take this user and password",
             None => "wants a user and a password (HTTP 407)",
         };
-        self.fault(format!(
+        self.fault(&format!(
             "{wants}: type `stctl settings set {SETTING} {scheme}://USER:PASSWORD@{host}:{}`",
             self.url.port()
         ))
@@ -129,7 +129,7 @@ impl Proxy {
         }
     }
 
-    fn fault(&self, what: String) -> Fault {
+    fn fault(&self, what: &str) -> Fault {
         Fault::new(FaultKind::Network, format!("the proxy {} ({}) {what}", self.url, self.source))
     }
 }
