@@ -52,6 +52,8 @@ const KEPT: &[&str] = &[
     "AWS_ENDPOINT_URL*",
     "AWS_LOGIN_CACHE_DIRECTORY",
     "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_USE_FIPS_ENDPOINT",
     // The service manager's.
     "INVOCATION_ID",
     "JOURNAL_STREAM",
@@ -201,9 +203,16 @@ mod tests {
 
     #[test]
     fn facts_of_the_machine_stay() {
-        for kept in
-            ["HOME", "XDG_RUNTIME_DIR", "LC_ALL", "no_proxy", "AWS_ENDPOINT_URL_SSM", "STORMTUNNEL_SOCKET"]
-        {
+        for kept in [
+            "HOME",
+            "XDG_RUNTIME_DIR",
+            "LC_ALL",
+            "no_proxy",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "AWS_ENDPOINT_URL_SSM",
+            "STORMTUNNEL_SOCKET",
+        ] {
             assert_eq!(names(&[(kept, "x")]), [(kept.to_owned(), "x".to_owned())], "{kept}");
         }
     }

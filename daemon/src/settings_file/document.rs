@@ -121,7 +121,8 @@ fn read_section(text: &str, section: &str, table: &dyn TableLike, before: &Readi
         if let Err(message) = taken {
             let kept = setting.value(&before.settings);
             let _ = setting.assign(&mut reading.settings, &kept);
-            reading.problem(text, span, format!("{message}; \"{kept}\" stays in force"));
+            let shown = setting.shown(&before.settings);
+            reading.problem(text, span, format!("{message}; \"{shown}\" stays in force"));
         }
     }
 }

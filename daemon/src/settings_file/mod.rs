@@ -111,7 +111,7 @@ impl SettingsFile {
         let state = self.state();
         let value = |setting: &'static Setting| SettingValue {
             setting,
-            value: setting.value(&state.reading.settings),
+            value: setting.shown(&state.reading.settings),
             is_set: state.reading.set.contains(setting.key),
         };
         if keys.is_empty() {

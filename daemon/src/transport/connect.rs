@@ -1,6 +1,4 @@
 //! TCP to a name with several addresses, some of which may lead nowhere.
-//!
-//! A proxy (CONNECT) belongs here: it ends in a `TcpStream` too, and nothing above needs to know.
 
 use std::collections::VecDeque;
 use std::io;

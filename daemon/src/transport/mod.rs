@@ -5,6 +5,7 @@
 
 mod channel;
 mod connect;
+mod proxy;
 mod socket;
 mod tls;
 
@@ -16,7 +17,6 @@ use http::{HeaderMap, HeaderValue, Request};
 use stormtunnel_aws::{AwsAccess, ChannelAddress, UpgradeRefusal, quote, with_trust_hint};
 use stormtunnel_engine::ports::{AwsScope, BoxChannel, ChannelDialer, PortFuture, SessionGrant};
 use stormtunnel_model::{Fault, FaultKind};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -71,15 +71,23 @@ impl WsDialer {
 
     async fn open(&self, scope: &AwsScope, grant: &SessionGrant) -> Result<BoxChannel, Unopened> {
         let address = self.access.channel_address(grant)?;
-        let connector = if address.is_tls() {
-            Connector::Rustls(self.tls.client_config(self.access.extra_roots().await?).await?)
-        } else {
-            Connector::Plain
-        };
-        let socket =
-            within(CONNECT_TIMEOUT, &address, "connection", connect::connect(address.host(), address.port()))
+        let way = self.access.way_out(scope, &address).await?;
+        let is_tls = address.is_tls() || way.proxy.is_some();
+        let tls = if is_tls { Some(self.tls.client_config(way.extra_roots).await?) } else { None };
+        let socket = match (way.proxy, &tls) {
+            (Some(proxy), Some(tls)) => proxy::tunnel(&proxy, &address, tls, CONNECT_TIMEOUT).await?,
+            (Some(_) | None, _) => Socket::new(
+                within(
+                    CONNECT_TIMEOUT,
+                    &address,
+                    "connection",
+                    connect::connect(address.host(), address.port()),
+                )
                 .await?
-                .map_err(|error| unreachable(&address, &error))?;
+                .map_err(|error| unreachable(&address, &error))?,
+            ),
+        };
+        let connector = tls.filter(|_| address.is_tls()).map_or(Connector::Plain, Connector::Rustls);
         // Signed last: the signature's time should be that of the request.
         let signed = self.access.sign_upgrade(scope, &grant.region, &address).await?;
         let upgrade = upgrade(&address, signed.clone(), socket, connector);
@@ -135,7 +143,7 @@ impl ChannelDialer for WsDialer {
 async fn upgrade(
     address: &ChannelAddress,
     signed: HeaderMap,
-    socket: TcpStream,
+    socket: Socket,
     connector: Connector,
 ) -> Result<WebSocketStream<MaybeTlsStream<Socket>>, Error> {
     let mut request = Request::builder().uri(address.url()).body(()).map_err(Error::HttpFormat)?;
@@ -153,7 +161,7 @@ async fn upgrade(
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
     let (mut socket, _) =
-        client_async_tls_with_config(request, Socket::new(socket), Some(config), Some(connector)).await?;
+        client_async_tls_with_config(request, socket, Some(config), Some(connector)).await?;
     if let MaybeTlsStream::Rustls(tls) = socket.get_mut() {
         tls.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
     }
@@ -181,5 +189,7 @@ fn unreachable(address: &ChannelAddress, error: &dyn std::error::Error) -> Fault
     Fault::new(FaultKind::Network, format!("{}: {text}", address.authority()))
 }
 
+#[cfg(test)]
+mod proxied_tests;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// A TCP connection.
 pub(super) enum Socket {
@@ -19,6 +20,8 @@ pub(super) enum Socket {
     Watched(TcpStream),
     /// Known to nobody but us.
     Unwatched(std::net::TcpStream),
+    /// Inside a TLS connection to a proxy.
+    Tls(Box<TlsStream<Socket>>),
     /// It could not be registered, or taken back. This is told once more by whatever is tried next.
     Lost(ErrorKind),
 }
@@ -31,11 +34,16 @@ impl Socket {
     /// Whether those who wait for the socket are woken. What arrived before a watch begins is not told of by it: a read
     /// must follow.
     pub(super) fn set_watched(&mut self, watched: bool) {
+        if let Self::Tls(tls) = self {
+            return tls.get_mut().0.set_watched(watched);
+        }
         let changed = match std::mem::replace(self, Self::Lost(ErrorKind::NotConnected)) {
             Self::Watched(stream) if !watched => stream.into_std().map(Self::Unwatched),
             // It is still non-blocking, as the runtime wants it.
             Self::Unwatched(stream) if watched => TcpStream::from_std(stream).map(Self::Watched),
-            unchanged @ (Self::Watched(_) | Self::Unwatched(_) | Self::Lost(_)) => Ok(unchanged),
+            unchanged @ (Self::Watched(_) | Self::Unwatched(_) | Self::Tls(_) | Self::Lost(_)) => {
+                Ok(unchanged)
+            }
         };
         *self = changed.unwrap_or_else(|error| Self::Lost(error.kind()));
     }
@@ -54,7 +62,7 @@ impl Socket {
         }
         match self {
             Self::Watched(stream) => watched(Pin::new(stream)),
-            Self::Unwatched(_) => Poll::Ready(Err(ErrorKind::WouldBlock.into())),
+            Self::Unwatched(_) | Self::Tls(_) => Poll::Ready(Err(ErrorKind::WouldBlock.into())),
             Self::Lost(kind) => Poll::Ready(Err((*kind).into())),
         }
     }
@@ -82,6 +90,7 @@ impl AsyncRead for Socket {
                 Err(error) if is_passing(&error) => Poll::Pending,
                 Err(error) => Poll::Ready(Err(error)),
             },
+            Self::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
             Self::Lost(kind) => Poll::Ready(Err((*kind).into())),
         }
     }
@@ -93,6 +102,9 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if let Self::Tls(tls) = &mut *self {
+            return Pin::new(tls).poll_write(context, bytes);
+        }
         self.poll_write_with(|mut stream| stream.write(bytes), |stream| stream.poll_write(context, bytes))
     }
 
@@ -101,6 +113,9 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Self::Tls(tls) = &mut *self {
+            return Pin::new(tls).poll_write_vectored(context, slices);
+        }
         self.poll_write_with(
             |mut stream| stream.write_vectored(slices),
             |stream| stream.poll_write_vectored(context, slices),
@@ -111,15 +126,19 @@ impl AsyncWrite for Socket {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // TCP has no buffer of ours.
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tls(tls) => Pin::new(tls).poll_flush(context),
+            // TCP has no buffer of ours.
+            Self::Watched(_) | Self::Unwatched(_) | Self::Lost(_) => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Watched(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Unwatched(stream) => Poll::Ready(stream.shutdown(Shutdown::Write)),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(context),
             Self::Lost(kind) => Poll::Ready(Err((*kind).into())),
         }
     }

@@ -16,7 +16,7 @@ use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{SsmSessionId, Timestamp};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message;
@@ -25,11 +25,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::*;
 
-const PATH: &str = "/v1/data-channel/me@corp.example-0a1b?role=publish_subscribe&cell-number=AAEAA+x/y=";
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const PATH: &str =
+    "/v1/data-channel/me@corp.example-0a1b?role=publish_subscribe&cell-number=AAEAA+x/y=";
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
-struct FixedClock;
+pub(super) struct FixedClock;
 
 impl Clock for FixedClock {
     fn mono(&self) -> Instant {
@@ -107,7 +108,7 @@ impl Fixture {
     }
 }
 
-fn grant(stream_url: &str) -> SessionGrant {
+pub(super) fn grant(stream_url: &str) -> SessionGrant {
     SessionGrant {
         id: SsmSessionId("me@corp.example-0a1b".to_owned()),
         stream_url: stream_url.to_owned(),
@@ -275,8 +276,8 @@ async fn a_dead_endpoint_is_a_network_fault() {
     assert!(fault.detail.starts_with("127.0.0.1:"), "{fault}");
 }
 
-/// An authority of that name, and a server certificate for 127.0.0.1 that it signed.
-fn certificates(name: &str) -> (String, TlsAcceptor) {
+/// An authority of that name, and a certificate for these hosts that it signed.
+pub(super) fn certificates(name: &str, hosts: &[&str]) -> (String, TlsAcceptor) {
     let mut authority = CertificateParams::default();
     authority.distinguished_name.push(DnType::CommonName, name);
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -284,8 +285,10 @@ fn certificates(name: &str) -> (String, TlsAcceptor) {
     let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
     let issuer = Issuer::new(authority, authority_key);
     let key = KeyPair::generate().unwrap();
-    let server =
-        CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let server = CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>())
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
     let chain = vec![CertificateDer::from(server.der().to_vec())];
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config =
@@ -300,7 +303,7 @@ fn certificates(name: &str) -> (String, TlsAcceptor) {
 
 #[tokio::test]
 async fn tls_works_with_a_configured_authority() {
-    let (authority, acceptor) = certificates("ours");
+    let (authority, acceptor) = certificates("ours", &["127.0.0.1"]);
     let fixture = Fixture::new("wss", Some(&authority)).await;
     let echo = async {
         let (socket, _) = fixture.listener.accept().await.unwrap();
@@ -322,8 +325,8 @@ async fn tls_works_with_a_configured_authority() {
 
 #[tokio::test]
 async fn tls_to_an_unknown_authority_is_refused_with_what_to_do() {
-    let (_, acceptor) = certificates("theirs");
-    let (other_authority, _) = certificates("ours");
+    let (_, acceptor) = certificates("theirs", &["127.0.0.1"]);
+    let (other_authority, _) = certificates("ours", &["127.0.0.1"]);
     let fixture = Fixture::new("wss", Some(&other_authority)).await;
     let accept = async {
         let (socket, _) = fixture.listener.accept().await.unwrap();

@@ -9,11 +9,14 @@ use rustls_pki_types::pem::PemObject as _;
 use stormtunnel_model::{Fault, FaultKind};
 use tokio::sync::Mutex;
 
-/// The last configuration made. Kept, because loading the system's authorities is slow (a third of a second on
+/// Profiles may trust different authorities; so many configurations are kept, those that were made last.
+const KEPT: usize = 8;
+
+/// The last configurations made. Kept, because loading the system's authorities is slow (a third of a second on
 /// macOS), and because TLS sessions resume only within one configuration.
 #[derive(Default)]
 pub(super) struct TlsConfigs {
-    kept: Mutex<Option<Kept>>,
+    kept: Mutex<Vec<Kept>>,
 }
 
 struct Kept {
@@ -28,14 +31,17 @@ impl TlsConfigs {
         extra_roots: Option<Vec<u8>>,
     ) -> Result<Arc<ClientConfig>, Fault> {
         let mut kept = self.kept.lock().await;
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.extra_roots == extra_roots) {
+        if let Some(kept) = kept.iter().find(|kept| kept.extra_roots == extra_roots) {
             return Ok(Arc::clone(&kept.config));
         }
         let roots = extra_roots.clone();
         let made = tokio::task::spawn_blocking(move || make_config(roots.as_deref())).await;
         let config =
             made.map_err(|error| Fault::internal(format!("loading certificates failed: {error}")))??;
-        *kept = Some(Kept { extra_roots, config: Arc::clone(&config) });
+        if kept.len() == KEPT {
+            kept.remove(0);
+        }
+        kept.push(Kept { extra_roots, config: Arc::clone(&config) });
         Ok(config)
     }
 }

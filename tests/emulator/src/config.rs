@@ -29,6 +29,10 @@ pub struct Config {
     pub tls: bool,
     /// Where to write the authority's certificate as PEM. `None` with `tls`: only [`crate::Emulator::ca_pem`] has it.
     pub ca_path: Option<PathBuf>,
+    /// With `tls`: what the proxy asks of whoever goes through it, a user and a password.
+    pub proxy_login: Option<(String, String)>,
+    /// Name the gateway in `StreamUrl` as AWS does, by a name that only the proxy leads to.
+    pub aws_stream_urls: bool,
     /// Port of the SSM API; 0: any free one.
     pub port: u16,
     /// Port of the message gateway; 0: any free one.
@@ -70,6 +74,8 @@ impl Default for Config {
             session_prefix: "me@corp.example".into(),
             tls: false,
             ca_path: None,
+            proxy_login: None,
+            aws_stream_urls: false,
             port: 0,
             gateway_port: 0,
             control_port: 0,

@@ -27,6 +27,12 @@ macro_rules! counters {
 }
 
 counters! {
+    /// Connections through the proxy to the APIs.
+    ProxyToApi = "proxy.to_api",
+    /// Connections through the proxy to the message gateway.
+    ProxyToGateway = "proxy.to_gateway",
+    /// Clients that the proxy did not know.
+    ProxyRefused = "proxy.refused",
     /// StartSession answered with a token.
     SessionsStarted = "sessions.started",
     /// Gauge: sessions not ended.

@@ -6,15 +6,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::counters::Counter;
 use crate::world::World;
 
 /// Largest head of a request.
 const MAX_HEAD: usize = 8 << 10;
 /// Longest wait for it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What an HTTP proxy answers.
+const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+const FORBIDDEN: &[u8] = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n";
+const LOGIN_WANTED: &[u8] =
+    b"HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic realm=\"corp\"\r\ncontent-length: 0\r\n\r\n";
 
 /// Names of a region's services that the API stands for, as a certificate has them.
 pub(crate) fn host_names(region: &str) -> [String; 3] {
@@ -25,11 +34,14 @@ pub(crate) fn host_names(region: &str) -> [String; 3] {
 pub(crate) async fn serve(world: Arc<World>, listener: TcpListener, api: SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((client, _)) => world.tasks.spawn("proxied", async move {
-                if let Err(error) = relay(client, api).await {
-                    tracing::info!(%error, "a proxied connection ended");
-                }
-            }),
+            Ok((client, _)) => {
+                let serving = Arc::clone(&world);
+                world.tasks.spawn("proxied", async move {
+                    if let Err(error) = relay(&serving, client, api).await {
+                        tracing::info!(%error, "a proxied connection ended");
+                    }
+                });
+            }
             Err(error) => {
                 // Out of descriptors, most likely: it passes when connections end.
                 tracing::warn!(%error, "could not accept");
@@ -39,13 +51,18 @@ pub(crate) async fn serve(world: Arc<World>, listener: TcpListener, api: SocketA
     }
 }
 
-async fn relay(mut client: TcpStream, api: SocketAddr) -> io::Result<()> {
+async fn relay(world: &World, mut client: TcpStream, api: SocketAddr) -> io::Result<()> {
     let head = tokio::time::timeout(HEAD_TIMEOUT, read_head(&mut client)).await??;
-    if !is_for_aws(&head) {
-        return client.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
+    let head = String::from_utf8_lossy(&head).into_owned();
+    if !may_pass(world, &head) {
+        world.counters.increment(Counter::ProxyRefused);
+        return client.write_all(LOGIN_WANTED).await;
     }
-    let mut server = TcpStream::connect(api).await?;
-    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+    let Some(host) = aws_host(&head) else { return client.write_all(FORBIDDEN).await };
+    let to_gateway = host.starts_with("ssmmessages.");
+    world.counters.increment(if to_gateway { Counter::ProxyToGateway } else { Counter::ProxyToApi });
+    let mut server = TcpStream::connect(if to_gateway { world.gateway_address } else { api }).await?;
+    client.write_all(ESTABLISHED).await?;
     copy_bidirectional(&mut client, &mut server).await.map(|_| ())
 }
 
@@ -60,10 +77,18 @@ async fn read_head(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// `CONNECT` to the HTTPS port of a host of AWS; everything else stays where it is.
-fn is_for_aws(head: &[u8]) -> bool {
-    let head = String::from_utf8_lossy(head);
-    let mut words = head.split(' ');
-    let connects = words.next() == Some("CONNECT");
-    connects && words.next().is_some_and(|target| target.ends_with(".amazonaws.com:443"))
+/// The host of a `CONNECT` to the HTTPS port of AWS; everything else stays where it is.
+fn aws_host(head: &str) -> Option<&str> {
+    let host = head.strip_prefix("CONNECT ")?.split(' ').next()?.strip_suffix(":443")?;
+    host.ends_with(".amazonaws.com").then_some(host)
+}
+
+/// Whether it is a client that the proxy knows, if it wants to know any.
+fn may_pass(world: &World, head: &str) -> bool {
+    let Some((user, password)) = &world.config.proxy_login else { return true };
+    let wanted = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+    let fields = head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
+    fields
+        .into_iter()
+        .any(|(name, value)| name.eq_ignore_ascii_case("proxy-authorization") && value.trim() == wanted)
 }

@@ -49,11 +49,7 @@ impl InstanceFinder for Ec2Instances {
 
 /// A client costs nothing to make: connections are those of the HTTP client in the configuration.
 fn client(ec2: &ServiceAccess) -> Client {
-    let mut config = aws_sdk_ec2::config::Builder::from(ec2.config()).interceptor(EndpointGuard);
-    // Setting none would take away what the profile itself names.
-    if let Some(endpoint) = ec2.endpoint_ec2() {
-        config = config.endpoint_url(endpoint);
-    }
+    let config = aws_sdk_ec2::config::Builder::from(&ec2.config_ec2()).interceptor(EndpointGuard);
     Client::from_conf(config.build())
 }
 

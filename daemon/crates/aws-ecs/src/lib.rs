@@ -45,11 +45,7 @@ impl ContainerFinder for EcsContainers {
 
 /// A client costs nothing to make: connections are those of the HTTP client in the configuration.
 fn client(ecs: &ServiceAccess) -> Client {
-    let mut config = aws_sdk_ecs::config::Builder::from(ecs.config()).interceptor(EndpointGuard);
-    // Setting none would take away what the profile itself names.
-    if let Some(endpoint) = ecs.endpoint_ecs() {
-        config = config.endpoint_url(endpoint);
-    }
+    let config = aws_sdk_ecs::config::Builder::from(&ecs.config_ecs()).interceptor(EndpointGuard);
     Client::from_conf(config.build())
 }
 

@@ -3,7 +3,7 @@
 use crate::problem::ProblemKind;
 
 /// In lower case, sorted.
-const KNOWN: [&str; 26] = [
+const KNOWN: [&str; 28] = [
     "aws_access_key_id",
     "aws_account_id",
     "aws_secret_access_key",
@@ -29,6 +29,8 @@ const KNOWN: [&str; 26] = [
     "sso_role_name",
     "sso_session",
     "sso_start_url",
+    "use_dualstack_endpoint",
+    "use_fips_endpoint",
     "web_identity_token_file",
 ];
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use aws_config::identity::IdentityCache;
 use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, identity::IdentityCache};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -24,8 +24,9 @@ use crate::classify::{Call, Subject, api_fault, credentials_fault, is_missing, u
 use crate::credentials::{CachedCredentials, wall_time};
 use crate::endpoint::EndpointGuard;
 use crate::identity::Caller;
-use crate::network::{AwsNetwork, Endpoints, MAX_ATTEMPTS, timeouts};
+use crate::network::{AwsNetwork, Endpoints, MAX_ATTEMPTS, Route, at_endpoint, timeouts};
 use crate::providers::{ProfileCredentials, Providers};
+use crate::proxy::Proxy;
 use crate::signer::{secrets_of, sign_upgrade};
 
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,7 +62,7 @@ struct Inputs {
     profile: FileProfile,
     /// After a logout nothing is used that was had before it, nor what was made of it.
     generation: u64,
-    extra_roots: Option<Vec<u8>>,
+    route: Route,
     endpoints: Endpoints,
 }
 
@@ -76,6 +77,14 @@ pub(crate) struct ScopedClient {
     /// Whose these are.
     pub(crate) caller: tokio::sync::Mutex<Option<Caller>>,
     pub(crate) subject: Subject,
+}
+
+/// How a data channel leaves this network.
+pub struct WayOut {
+    /// Certificate authorities to trust beside the system's (PEM).
+    pub extra_roots: Option<Vec<u8>>,
+    /// What to connect through; none where the channel is reached directly.
+    pub proxy: Option<Proxy>,
 }
 
 /// The answer to an upgrade that was not `101 Switching Protocols`.
@@ -108,12 +117,18 @@ impl AwsAccess {
         ChannelAddress::check(&grant.stream_url, &grant.region, endpoint.as_ref())
     }
 
-    /// Certificate authorities to trust beside the system's (PEM).
+    /// How to get to a data channel: what its profile trusts, and the proxy to it.
     ///
     /// # Errors
-    /// [`FaultKind::InvalidArgument`] when a file cannot be read or holds no certificate.
-    pub async fn extra_roots(&self) -> Result<Option<Vec<u8>>, Fault> {
-        self.network.extra_roots().await
+    /// [`FaultKind::InvalidArgument`] when a file with certificates cannot be read or holds none, or when a variable names no HTTP
+    /// proxy; faults of the profile.
+    pub async fn way_out(&self, scope: &AwsScope, address: &ChannelAddress) -> Result<WayOut, Fault> {
+        let settings = self.network.settings();
+        let chosen = self.chosen(scope, settings.default_profile.as_ref()).await?;
+        let extra_roots = self.network.extra_roots(Some(&chosen.profile.endpoints)).await?;
+        let proxies = self.network.proxies()?;
+        let proxy = proxies.way_to(address.is_tls(), address.host(), address.port()).cloned();
+        Ok(WayOut { extra_roots, proxy })
     }
 
     /// The headers that sign the upgrade; none when the URL is signed already, or when there are no credentials to
@@ -197,7 +212,7 @@ impl AwsAccess {
         let sign_in = chosen.profile.sign_in.as_ref();
         let inputs = Inputs {
             generation: sign_in.map_or(0, |name| self.providers.generation(name)),
-            extra_roots: self.network.extra_roots().await?,
+            route: self.network.route(Some(&chosen.profile.endpoints)).await?,
             endpoints: self.network.endpoints(&chosen.profile.endpoints)?,
             profile: chosen.profile.clone(),
         };
@@ -209,7 +224,7 @@ impl AwsAccess {
         if let Some(client) = made(&self.clients()) {
             return Ok(client);
         }
-        let client = Arc::new(self.load(&chosen, &key.1, inputs.endpoints.clone()).await?);
+        let client = Arc::new(self.load(&chosen, &key.1, &inputs).await?);
         let mut clients = self.clients();
         // Somebody may have been faster; then there is one set of credentials all the same.
         if let Some(first) = made(&clients) {
@@ -290,7 +305,7 @@ impl AwsAccess {
         &self,
         chosen: &Chosen,
         region: &Region,
-        endpoints: Endpoints,
+        Inputs { route, endpoints, .. }: &Inputs,
     ) -> Result<ScopedClient, Fault> {
         let subject = chosen.subject(region);
         let credentials = chosen.profile.credentials.as_ref().map_err(|why| {
@@ -298,23 +313,22 @@ impl AwsAccess {
         })?;
         let provider = self.providers.provider_for(credentials, &chosen.profile.endpoints, region).await?;
         let credentials = provider.cached(self.clock());
-        let config = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(aws_config::Region::new(region.to_string()))
-            .http_client(self.network.http_client().await?)
+        let config = self
+            .network
+            .sdk_config(region, route)?
             .timeout_config(timeouts(ATTEMPT_TIMEOUT, OPERATION_TIMEOUT))
             .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
             .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
             // `CachedCredentials` keeps them, for the signer as well.
             .identity_cache(IdentityCache::no_cache())
             .build();
-        let mut ssm = aws_sdk_ssm::config::Builder::from(&config).interceptor(EndpointGuard);
-        ssm.set_endpoint_url(endpoints.ssm.clone());
+        let ssm = at_endpoint(&config, endpoints.ssm.as_deref());
+        let ssm = aws_sdk_ssm::config::Builder::from(&ssm).interceptor(EndpointGuard);
         let ssm = aws_sdk_ssm::Client::from_conf(ssm.build());
         Ok(ScopedClient {
             ssm,
             config,
-            endpoints,
+            endpoints: endpoints.clone(),
             credentials,
             provider,
             caller: Default::default(),

@@ -86,7 +86,6 @@ fn nameless(holder: Profile, environment: &AwsEnvironment) -> FileProfile {
         credentials: Ok(Credentials { holder, source, roles: Vec::new() }),
         sign_in: None,
         endpoints: Endpoints::default(),
-        ca_bundle: None,
     }
 }
 

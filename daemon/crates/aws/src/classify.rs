@@ -169,6 +169,10 @@ pub(crate) fn local_fault(
         let detail = format!("{clear}; correct endpoint_url of the profile or of its services section");
         return Fault::new(FaultKind::InvalidArgument { field: "endpoint_url".to_owned() }, detail);
     }
+    // Whoever put one there knows best: the proxy was in the way.
+    if let Some(fault) = find::<Fault>(error) {
+        return fault.clone();
+    }
     if let Some(error) = find::<CredentialsError>(error) {
         return credentials_fault(error, subject, secrets);
     }
@@ -421,7 +425,7 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 }
 
 /// All causes, from the outermost on, each text once.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     for cause in causes(error) {
         let cause = cause.to_string();

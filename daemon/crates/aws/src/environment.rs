@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use stormtunnel_aws_files::WebIdentity;
 use stormtunnel_model::Fault;
+use stormtunnel_model::settings::{NoProxy, ProxyUrl};
 
 use crate::endpoint::check_safe;
 
@@ -65,8 +66,13 @@ pub struct AwsEnvironment {
     has_keys: bool,
     web_identity: Option<WebIdentity>,
     region: Option<String>,
+    home: Option<PathBuf>,
     ca_bundle: Option<PathBuf>,
     login_cache: Option<PathBuf>,
+    proxy: Option<(&'static str, Result<ProxyUrl, &'static str>)>,
+    no_proxy: NoProxy,
+    use_fips: Option<bool>,
+    use_dual_stack: Option<bool>,
     endpoints: Vec<(&'static str, String)>,
 }
 
@@ -75,6 +81,10 @@ impl AwsEnvironment {
     pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> Self {
         let var = |name: &str| var(name).filter(|value| !value.is_empty());
         let home = var("HOME").map(PathBuf::from);
+        let first = |names: [&'static str; 4]| names.into_iter().find_map(|name| Some((name, var(name)?)));
+        let proxy = first(["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
+        let no_proxy = var("NO_PROXY").or_else(|| var("no_proxy"));
+        let switch = |name: &str| var(name).map(|value| value.eq_ignore_ascii_case("true"));
         let variables = Service::ALL.map(Service::variable).into_iter().chain([OF_ALL, OF_CHANNELS]);
         Self {
             profile: var("AWS_PROFILE"),
@@ -91,6 +101,11 @@ impl AwsEnvironment {
                 .map(|value| expand_home(&value, home.as_deref()))
                 .or_else(|| home.as_ref().map(|home| home.join(".aws/login/cache"))),
             ca_bundle: var("AWS_CA_BUNDLE").map(|value| expand_home(&value, home.as_deref())),
+            proxy: proxy.map(|(name, value)| (name, ProxyUrl::from_variable(&value))),
+            no_proxy: no_proxy.as_deref().map(NoProxy::from_variable).unwrap_or_default(),
+            use_fips: switch("AWS_USE_FIPS_ENDPOINT"),
+            use_dual_stack: switch("AWS_USE_DUALSTACK_ENDPOINT"),
+            home,
             endpoints: variables.filter_map(|name| var(name).map(|url| (name, url))).collect(),
         }
     }
@@ -128,6 +143,32 @@ impl AwsEnvironment {
     /// PEM file with more certificate authorities.
     pub(crate) fn ca_bundle(&self) -> Option<&Path> {
         self.ca_bundle.as_deref()
+    }
+
+    /// A path in a profile, where `~/` is the home directory.
+    pub(crate) fn path(&self, written: &str) -> PathBuf {
+        expand_home(written, self.home.as_deref())
+    }
+
+    /// The proxy of TLS connections behind the name of its variable, or the rule that the variable breaks. `HTTP_PROXY` is for
+    /// what is in the clear, which nothing here is that leaves this machine.
+    pub(crate) fn proxy(&self) -> Option<(&'static str, Result<&ProxyUrl, &'static str>)> {
+        self.proxy.as_ref().map(|(name, proxy)| (*name, proxy.as_ref().map_err(|rule| *rule)))
+    }
+
+    /// Hosts that need no proxy.
+    pub(crate) fn no_proxy(&self) -> &NoProxy {
+        &self.no_proxy
+    }
+
+    /// Whether FIPS endpoints are asked, if the variable says it.
+    pub(crate) fn use_fips(&self) -> Option<bool> {
+        self.use_fips
+    }
+
+    /// Whether dual-stack endpoints are asked, if the variable says it.
+    pub(crate) fn use_dual_stack(&self) -> Option<bool> {
+        self.use_dual_stack
     }
 
     /// Endpoint of that service alone, behind the name of its variable.

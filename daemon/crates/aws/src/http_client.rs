@@ -5,31 +5,62 @@ use std::sync::{Mutex, PoisonError};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector, proxy::ProxyConfig};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use stormtunnel_model::{Fault, FaultKind};
+use url::Url;
 
-/// The client for all calls, kept for as long as the same certificate authorities are to be trusted.
+use crate::classify::chain;
+use crate::network::CONNECT_TIMEOUT;
+use crate::proxy::{Proxies, Proxy};
+
+/// Profiles may trust different authorities; so many clients are kept, those that were made last.
+const KEPT: usize = 8;
+
+/// What a client is made of: certificate authorities beside the system's (PEM), and proxies.
+type Parts = (Option<Vec<u8>>, Proxies);
+
+/// The clients for all calls, kept for as long as they are made of the same.
 #[derive(Default)]
-pub(crate) struct HttpClients(Mutex<Option<(Option<Vec<u8>>, SharedHttpClient)>>);
+pub(crate) struct HttpClients(Mutex<Vec<(Parts, SharedHttpClient)>>);
 
 impl HttpClients {
-    /// The client that trusts the system's certificate authorities, and those in `extra_roots` (PEM).
-    pub(crate) fn trusting(&self, extra_roots: Option<&[u8]>) -> Result<SharedHttpClient, Fault> {
+    /// The client that trusts the system's certificate authorities, and those in `extra_roots` (PEM), and takes the way out that
+    /// `proxies` say.
+    pub(crate) fn with(
+        &self,
+        extra_roots: Option<Vec<u8>>,
+        proxies: Proxies,
+    ) -> Result<SharedHttpClient, Fault> {
+        let parts = (extra_roots, proxies);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, client)) = kept.as_ref().filter(|(roots, _)| roots.as_deref() == extra_roots) {
+        if let Some((_, client)) = kept.iter().find(|(made_of, _)| *made_of == parts) {
             return Ok(client.clone());
         }
-        let client = http_client(extra_roots)?;
-        *kept = Some((extra_roots.map(<[u8]>::to_vec), client.clone()));
+        let client = http_client(&parts)?;
+        if kept.len() == KEPT {
+            kept.remove(0);
+        }
+        kept.push((parts, client.clone()));
         Ok(client)
     }
 }
 
-/// A client that trusts the system's certificate authorities, and those in `extra_roots` (PEM).
-///
-/// The SDK's shortcut for a client with a TLS context forgets the proxy variables; connectors made one by one keep
-/// them.
-fn http_client(extra_roots: Option<&[u8]>) -> Result<SharedHttpClient, Fault> {
+fn http_client((extra_roots, proxies): &Parts) -> Result<SharedHttpClient, Fault> {
+    let direct = client(extra_roots.as_deref(), None)?;
+    let Some(proxy) = proxies.proxy() else { return Ok(direct) };
+    let proxied = client(extra_roots.as_deref(), Some(proxy))?;
+    Ok(SharedHttpClient::new(TwoWays { proxies: proxies.clone(), direct, proxied }))
+}
+
+/// A client that trusts the system's certificate authorities, and those in `extra_roots` (PEM). Variables that name a proxy do not
+/// count here.
+fn client(extra_roots: Option<&[u8]>, proxy: Option<&Proxy>) -> Result<SharedHttpClient, Fault> {
     let mut trust = TrustStore::default();
     if let Some(pem) = extra_roots {
         trust.add_pem_certificate(pem);
@@ -38,13 +69,93 @@ fn http_client(extra_roots: Option<&[u8]>) -> Result<SharedHttpClient, Fault> {
         let kind = FaultKind::InvalidArgument { field: "network.ca_bundle".to_owned() };
         Fault::new(kind, error.to_string())
     })?;
+    let proxy = match proxy {
+        Some(proxy) => ProxyConfig::https(proxy.url().reveal())
+            .map_err(|_| Fault::internal("the SDK cannot use the proxy that the settings take"))?,
+        None => ProxyConfig::disabled(),
+    };
     Ok(Builder::new().build_with_connector_fn(move |settings, components| {
         let mut builder = Connector::builder()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .tls_context(context.clone())
-            .proxy_config(ProxyConfig::from_env());
+            .proxy_config(proxy.clone());
         builder.set_connector_settings(settings.cloned());
         builder.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
         builder.build()
     }))
+}
+
+/// A client that asks for each request which way it takes, and knows why a proxy did not let it through.
+#[derive(Debug)]
+struct TwoWays {
+    proxies: Proxies,
+    direct: SharedHttpClient,
+    proxied: SharedHttpClient,
+}
+
+impl HttpClient for TwoWays {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(Crossing {
+            proxies: self.proxies.clone(),
+            direct: self.direct.http_connector(settings, components),
+            proxied: self.proxied.http_connector(settings, components),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Crossing {
+    proxies: Proxies,
+    direct: SharedHttpConnector,
+    proxied: SharedHttpConnector,
+}
+
+impl HttpConnector for Crossing {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let Some((proxy, target)) = self.way(request.uri()) else { return self.direct.call(request) };
+        let answer = self.proxied.call(request);
+        HttpConnectorFuture::new(
+            async move { answer.await.map_err(|error| explained(error, &proxy, &target)) },
+        )
+    }
+}
+
+impl Crossing {
+    /// The proxy for a request, if it takes one, and where the proxy is to lead.
+    fn way(&self, uri: &str) -> Option<(Proxy, String)> {
+        let url = Url::parse(uri).ok()?;
+        let (host, port) = (url.host_str()?, url.port_or_known_default()?);
+        let proxy = self.proxies.way_to(url.scheme() == "https", host, port)?;
+        Some((proxy.clone(), format!("{host}:{port}")))
+    }
+}
+
+/// The same error, with a fault in it if it is the proxy's. Its library tells only in words how a `CONNECT` failed.
+fn explained(error: ConnectorError, proxy: &Proxy, target: &str) -> ConnectorError {
+    let text = chain(&error);
+    let fault = match text.split_once("tunnel error: ").map(|(_, what)| what) {
+        Some(what) if what.starts_with("proxy authorization required") => {
+            return ConnectorError::other(Box::new(proxy.refused(target, Some(407))), None);
+        }
+        Some(what) if what.starts_with("failed to create underlying connection") => {
+            let why = what.rsplit(": ").next().unwrap_or(what);
+            proxy.unreachable(if why.contains("os error") || why.contains("UnknownIssuer") {
+                why
+            } else {
+                what
+            })
+        }
+        Some(what) if what.starts_with("io error") || what.starts_with("unexpected end of file") => {
+            proxy.unreachable("it hung up before it answered")
+        }
+        Some(what) if what.starts_with("unsuccessful") => proxy.refused(target, None),
+        Some(_) => proxy.unreadable(),
+        None if error.is_timeout() && text.contains("connect") => proxy.silent(target, CONNECT_TIMEOUT),
+        None => return error,
+    };
+    ConnectorError::io(Box::new(fault))
 }

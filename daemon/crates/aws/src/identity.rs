@@ -9,6 +9,7 @@ use stormtunnel_model::{Fault, FaultKind, Principal};
 use crate::access::{AwsAccess, ScopedClient};
 use crate::classify::{Call, credentials_fault};
 use crate::endpoint::EndpointGuard;
+use crate::network::at_endpoint;
 
 /// For how long a question that failed is not asked again: a network that lets everything but STS through must not cost
 /// a call with each session.
@@ -57,8 +58,8 @@ impl AwsIdentity {
     }
 
     async fn ask(&self, client: &Arc<ScopedClient>) -> Result<Principal, Fault> {
-        let mut config = aws_sdk_sts::config::Builder::from(&client.config).interceptor(EndpointGuard);
-        config.set_endpoint_url(client.endpoints.sts.clone());
+        let config = at_endpoint(&client.config, client.endpoints.sts.as_deref());
+        let config = aws_sdk_sts::config::Builder::from(&config).interceptor(EndpointGuard);
         let sts = aws_sdk_sts::Client::from_conf(config.build());
         match sts.get_caller_identity().send().await {
             Ok(answer) => {

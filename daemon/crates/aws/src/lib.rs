@@ -19,6 +19,7 @@ mod http_client;
 mod identity;
 mod network;
 mod providers;
+mod proxy;
 mod quote;
 mod service;
 mod sign_in;
@@ -28,13 +29,14 @@ mod targets;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use access::{AwsAccess, ProfileSource, UpgradeRefusal};
+pub use access::{AwsAccess, ProfileSource, UpgradeRefusal, WayOut};
 pub use address::ChannelAddress;
 pub use endpoint::EndpointGuard;
 pub use environment::AwsEnvironment;
 pub use identity::AwsIdentity;
 pub use network::AwsNetwork;
 pub use providers::{AskCode, FindSignIn, ProfileCredentials, Providers};
+pub use proxy::Proxy;
 pub use quote::{quote, with_trust_hint};
 pub use service::ServiceAccess;
 pub use sign_in::{AwsOidc, AwsPortal};

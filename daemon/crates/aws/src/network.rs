@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::BehaviorVersion;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::{SdkConfig, sdk_config};
 use stormtunnel_aws_files::Endpoints as ProfileEndpoints;
 use stormtunnel_engine::ports::Clock;
 use stormtunnel_model::settings::Settings;
@@ -17,6 +19,7 @@ use tokio::sync::watch;
 use crate::endpoint::Endpoint;
 use crate::environment::{AwsEnvironment, Service};
 use crate::http_client::HttpClients;
+use crate::proxy::Proxies;
 
 /// Two attempts, for a connection from the pool that the other side has closed. The engine does the real retrying.
 pub(crate) const MAX_ATTEMPTS: u32 = 2;
@@ -44,6 +47,15 @@ pub(crate) struct Endpoints {
     pub(crate) sts: Option<String>,
 }
 
+/// Which of AWS's own endpoints are asked, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    extra_roots: Option<Vec<u8>>,
+    proxies: Proxies,
+    use_fips: bool,
+    use_dual_stack: bool,
+}
+
 impl AwsNetwork {
     /// The network as the settings and the environment have it.
     pub fn new(
@@ -66,28 +78,72 @@ impl AwsNetwork {
         Arc::clone(&self.settings.borrow())
     }
 
-    /// Certificate authorities to trust beside the system's (PEM): those of the setting and of `AWS_CA_BUNDLE`.
+    /// Certificate authorities to trust beside the system's (PEM): those of the profile, of the setting and of `AWS_CA_BUNDLE`.
     ///
     /// # Errors
     /// [`FaultKind::InvalidArgument`] when a file cannot be read or holds no certificate.
-    pub async fn extra_roots(&self) -> Result<Option<Vec<u8>>, Fault> {
+    pub(crate) async fn extra_roots(
+        &self,
+        of_profile: Option<&ProfileEndpoints>,
+    ) -> Result<Option<Vec<u8>>, Fault> {
         let settings = self.settings();
+        let of_profile = of_profile.and_then(|profile| profile.ca_bundle.as_deref());
         let mut roots = Vec::new();
-        let of_setting = settings.ca_bundle.as_ref().map(PathBuf::from);
-        for (path, field) in
-            [(of_setting.as_deref(), "network.ca_bundle"), (self.environment.ca_bundle(), "AWS_CA_BUNDLE")]
-        {
+        for (path, field) in [
+            (of_profile.map(|path| self.environment.path(path)), "ca_bundle"),
+            (settings.ca_bundle.as_ref().map(PathBuf::from), "network.ca_bundle"),
+            (self.environment.ca_bundle().map(Path::to_owned), "AWS_CA_BUNDLE"),
+        ] {
             if let Some(path) = path {
-                roots.extend(read_bundle(path, field).await?);
+                roots.extend(read_bundle(&path, field).await?);
                 roots.push(b'\n');
             }
         }
         Ok(Some(roots).filter(|roots| !roots.is_empty()))
     }
 
-    /// The HTTP client that all calls share.
-    pub(crate) async fn http_client(&self) -> Result<SharedHttpClient, Fault> {
-        self.http.trusting(self.extra_roots().await?.as_deref())
+    /// The way out of this network.
+    pub(crate) fn proxies(&self) -> Result<Proxies, Fault> {
+        Proxies::of(&self.settings(), &self.environment)
+    }
+
+    /// How calls get to AWS, for a profile or for nobody's.
+    pub(crate) async fn route(&self, of_profile: Option<&ProfileEndpoints>) -> Result<Route, Fault> {
+        let (settings, environment) = (self.settings(), &self.environment);
+        let is_on = |setting: bool, variable: Option<bool>, profile: Option<bool>| {
+            setting || variable.or(profile).unwrap_or(false)
+        };
+        let fips = of_profile.and_then(|profile| profile.use_fips);
+        let dual_stack = of_profile.and_then(|profile| profile.use_dual_stack);
+        Ok(Route {
+            extra_roots: self.extra_roots(of_profile).await?,
+            proxies: self.proxies()?,
+            use_fips: is_on(settings.use_fips, environment.use_fips(), fips),
+            use_dual_stack: is_on(settings.use_dual_stack, environment.use_dual_stack(), dual_stack),
+        })
+    }
+
+    /// What every client is built from.
+    pub(crate) fn sdk_config(&self, region: &Region, route: &Route) -> Result<sdk_config::Builder, Fault> {
+        Ok(SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(aws_config::Region::new(region.to_string()))
+            .use_fips(route.use_fips)
+            .use_dual_stack(route.use_dual_stack)
+            .http_client(self.http_client(route)?))
+    }
+
+    /// What providers of the SDK are made with.
+    pub(crate) fn provider_config(&self, region: &Region, route: &Route) -> Result<ProviderConfig, Fault> {
+        Ok(ProviderConfig::without_region()
+            .with_region(Some(aws_config::Region::new(region.to_string())))
+            .with_http_client(self.http_client(route)?)
+            .with_timeout_config(credentials_timeouts())
+            .with_retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS)))
+    }
+
+    fn http_client(&self, route: &Route) -> Result<SharedHttpClient, Fault> {
+        self.http.with(route.extra_roots.clone(), route.proxies.clone())
     }
 
     /// The endpoint of data channels in the place of AWS's own. A profile cannot name one: the token goes there.
@@ -147,13 +203,12 @@ fn setting_of(service: Service, settings: &Settings) -> (Option<&str>, &'static 
     (setting.as_deref(), name)
 }
 
-/// What providers of the SDK are made with.
-pub(crate) fn provider_config(region: &Region, http: SharedHttpClient) -> ProviderConfig {
-    ProviderConfig::without_region()
-        .with_region(Some(aws_config::Region::new(region.to_string())))
-        .with_http_client(http)
-        .with_timeout_config(credentials_timeouts())
-        .with_retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+/// The same, for a service that has an endpoint of its own: which of AWS's is asked does not matter then, and the SDK refuses both.
+pub(crate) fn at_endpoint(config: &SdkConfig, endpoint: Option<&str>) -> SdkConfig {
+    match endpoint {
+        Some(url) => config.to_builder().endpoint_url(url).use_fips(false).use_dual_stack(false).build(),
+        None => config.clone(),
+    }
 }
 
 /// Of calls that fetch credentials.
@@ -182,5 +237,76 @@ async fn read_bundle(path: &Path, field: &str) -> Result<Vec<u8>, Fault> {
         Ok(pem)
     } else {
         Err(invalid("there is no certificate in PEM format in it".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Instant, SystemTime};
+
+    use stormtunnel_model::Timestamp;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Now;
+
+    impl Clock for Now {
+        fn mono(&self) -> Instant {
+            tokio::time::Instant::now().into_std()
+        }
+        fn wall(&self) -> Timestamp {
+            Timestamp::from(SystemTime::UNIX_EPOCH)
+        }
+    }
+
+    fn network(settings: Settings, variable: Option<&'static str>) -> Arc<AwsNetwork> {
+        let (_, receiver) = watch::channel(Arc::new(settings));
+        let find = |name: &str| variable.filter(|_| name.starts_with("AWS_USE_")).map(str::to_owned);
+        AwsNetwork::new(receiver, AwsEnvironment::from_vars(find), Arc::new(Now))
+    }
+
+    #[tokio::test]
+    async fn fips_and_dual_stack_are_a_setting_or_a_variable_or_a_key_of_the_profile() {
+        let region: Region = "us-east-1".parse().unwrap();
+        for (setting, variable, profile, wanted) in [
+            (false, None, None, false),
+            (true, Some("false"), Some(false), true),
+            (false, Some("TRUE"), Some(false), true),
+            (false, Some("false"), Some(true), false),
+            (false, None, Some(true), true),
+        ] {
+            let settings = Settings { use_fips: setting, use_dual_stack: setting, ..Settings::default() };
+            let network = network(settings, variable);
+            let mut of_profile = ProfileEndpoints::default();
+            (of_profile.use_fips, of_profile.use_dual_stack) = (profile, profile);
+            let route = network.route(Some(&of_profile)).await.unwrap();
+            let config = network.sdk_config(&region, &route).unwrap().build();
+            assert_eq!((config.use_fips(), config.use_dual_stack()), (Some(wanted), Some(wanted)));
+            let placed = at_endpoint(&config, Some("https://vpce.example"));
+            assert_eq!((placed.use_fips(), placed.use_dual_stack()), (Some(false), Some(false)));
+            assert_eq!(placed.endpoint_url(), Some("https://vpce.example"));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_profile_trusts_is_trusted_for_that_profile_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let [of_profile, of_setting] = ["profile", "setting"].map(|name| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, format!("-----BEGIN CERTIFICATE-----{name}")).unwrap();
+            path.display().to_string()
+        });
+        let network = network(Settings { ca_bundle: Some(of_setting), ..Settings::default() }, None);
+        let mut profile = ProfileEndpoints::default();
+        profile.ca_bundle = Some(of_profile);
+        let text = |roots: Option<Vec<u8>>| String::from_utf8(roots.unwrap()).unwrap();
+        let both = text(network.extra_roots(Some(&profile)).await.unwrap());
+        assert!(both.contains("-profile") && both.contains("-setting"), "{both}");
+        let others = text(network.extra_roots(None).await.unwrap());
+        assert!(!others.contains("-profile"), "{others}");
+        profile.ca_bundle = Some("/none/ca.pem".to_owned());
+        let fault = network.extra_roots(Some(&profile)).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "ca_bundle".to_owned() });
     }
 }

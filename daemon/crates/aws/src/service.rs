@@ -10,6 +10,7 @@ use stormtunnel_model::{Fault, Region};
 
 use crate::access::{AwsAccess, ScopedClient};
 use crate::classify::Call;
+use crate::network::at_endpoint;
 
 /// The way to another service for one profile and region, with credentials that are there.
 pub struct ServiceAccess {
@@ -22,19 +23,14 @@ impl ServiceAccess {
         Self { access: Arc::clone(access), client }
     }
 
-    /// What to build the client from. [`EndpointGuard`](crate::EndpointGuard) has to be among its interceptors.
-    pub fn config(&self) -> &SdkConfig {
-        &self.client.config
+    /// What to build the client of EC2 from. [`EndpointGuard`](crate::EndpointGuard) has to be among its interceptors.
+    pub fn config_ec2(&self) -> SdkConfig {
+        at_endpoint(&self.client.config, self.client.endpoints.ec2.as_deref())
     }
 
-    /// The endpoint of EC2 in the place of AWS's own, if one is configured.
-    pub fn endpoint_ec2(&self) -> Option<String> {
-        self.client.endpoints.ec2.clone()
-    }
-
-    /// The endpoint of ECS in the place of AWS's own, if one is configured.
-    pub fn endpoint_ecs(&self) -> Option<String> {
-        self.client.endpoints.ecs.clone()
+    /// The same for the client of ECS.
+    pub fn config_ecs(&self) -> SdkConfig {
+        at_endpoint(&self.client.config, self.client.endpoints.ecs.as_deref())
     }
 
     /// The fault behind a failed call of that action (as IAM calls it).

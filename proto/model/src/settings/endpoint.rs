@@ -43,12 +43,12 @@ fn host_of(rest: &str) -> Option<&str> {
     port.is_none_or(is_port).then_some(host)
 }
 
-fn is_port(port: &str) -> bool {
+pub(super) fn is_port(port: &str) -> bool {
     // The parser would take a plus sign.
     port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<NonZeroU16>().is_ok()
 }
 
-fn is_dns_name(host: &str) -> bool {
+pub(super) fn is_dns_name(host: &str) -> bool {
     let is_label = |label: &str| {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         !label.is_empty() && label.bytes().all(known) && !label.starts_with('-') && !label.ends_with('-')

@@ -3,6 +3,7 @@
 //! Values travel as text (in the settings file, over the API and on the command line) and are parsed here, once.
 
 mod endpoint;
+mod proxy;
 mod table;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::sharing::Sharing;
 use crate::sso_config::StartUrl;
 
 pub use endpoint::ENDPOINT_RULE;
+pub use proxy::{NoProxy, PROXY_RULE, ProxyUrl};
 pub use table::SETTINGS;
 
 /// All settings, with their defaults.
@@ -52,8 +54,16 @@ pub struct Settings {
     pub endpoint_sso_oidc: Option<String>,
     /// `aws.endpoint_sts`
     pub endpoint_sts: Option<String>,
+    /// `aws.use_fips`
+    pub use_fips: bool,
+    /// `aws.use_dual_stack`
+    pub use_dual_stack: bool,
     /// `network.ca_bundle`
     pub ca_bundle: Option<String>,
+    /// `network.proxy`
+    pub proxy: Option<ProxyUrl>,
+    /// `network.no_proxy`
+    pub no_proxy: Option<NoProxy>,
     /// `sso.enabled`
     pub sso: bool,
     /// `sso.start_url`
@@ -101,7 +111,11 @@ impl Default for Settings {
             endpoint_sso: None,
             endpoint_sso_oidc: None,
             endpoint_sts: None,
+            use_fips: false,
+            use_dual_stack: false,
             ca_bundle: None,
+            proxy: None,
+            no_proxy: None,
             sso: true,
             sso_start_url: None,
             sso_region: None,
@@ -171,7 +185,7 @@ pub enum SettingError {
     InvalidValue {
         /// The setting.
         key: &'static str,
-        /// What was written.
+        /// What was written, without a password.
         value: String,
         /// What is accepted.
         rule: String,
@@ -188,9 +202,18 @@ impl Setting {
         SETTINGS.iter().find(|setting| setting.key == key).ok_or_else(unknown)
     }
 
-    /// The value in `settings`, as text.
+    /// The value in `settings`, as text that [`Setting::assign`] takes: for the settings file. A password may be in it.
     pub fn value(&self, settings: &Settings) -> String {
         (self.read)(settings)
+    }
+
+    /// The value in `settings`, as it may be shown: without a password.
+    pub fn shown(&self, settings: &Settings) -> String {
+        self.without_password(&self.value(settings))
+    }
+
+    fn without_password(&self, value: &str) -> String {
+        if self.key == table::PROXY_KEY { proxy::hidden(value) } else { value.to_owned() }
     }
 
     /// The default, as text.
@@ -203,7 +226,8 @@ impl Setting {
     /// # Errors
     /// [`SettingError::InvalidValue`] with the accepted range.
     pub fn assign(&self, settings: &mut Settings, value: &str) -> Result<(), SettingError> {
-        let invalid = |rule| SettingError::InvalidValue { key: self.key, value: value.to_owned(), rule };
+        let invalid =
+            |rule| SettingError::InvalidValue { key: self.key, value: self.without_password(value), rule };
         let in_range = match self.kind {
             SettingKind::Seconds { min, max } | SettingKind::Integer { min, max } => {
                 value.parse().is_ok_and(|number: u32| (min..=max).contains(&number))

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::endpoint::{parse_api_endpoint, parse_channel_endpoint};
+use super::proxy::{ProxyUrl, parse_no_proxy, parse_proxy};
 use super::{Setting, SettingKind};
 use crate::key_store::KeyStoreChoice;
 use crate::name::{Profile, Region};
@@ -73,6 +74,9 @@ macro_rules! text {
         }
     };
 }
+
+/// The setting that may hold a password.
+pub(super) const PROXY_KEY: &str = "network.proxy";
 
 /// THE settings table.
 pub static SETTINGS: &[Setting] = &[
@@ -174,11 +178,39 @@ pub static SETTINGS: &[Setting] = &[
         "URL of the STS endpoint that is asked whose credentials these are, instead of AWS's own (PrivateLink): \
          https://HOST[:PORT], or http to loopback"
     ),
+    switch!(
+        "aws.use_fips",
+        use_fips,
+        "whether AWS's FIPS endpoints are asked, also where the profile has no use_fips_endpoint"
+    ),
+    switch!(
+        "aws.use_dual_stack",
+        use_dual_stack,
+        "whether AWS's endpoints with IPv6 are asked, also where the profile has no use_dualstack_endpoint"
+    ),
     text!(
         "network.ca_bundle",
         ca_bundle,
         parse_absolute_path,
         "absolute path of a PEM file with certificate authorities to trust beside the system's"
+    ),
+    Setting {
+        key: PROXY_KEY,
+        kind: SettingKind::Text,
+        meaning: "proxy to AWS instead of that of HTTPS_PROXY or ALL_PROXY: http://[USER[:PASSWORD]@]HOST[:PORT], or https://…; \
+                  the password stands in the settings file and is shown nowhere",
+        read: |settings| settings.proxy.as_ref().map(ProxyUrl::reveal).unwrap_or_default(),
+        write: |settings, value| {
+            settings.proxy = if value.is_empty() { None } else { Some(parse_proxy(value)?) };
+            Ok(())
+        },
+    },
+    text!(
+        "network.no_proxy",
+        no_proxy,
+        parse_no_proxy,
+        "hosts to reach without the proxy, instead of those of NO_PROXY: HOST, .SUFFIX, ADDRESS or NETWORK/BITS, with a :PORT if it \
+         counts, separated by commas; * for all"
     ),
     switch!(
         "sso.enabled",

@@ -265,7 +265,12 @@ fn grant(world: &World, session: &Session, renew: bool) -> Value {
     if hostile.is_some() {
         world.counters.increment(Counter::InjectedStreamUrls);
     }
-    let url = hostile.unwrap_or_else(|| format!("{scheme}://{address}{path}?{query}"));
+    let place = if world.config.aws_stream_urls {
+        format!("ssmmessages.{}.amazonaws.com", world.config.region)
+    } else {
+        address.to_string()
+    };
+    let url = hostile.unwrap_or_else(|| format!("{scheme}://{place}{path}?{query}"));
     json!({ "SessionId": session.id, "StreamUrl": url, "TokenValue": grant.token })
 }
 

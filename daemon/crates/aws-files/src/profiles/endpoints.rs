@@ -1,4 +1,4 @@
-//! Addresses that a profile puts in the place of AWS's.
+//! How a profile gets to AWS: which addresses it asks, and what it trusts there.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,15 @@ use super::invalid::{Invalid, InvalidKind};
 use super::raw::{Raw, RawProfile};
 use crate::ini::Value;
 
-/// What `endpoint_url` and `services` of a profile say. Whoever honours them sends tokens there.
+/// Where a profile asks AWS. Whoever honours `endpoint_url` and `services` sends tokens there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoints {
+    /// `use_fips_endpoint`
+    pub use_fips: Option<bool>,
+    /// `use_dualstack_endpoint`
+    pub use_dual_stack: Option<bool>,
+    /// `ca_bundle`, as it was written: a file with the certificates to trust.
+    pub ca_bundle: Option<String>,
     every: Option<String>,
     services: BTreeMap<String, String>,
 }
@@ -35,10 +41,18 @@ impl Endpoints {
                 Value::Text(_) => None,
             }));
         }
-        let ignored = profile.found("ignore_configured_endpoint_urls");
-        if ignored.is_some_and(|found| found.text.eq_ignore_ascii_case("true")) {
-            return Ok(Self::default());
+        let switch = |key| profile.found(key).map(|found| found.text.eq_ignore_ascii_case("true"));
+        let ca_bundle = profile.found("ca_bundle").map(|found| found.text.to_owned());
+        let endpoints = Self {
+            use_fips: switch("use_fips_endpoint"),
+            use_dual_stack: switch("use_dualstack_endpoint"),
+            ca_bundle: ca_bundle.filter(|path| !path.is_empty()),
+            ..Self::default()
+        };
+        if switch("ignore_configured_endpoint_urls") == Some(true) {
+            return Ok(endpoints);
         }
-        Ok(Self { every: profile.optional("endpoint_url")?.map(|found| found.text.to_owned()), services })
+        let every = profile.optional("endpoint_url")?.map(|found| found.text.to_owned());
+        Ok(Self { every, services, ..endpoints })
     }
 }

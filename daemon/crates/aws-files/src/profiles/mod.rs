@@ -42,10 +42,8 @@ pub struct Profile {
     pub credentials: Result<Credentials, Invalid>,
     /// The sign-in that it depends on; of a profile without credentials, the one that it names.
     pub sign_in: Option<SignInName>,
-    /// Addresses to ask in place of AWS's.
+    /// Where it asks AWS.
     pub endpoints: Endpoints,
-    /// `ca_bundle`, as it was written: a file with the certificates to trust.
-    pub ca_bundle: Option<String>,
 }
 
 impl ProfileSet {
@@ -130,14 +128,7 @@ impl Resolver<'_> {
             Ok((credentials, sign_in, endpoints)) => (Ok(credentials), sign_in, endpoints),
             Err(invalid) => (Err(invalid), None, Endpoints::default()),
         };
-        let ca_bundle = raw.found("ca_bundle").map(|found| found.text.to_owned());
-        Profile {
-            region,
-            credentials,
-            sign_in,
-            endpoints,
-            ca_bundle: ca_bundle.filter(|path| !path.is_empty()),
-        }
+        Profile { region, credentials, sign_in, endpoints }
     }
 
     fn usable(

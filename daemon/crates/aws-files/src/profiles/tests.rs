@@ -175,7 +175,7 @@ fn the_credentials_file_beats_the_config_file_key_by_key() {
     );
     let found = profile(&set, "p");
     assert_eq!(found.region.as_ref().map(Region::as_str), Some("us-east-1"));
-    assert_eq!(found.ca_bundle.as_deref(), Some("/ca"));
+    assert_eq!(found.endpoints.ca_bundle.as_deref(), Some("/ca"));
     // Keys are taken from one file, both of them.
     let Source::Static(keys) = credentials(&set, "p").source else { panic!("no keys") };
     assert_eq!(keys.secret_access_key.expose_secret(), "CONFIG");
@@ -268,6 +268,17 @@ fn endpoints_of_services_come_before_that_of_all() {
     assert_eq!(endpoints.get("sso_oidc"), Some("http://127.0.0.1:1"));
     assert_eq!(endpoints.get("sts"), Some("http://127.0.0.1:2"));
     assert_eq!(profile(&set, "q").endpoints.get("sso_oidc"), None);
+}
+
+#[test]
+fn switches_of_endpoints_are_on_with_true_in_any_case() {
+    let config = "[profile p]\nuse_fips_endpoint = True\nuse_dualstack_endpoint = yes\n\
+                  ignore_configured_endpoint_urls = true\nca_bundle = /ca\n[profile q]\n";
+    let set = parse(config, "");
+    let endpoints = &profile(&set, "p").endpoints;
+    assert_eq!((endpoints.use_fips, endpoints.use_dual_stack), (Some(true), Some(false)));
+    assert_eq!(endpoints.ca_bundle.as_deref(), Some("/ca"), "it is no URL");
+    assert_eq!(profile(&set, "q").endpoints, Endpoints::default());
 }
 
 #[test]

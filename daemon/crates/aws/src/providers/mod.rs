@@ -35,7 +35,7 @@ use self::role::{Base, RoleProvider};
 use self::sign_in::SignInProvider;
 use self::web_identity::WebIdentityProvider;
 use crate::credentials::{CachedCredentials, EARLY, FETCH_TIMEOUT, LATE, Manner};
-use crate::network::{AwsNetwork, provider_config};
+use crate::network::AwsNetwork;
 
 /// Finds the sign-in of a name, or says why there is none.
 pub type FindSignIn = dyn Fn(&SignInName) -> Result<SignInHandle, Fault> + Send + Sync;
@@ -112,7 +112,8 @@ impl Providers {
         endpoints: &Endpoints,
         region: &Region,
     ) -> Result<ProfileCredentials, Fault> {
-        let config = provider_config(region, self.network.http_client().await?);
+        let route = self.network.route(Some(endpoints)).await?;
+        let config = self.network.provider_config(region, &route)?;
         let container = || EcsCredentialsProvider::builder().configure(&config).build();
         let instance = || ImdsCredentialsProvider::builder().configure(&config).build();
         Ok(match &profile.source {

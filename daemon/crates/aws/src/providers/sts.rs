@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::time::SystemTime;
 
-use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_credential_types::Credentials as Keys;
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
@@ -15,7 +14,7 @@ use stormtunnel_model::{Fault, FaultKind, Region};
 
 use crate::classify::{Call, Subject, api_fault};
 use crate::environment::Service;
-use crate::network::{AwsNetwork, credentials_timeouts};
+use crate::network::{AwsNetwork, at_endpoint, credentials_timeouts};
 
 /// Name of sessions of roles where the profile names none: it stands in the audit trail.
 pub(super) const SESSION_NAME: &str = "stormtunnel";
@@ -26,14 +25,10 @@ pub(super) async fn config(
     (endpoints, region): (&Endpoints, &Region),
     retry: RetryConfig,
 ) -> Result<SdkConfig, Fault> {
-    let mut config = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(aws_config::Region::new(region.to_string()))
-        .http_client(network.http_client().await?)
-        .timeout_config(credentials_timeouts())
-        .retry_config(retry);
-    config.set_endpoint_url(network.endpoint(Service::Sts, Some(endpoints))?);
-    Ok(config.build())
+    let route = network.route(Some(endpoints)).await?;
+    let config = network.sdk_config(region, &route)?;
+    let config = config.timeout_config(credentials_timeouts()).retry_config(retry).build();
+    Ok(at_endpoint(&config, network.endpoint(Service::Sts, Some(endpoints))?.as_deref()))
 }
 
 /// What STS says no to stays refused: the profile asks for something that the role does not give.

@@ -3,11 +3,9 @@
 
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
-use aws_types::region::Region;
 use stormtunnel_engine::sign_in::ports::SignInSite;
 use stormtunnel_model::Fault;
 
@@ -66,10 +64,12 @@ pub(super) async fn portal(network: &AwsNetwork, site: &SignInSite) -> Result<aw
 async fn shared(network: &AwsNetwork, site: &SignInSite) -> Result<SdkConfig, Fault> {
     let timeouts =
         TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
-    Ok(SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(site.region.to_string()))
-        .http_client(network.http_client().await?)
+    let route = network.route(None).await?;
+    // IAM Identity Center has no FIPS endpoints, and the start URL says which of the others is to be asked.
+    Ok(network
+        .sdk_config(&site.region, &route)?
+        .use_fips(false)
+        .use_dual_stack(false)
         .timeout_config(timeouts)
         .retry_config(RetryConfig::disabled())
         .build())
