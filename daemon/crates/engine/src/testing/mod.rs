@@ -20,6 +20,7 @@
 //! | `Notifier` | [`MemoryNotifier`] |
 //! | `ChannelDialer` | [`ScriptedDialer`]: hands the far end of each channel to the test |
 
+mod diagnostics;
 mod channel;
 mod configure;
 mod dialer;
@@ -41,6 +42,7 @@ use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{Etag, Intent, Labels, RunTerms, Timestamp, Tunnel, TunnelId, TunnelSpec};
 use tokio::sync::watch;
 
+pub use diagnostics::SoundMachine;
 pub use self::channel::{FarEnd, MemoryChannel, memory_channel};
 pub use self::configure::{MemoryAccounts, MemoryConfig};
 pub use self::dialer::{Dialled, ScriptedDialer};
