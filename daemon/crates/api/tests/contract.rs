@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stormtunnel_api::{Api, DaemonControl, SettingsControl};
+use stormtunnel_engine::doctor::Doctor;
 use stormtunnel_engine::ports::{Entropy as _, PortFuture};
 use stormtunnel_engine::profiles::registry::Profiles;
-use stormtunnel_engine::doctor::Doctor;
 use stormtunnel_engine::prompts::Prompts;
 use stormtunnel_engine::sign_in::registry::SignIns;
 use stormtunnel_engine::testing::{SoundMachine, TestClock, TestEntropy, World, spec};
@@ -301,6 +301,7 @@ async fn health_and_reflection_need_no_proto_files() {
     services.sort();
     let expected = [
         "DaemonService",
+        "DoctorService",
         "EventService",
         "ProfileService",
         "SettingsService",

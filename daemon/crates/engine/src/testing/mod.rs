@@ -18,11 +18,12 @@
 //! | `AccountsApi`, `ConfigFile` | [`MemoryAccounts`], [`MemoryConfig`] |
 //! | `SignInObserver` | [`MemoryObserver`] |
 //! | `Notifier` | [`MemoryNotifier`] |
+//! | `Diagnostics` | [`SoundMachine`]: nothing is wrong |
 //! | `ChannelDialer` | [`ScriptedDialer`]: hands the far end of each channel to the test |
 
-mod diagnostics;
 mod channel;
 mod configure;
+mod diagnostics;
 mod dialer;
 mod history;
 mod identity;
@@ -42,7 +43,6 @@ use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{Etag, Intent, Labels, RunTerms, Timestamp, Tunnel, TunnelId, TunnelSpec};
 use tokio::sync::watch;
 
-pub use diagnostics::SoundMachine;
 pub use self::channel::{FarEnd, MemoryChannel, memory_channel};
 pub use self::configure::{MemoryAccounts, MemoryConfig};
 pub use self::dialer::{Dialled, ScriptedDialer};
@@ -61,6 +61,7 @@ use crate::ports::{Clock, Entropy, StoredTunnel};
 use crate::profiles::registry::Profiles;
 use crate::publish::Change;
 use crate::sign_in::registry::SignIns;
+pub use diagnostics::SoundMachine;
 
 /// How long a test waits for something before it fails. Under a paused clock this costs nothing.
 pub const PATIENCE: Duration = Duration::from_secs(3600);
