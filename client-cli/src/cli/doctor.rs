@@ -15,7 +15,7 @@ pub enum DoctorVerb {
     Doctor(DoctorArgs),
     /// Write one archive with what helps to find a fault, without secrets
     #[command(
-        after_help = "Examples:\n  stctl bugreport\n  stctl bugreport --anonymous --output report.tar.gz"
+        after_help = "Examples:\n  stctl bugreport\n  stctl bugreport --anonymous --file report.tar.gz"
     )]
     Bugreport(BugreportArgs),
 }
@@ -33,7 +33,7 @@ pub struct DoctorArgs {
 pub struct BugreportArgs {
     /// Where to write it; must not exist yet
     #[arg(long, value_name = "FILE", default_value = "stormtunnel-bugreport.tar.gz")]
-    pub output: PathBuf,
+    pub file: PathBuf,
     /// Replace names of tunnels and profiles, hosts and account ids
     #[arg(long)]
     pub anonymous: bool,

@@ -59,12 +59,12 @@ pub(super) async fn run(context: &mut Context<'_>, args: &BugreportArgs) -> Endi
             part.text = masks.applied(&part.text);
         }
     }
-    let path = std::path::absolute(&args.output).map_err(Failure::from)?;
+    let path = std::path::absolute(&args.file).map_err(Failure::from)?;
     let written = archive::write(&path, &parts, context.out.now());
     written.map_err(|error| {
         let headline = format!("{} cannot be written: {error}", path.display());
         Problem {
-            remedy: "choose another file with --output".to_owned(),
+            remedy: "choose another file with --file".to_owned(),
             ..Problem::failure("runtime", headline)
         }
     })?;

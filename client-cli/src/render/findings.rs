@@ -8,7 +8,7 @@ use stormtunnel_model::{Finding, Outcome};
 use super::{Style, Tone};
 
 /// Columns before the detail: mark, gap, title.
-const TITLE: usize = 28;
+const TITLE: usize = 31;
 const INDENT: usize = 6;
 
 /// All findings for programs. Field names are stable, only added to.

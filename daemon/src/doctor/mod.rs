@@ -82,7 +82,7 @@ impl Diagnostics for Surveyor {
         Box::pin(async move {
             let behind_proxy = surroundings::has_proxy(|name| std::env::var(name).ok());
             let resolved = if behind_proxy { None } else { Some(surroundings::resolve(&place.url).await) };
-            let answer = timeout(VISIT, self.aws.visit(&place.url)).await;
+            let answer = timeout(VISIT, self.aws.visit(place)).await;
             let late = || Err(format!("no answer within {} s", VISIT.as_secs()));
             let answer = answer.unwrap_or_else(|_elapsed| late());
             Visit { place: place.clone(), resolved, answer, at: self.clock.wall() }
