@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use aws_emulator::{AccessKey, Config, Injection, SignInHabits};
+use aws_emulator::{AccessKey, Config, Emulator, Injection, SignInHabits};
 use serde_json::Value;
 use stormtunnel_e2e::scene::Scene;
 use stormtunnel_e2e::{DEADLINE, process};
@@ -57,6 +57,8 @@ enum Planted {
     NoDaemon,
     /// The directory of tokens cannot be read.
     Keys,
+    /// An endpoint with an authority of its own.
+    Untrusted,
     /// An endpoint that speaks something else than TLS.
     NoTls,
 }
@@ -137,7 +139,8 @@ const FAULTS: [Fault; 20] = [
     Fault { name: "no daemon", check: "daemon.reachable", planted: Planted::NoDaemon },
 ];
 
-const MORE: [Fault; 4] = [
+const MORE: [Fault; 5] = [
+    Fault { name: "certificate that nobody trusts", check: "network.endpoints", planted: Planted::Untrusted },
     Fault { name: "denied by STS", check: "credentials", planted: Planted::Denied("sts:AssumeRole") },
     Fault { name: "port in use", check: "ports", planted: Planted::Port },
     Fault { name: "key store that cannot be read", check: "key_store", planted: Planted::Keys },
@@ -149,7 +152,7 @@ const MORE: [Fault; 4] = [
 ];
 
 #[tokio::test]
-async fn each_planted_fault_is_found_and_nothing_else_anywhere() -> Result<()> {
+async fn each_planted_fault_is_found_and_nothing_where_nothing_is_wrong() -> Result<()> {
     let first = Scene::start(config()).await?;
     let sound = found(&doctor(&sound_place(&first).await?, &first, &[]).await?)?;
     ensure!(sound.is_empty(), "a sound place has findings: {sound:?}");
@@ -210,6 +213,7 @@ async fn planted(scene: &Scene, fault: &Fault) -> Result<Vec<String>> {
         | Planted::Clock
         | Planted::Port
         | Planted::Keys
+        | Planted::Untrusted
         | Planted::NoTls => {}
     }
     start(scene, &environment).await?;
@@ -238,6 +242,18 @@ async fn planted(scene: &Scene, fault: &Fault) -> Result<Vec<String>> {
                 ran = run(scene, &environment, &terminal) => ran?,
                 served = old_clock(listener) => { served?; anyhow::bail!("the server ended") }
             };
+            return found(&ran);
+        }
+        Planted::Untrusted => {
+            let other = Emulator::start(Config { tls: true, ..config() }).await?;
+            let environment = other.environment();
+            let url = environment
+                .iter()
+                .find(|(name, url)| name.starts_with("AWS_ENDPOINT_URL") && url.starts_with("https"));
+            let (_, url) = url.context("the emulator has no address")?;
+            scene.ok(&["settings", "set", "aws.endpoint_sts", url]).await?;
+            let ran = run(scene, &scene.sandbox().environment(), &terminal).await?;
+            ensure!(ran.to_string().contains("network.ca_bundle FILE"), "the remedy is another: {ran}");
             return found(&ran);
         }
         Planted::Port => {

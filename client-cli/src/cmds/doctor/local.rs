@@ -50,7 +50,10 @@ fn socket(path: &Path, fix: bool) -> Finding {
     }
     let directory = path.parent().unwrap_or(Path::new("/"));
     let mut open: Vec<(PathBuf, u32, u32)> = Vec::new();
-    for (path, wanted) in [(path, 0o600), (directory, 0o700)] {
+    // A directory that many use, such as /tmp, is not ours to close.
+    let shared = fs::metadata(directory).is_ok_and(|seen| seen.uid() != own || seen.mode() & 0o1000 != 0);
+    let directory = (!shared).then_some((directory, 0o700));
+    for (path, wanted) in [(path, 0o600)].into_iter().chain(directory) {
         let mode = fs::metadata(path).map(|seen| seen.permissions().mode() & 0o777).unwrap_or(wanted);
         if mode & !wanted & 0o777 != 0 {
             open.push((path.to_owned(), mode, mode & wanted));
