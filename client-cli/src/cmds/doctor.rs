@@ -37,7 +37,7 @@ pub(super) async fn examine(context: &mut Context<'_>, fix: bool) -> Result<Vec<
             found.extend(of_daemon(&client, fix).await?);
         }
         Err(_absent) => {
-            let why = "the daemon does not run; with it these are looked at as well";
+            let why = "they need the daemon, see above";
             found.push(Finding::new("daemon.checks", "checks of the daemon", Outcome::Skipped, why));
         }
     }

@@ -54,7 +54,7 @@ fn socket(path: &Path, fix: bool) -> Finding {
     let shared = fs::metadata(directory).is_ok_and(|seen| seen.uid() != own || seen.mode() & 0o1000 != 0);
     let directory = (!shared).then_some((directory, 0o700));
     for (path, wanted) in [(path, 0o600)].into_iter().chain(directory) {
-        let mode = fs::metadata(path).map(|seen| seen.permissions().mode() & 0o777).unwrap_or(wanted);
+        let mode = fs::metadata(path).map_or(wanted, |seen| seen.permissions().mode() & 0o777);
         if mode & !wanted & 0o777 != 0 {
             open.push((path.to_owned(), mode, mode & wanted));
         }
@@ -95,7 +95,7 @@ fn service(env: &Environment) -> Finding {
         .find_map(|unit| Some((fs::read_to_string(&unit).ok()?, unit)))
         .map(|(text, unit)| (unit, text))
     else {
-        return finding(Outcome::Pass, "none is installed; the daemon starts when it is needed".to_owned());
+        return finding(Outcome::Pass, "none; the daemon starts when needed".to_owned());
     };
     match program(&text).filter(|program| !Path::new(program).exists()) {
         Some(program) => {
