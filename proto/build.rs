@@ -6,9 +6,10 @@ use std::{env, fs};
 
 use prost::Message;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "stormtunnel/v1/common.proto",
     "stormtunnel/v1/daemon.proto",
+    "stormtunnel/v1/doctor.proto",
     "stormtunnel/v1/events.proto",
     "stormtunnel/v1/profiles.proto",
     "stormtunnel/v1/prompts.proto",

@@ -1,6 +1,8 @@
 //! The grammar of the command line.
 
 mod daemon;
+mod doctor;
+mod format;
 mod profiles;
 mod selection;
 mod settings;
@@ -10,13 +12,15 @@ mod times;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use stormtunnel_model::{
     Keep, Label, LocalEndpoint, Profile, Reason, Region, RemoteEndpoint, Selector, SessionCount, Target, Ttl,
     TunnelName,
 };
 
 pub use self::daemon::DaemonVerb;
+pub use self::doctor::{BugreportArgs, DoctorArgs, DoctorVerb};
+pub use self::format::Format;
 pub use self::profiles::{ProfileVerb, ProfilesArgs};
 pub use self::selection::{Filter, Selection};
 pub use self::settings::SettingsVerb;
@@ -80,31 +84,6 @@ impl Globals {
     pub(crate) fn meaningless_flag(&self, verb: &Verb) -> Option<&'static str> {
         let profile = self.profile.as_ref().filter(|_| !verb.takes_profile()).map(|_| "--profile");
         profile.or_else(|| self.region.as_ref().filter(|_| !verb.takes_region()).map(|_| "--region"))
-    }
-}
-
-/// Form of the output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Table,
-    /// For people, with more columns.
-    Wide,
-    /// For programs; streams give one line per record.
-    Json,
-    /// For programs; streams give one document per record.
-    Yaml,
-    /// Names only, one per line.
-    Name,
-}
-
-impl Format {
-    pub(crate) fn is_for_people(self) -> bool {
-        match self {
-            Self::Table | Self::Wide => true,
-            Self::Json | Self::Yaml | Self::Name => false,
-        }
     }
 }
 
@@ -180,6 +159,9 @@ pub enum Verb {
     /// Read and change the daemon's settings
     #[command(subcommand, after_help = "Example:\n  stctl settings get")]
     Settings(SettingsVerb),
+    /// Finding out what is wrong.
+    #[command(flatten)]
+    Doctor(DoctorVerb),
     /// The daemon itself
     #[command(subcommand, after_help = "Example:\n  stctl daemon status")]
     Daemon(DaemonVerb),
@@ -211,6 +193,7 @@ impl Verb {
             | Self::Profile(_)
             | Self::Sso(SsoVerb::Login(_) | SsoVerb::Logout(_) | SsoVerb::Status(_) | SsoVerb::Refresh(_))
             | Self::Settings(_)
+            | Self::Doctor(_)
             | Self::Daemon(_) => false,
         }
     }

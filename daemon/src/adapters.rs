@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 
 use stormtunnel_aws::{
-    AwsAccess, AwsEnvironment, AwsIdentity, AwsNetwork, AwsOidc, AwsPortal, AwsSsm, AwsTargets,
+    AwsAccess, AwsDiagnosis, AwsEnvironment, AwsIdentity, AwsNetwork, AwsOidc, AwsPortal, AwsSsm, AwsTargets,
     ContainerFinder, Finders, InstanceFinder, Providers,
 };
 use stormtunnel_aws_files::tokens::CacheDirectory;
 use stormtunnel_engine::Ports;
+use stormtunnel_engine::doctor::Diagnostics;
 use stormtunnel_engine::ports::{Clock, Entropy, Identity};
 use stormtunnel_engine::profiles::registry::{ProfileWorld, Profiles};
 use stormtunnel_engine::prompts::Prompts;
@@ -27,6 +28,7 @@ use crate::app::AppError;
 use crate::aws_dir::{AwsDirectory, AwsPaths, ConfigWriter, WatchedProfiles, configured_sign_ins};
 use crate::browser::{self, SystemBrowser};
 use crate::derived::{derived, derived_of_both};
+use crate::doctor::Surveyor;
 use crate::keystore::{self, OpenedKeyStore};
 use crate::local_network::SocketNetwork;
 use crate::mfa::Persons;
@@ -55,12 +57,13 @@ pub struct Surroundings {
 }
 
 /// The ports, and what a person should know of them.
-#[derive(Debug)]
 pub struct Adapters {
     /// The ports.
     pub ports: Ports,
     /// What persons are asked.
     pub prompts: Prompts,
+    /// What looks at the surroundings.
+    pub diagnostics: Arc<dyn Diagnostics>,
     /// One sentence each.
     pub warnings: Vec<String>,
 }
@@ -87,7 +90,7 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
         browser: Arc::new(system_browser(Arc::clone(&oidc), Arc::clone(&entropy))),
         oidc,
         cache: Arc::new(SsoCache::new(CacheDirectory::new(files.paths().sso_cache.clone()))),
-        keys,
+        keys: Arc::clone(&keys),
         observer: Arc::new(Observer { broker: Arc::clone(&broker), access: Arc::clone(&made_access) }),
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
@@ -101,8 +104,17 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
     let providers =
         Providers::new(Arc::clone(&network), broker, Arc::new(find), Arc::new(Persons(prompts.clone())));
     let configured = profiles::follow(files.profiles(), &surroundings.tasks)?;
-    let access = AwsAccess::new(network, Arc::new(WatchedProfiles(files)), providers);
+    let access =
+        AwsAccess::new(Arc::clone(&network), Arc::new(WatchedProfiles(Arc::clone(&files))), providers);
     let _set_once = made_access.set(Arc::downgrade(&access));
+    let diagnostics: Arc<dyn Diagnostics> = Arc::new(Surveyor {
+        state_dir: surroundings.state_dir.clone(),
+        files,
+        aws: AwsDiagnosis::new(network, Arc::clone(&access)),
+        keys,
+        settings: surroundings.settings.clone(),
+        clock: Arc::clone(&clock),
+    });
     let Surroundings { store, tasks, settings, network: local, .. } = surroundings;
     let identity: Arc<dyn Identity> = Arc::new(AwsIdentity::new(Arc::clone(&access)));
     let profiles = Profiles::start(ProfileWorld {
@@ -131,7 +143,7 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
         clock,
         entropy,
     };
-    Ok(Adapters { ports, prompts, warnings })
+    Ok(Adapters { ports, prompts, diagnostics, warnings })
 }
 
 /// The AWS files, read and followed. What processes that were killed left of them goes first: it may hold a secret.

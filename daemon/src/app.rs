@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use stormtunnel_api::{Api, ServeError};
 use stormtunnel_engine::Engine;
+use stormtunnel_engine::doctor::Doctor;
 use stormtunnel_engine::notifications;
 use stormtunnel_engine::ports::Clock;
 use stormtunnel_engine::tasks::{Task, TaskFailed, Tasks, TasksClosed};
@@ -238,7 +239,7 @@ impl Daemon {
             tasks: tasks.clone(),
             sign_in_tasks: sign_in_tasks.clone(),
         };
-        let Adapters { ports, prompts, warnings: of_adapters } = adapters(surroundings).await?;
+        let Adapters { ports, prompts, diagnostics, warnings: of_adapters } = adapters(surroundings).await?;
         warnings.extend(of_adapters);
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let (connections, unlink) = Socket::open(&paths.socket, service.api.take(), &instance)?
@@ -258,6 +259,7 @@ impl Daemon {
         };
         let api_stopping = CancellationToken::new();
         let api = Api {
+            doctor: Doctor::new(diagnostics, handle.clone()),
             engine: handle.clone(),
             prompts,
             settings: Arc::new(FileSettings(settings)),

@@ -17,6 +17,7 @@ pub mod browser;
 mod control;
 mod derived;
 pub mod detach;
+pub mod doctor;
 pub mod environment;
 mod file_watch;
 pub mod instance;

@@ -1,5 +1,6 @@
 //! The calls of a front end, over the daemon's Unix socket.
 
+mod doctor;
 mod profiles;
 mod prompts;
 mod sign_in;
@@ -35,6 +36,7 @@ use crate::v1::target_service_client::TargetServiceClient;
 use crate::v1::tunnel_service_client::TunnelServiceClient;
 use crate::v1::{self, TunnelResult};
 
+pub use self::doctor::RunningChecks;
 pub use self::profiles::ProfileWatch;
 pub use self::prompts::PromptWatch;
 pub use self::sign_in::{RunningLogin, SignInWatch};

@@ -16,8 +16,8 @@ pub mod paths;
 pub mod status;
 
 pub use client::{
-    CallError, Client, ConnectError, EventWatch, ProfileWatch, PromptWatch, RunningLogin, SignInWatch,
-    TunnelWatch,
+    CallError, Client, ConnectError, EventWatch, ProfileWatch, PromptWatch, RunningChecks, RunningLogin,
+    SignInWatch, TunnelWatch,
 };
 pub use conversions::ConversionError;
 

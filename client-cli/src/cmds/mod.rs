@@ -1,8 +1,10 @@
 //! One file per verb.
 
 mod ask;
+mod bugreport;
 mod confirm;
 mod daemon;
+mod doctor;
 mod events;
 mod explain;
 mod logins;
@@ -24,7 +26,7 @@ use stormtunnel_model::{ExitCode, Fault, FaultKind, Selector, Tunnel};
 use stormtunnel_proto::Client;
 use stormtunnel_proto::calls::TunnelOutcome;
 
-use crate::cli::{Filter, Format, ProfileVerb, Selection, Verb};
+use crate::cli::{DoctorVerb, Filter, Format, ProfileVerb, Selection, Verb};
 use crate::context::Context;
 use crate::exit::{Failure, Problem};
 use crate::follow::{Progress, Settled};
@@ -54,6 +56,8 @@ pub(crate) async fn run(context: &mut Context<'_>, verb: &Verb) -> Ending {
         Verb::Profile(ProfileVerb::Whoami) => whoami::run(context).await,
         Verb::Sso(verb) => sso::run(context, verb).await,
         Verb::Settings(verb) => settings::run(context, verb).await,
+        Verb::Doctor(DoctorVerb::Doctor(args)) => doctor::run(context, args).await,
+        Verb::Doctor(DoctorVerb::Bugreport(args)) => bugreport::run(context, args).await,
         Verb::Daemon(verb) => daemon::run(context, verb).await,
     }
 }

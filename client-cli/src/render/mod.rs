@@ -3,6 +3,7 @@
 pub mod details;
 pub mod events;
 pub mod explain;
+pub mod findings;
 pub mod history_views;
 pub mod lines;
 pub mod logins;

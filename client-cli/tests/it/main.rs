@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken expectation is a failed test")]
 
 mod commands;
+mod doctor;
 mod fake;
 mod guards;
 mod history;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use stormtunnel_engine::Ports;
 use stormtunnel_engine::prompts::Prompts;
-use stormtunnel_engine::testing::{TestEntropy, World, spec};
+use stormtunnel_engine::testing::{SoundMachine, TestEntropy, World, spec};
 use stormtunnel_model::{EventKind, Intent};
 use stormtunnel_proto::calls::{CreateTunnel, EventUpdate, SettingChange, WatchEvents, WatchTunnels};
 use stormtunnel_proto::{CallError, Client};
@@ -193,6 +193,7 @@ async fn fake_adapters(surroundings: Surroundings) -> Result<Adapters, AppError>
     Ok(Adapters {
         ports: Ports { clock, entropy, ..ports },
         prompts: Prompts::new(Arc::new(SystemClock), [0; 32]),
+        diagnostics: Arc::new(SoundMachine),
         warnings: Vec::new(),
     })
 }

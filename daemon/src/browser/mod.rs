@@ -22,6 +22,9 @@ use tokio::net::TcpListener;
 use self::listener::BrowserListener;
 use self::proof::Proof;
 
+/// The program of the system that opens pages.
+pub const OPENER: &str = opener::DEFAULT;
+
 /// Answers with the address of SSO-OIDC for a sign-in: scheme, host and, where it is not the usual one, port.
 pub type OidcEndpoint = dyn Fn(&SignInSite) -> Result<String, Fault> + Send + Sync;
 

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use stormtunnel_engine::doctor::Desktop as Presence;
 use stormtunnel_engine::notifications::{Notification, NotificationKind, Notifier};
 use stormtunnel_engine::ports::PortFuture;
 use zbus::Connection;
@@ -49,12 +50,29 @@ impl Desktop {
         Self { bus: Some(address), patience }
     }
 
-    async fn notify(&self, notification: &Notification) -> zbus::Result<()> {
+    /// Whether a program shows them, which the bus may have to start.
+    pub(super) async fn presence(&self) -> Presence {
+        let asked = async {
+            let bus = self.bus().await?;
+            takes_markup(&bus).await
+        };
+        match tokio::time::timeout(self.patience, asked).await {
+            Ok(Ok(_)) => Presence::Found("a program shows them".to_owned()),
+            Ok(Err(error)) => Presence::Broken(format!("no program shows them: {error}")),
+            Err(_late) => Presence::Broken("the desktop does not answer in time".to_owned()),
+        }
+    }
+
+    async fn bus(&self) -> zbus::Result<Connection> {
         let builder = match &self.bus {
             Some(address) => Builder::address(address.as_str())?,
             None => Builder::session()?,
         };
-        let bus = builder.build().await?;
+        builder.build().await
+    }
+
+    async fn notify(&self, notification: &Notification) -> zbus::Result<()> {
+        let bus = self.bus().await?;
         let Notification { kind, title, body } = notification;
         let body = if takes_markup(&bus).await? { escaped(body) } else { body.clone() };
         let no_actions: &[&str] = &[];

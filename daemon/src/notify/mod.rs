@@ -8,9 +8,11 @@ mod macos;
 #[cfg(target_os = "linux")]
 mod freedesktop;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
+use stormtunnel_engine::doctor::Desktop;
 use stormtunnel_engine::notifications::Notifier;
 
 /// How long showing one may take. The bus may have to start the program that shows it.
@@ -23,6 +25,26 @@ pub fn of_system() -> Arc<dyn Notifier> {
     #[cfg(target_os = "macos")]
     let notifier = macos::NotificationCenter::of_system();
     Arc::new(notifier)
+}
+
+/// Whether anything shows notifications, as `var` has the variables.
+#[cfg(target_os = "linux")]
+pub async fn presence(var: impl Fn(&str) -> Option<OsString>) -> Desktop {
+    match var("DBUS_SESSION_BUS_ADDRESS").filter(|value| !value.is_empty()) {
+        Some(_) => freedesktop::Desktop::of_session().presence().await,
+        None => Desktop::None("there is no desktop session here".to_owned()),
+    }
+}
+
+/// Whether anything shows notifications. Whether it may is only to be seen in the System Settings.
+#[cfg(target_os = "macos")]
+pub async fn presence(_var: impl Fn(&str) -> Option<OsString>) -> Desktop {
+    let found = tokio::fs::try_exists("/usr/bin/osascript").await.unwrap_or(false);
+    if found {
+        Desktop::Found("osascript; System Settings > Notifications says whether it may".to_owned())
+    } else {
+        Desktop::Broken("osascript is missing".to_owned())
+    }
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod endpoint;
 mod event;
 mod fault;
 mod fault_kinds;
+mod finding;
 #[doc(hidden)]
 pub mod fuzz;
 mod guards;
@@ -42,6 +43,7 @@ mod login;
 mod name;
 mod profile;
 mod prompt;
+mod redact;
 mod selector;
 pub mod settings;
 mod sharing;
@@ -60,6 +62,7 @@ pub use codes::{ExitCode, GrpcCode, Recovery};
 pub use endpoint::{BoundAddress, LocalAddress, LocalEndpoint, LocalPort, RemoteEndpoint, SocketPath};
 pub use event::{Event, EventId, EventKind, EventSubject};
 pub use fault::{Fault, FaultKind};
+pub use finding::{Finding, Outcome};
 pub use guards::{CONFIRM_LABEL, Reason, RunTerms, StartOptions, Ttl};
 pub use ids::{Attempt, Epoch, Etag, Principal, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
 pub use keep::{Keep, SessionCount};
@@ -71,6 +74,7 @@ pub use profile::{
     AwsProfile, CheckedProfile, FileProblem, OnDemand, ProfileKind, ProfileList, ProfileRule, ProfileState,
 };
 pub use prompt::{Prompt, PromptId, PromptKind};
+pub use redact::Redactor;
 pub use selector::Selector;
 pub use sharing::Sharing;
 pub use sign_in::{SignIn, SignInForm, SignInName, SignInProfile};

@@ -4,6 +4,7 @@
 //! what goes out is written (`From`, which cannot fail).
 
 mod daemon;
+mod doctor;
 mod events;
 mod fault;
 mod guards;

@@ -85,7 +85,7 @@ fn not_reached(
     Err(problem.into())
 }
 
-fn service_view(context: &Context<'_>) -> Result<ServiceView, Failure> {
+pub(super) fn service_view(context: &Context<'_>) -> Result<ServiceView, Failure> {
     let manager = context.service()?;
     let installed = is_installed(manager.as_ref(), &context.paths);
     let state = if installed { manager.state() } else { State::default() };

@@ -7,6 +7,7 @@
 //! `.proto` files.
 
 mod daemon;
+mod doctor;
 mod events;
 mod page;
 mod profiles;
@@ -22,12 +23,14 @@ use std::sync::Arc;
 
 use futures_util::Stream;
 use stormtunnel_engine::EngineHandle;
+use stormtunnel_engine::doctor::Doctor;
 use stormtunnel_engine::ports::PortFuture;
 use stormtunnel_engine::prompts::Prompts;
 use stormtunnel_model::Fault;
 use stormtunnel_proto::FILE_DESCRIPTOR_SET;
 use stormtunnel_proto::calls::{DaemonInfo, SettingChange, SettingState, SettingsState};
 use stormtunnel_proto::v1::daemon_service_server::DaemonServiceServer;
+use stormtunnel_proto::v1::doctor_service_server::DoctorServiceServer;
 use stormtunnel_proto::v1::event_service_server::EventServiceServer;
 use stormtunnel_proto::v1::profile_service_server::ProfileServiceServer;
 use stormtunnel_proto::v1::prompt_service_server::PromptServiceServer;
@@ -45,6 +48,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use tonic_reflection::server::Builder as Reflection;
 
 use daemon::DaemonApi;
+use doctor::DoctorApi;
 use events::EventApi;
 use profiles::ProfileApi;
 use prompts::PromptApi;
@@ -88,6 +92,8 @@ pub trait DaemonControl: Send + Sync {
 pub struct Api {
     /// Tunnels.
     pub engine: EngineHandle,
+    /// Checks.
+    pub doctor: Doctor,
     /// Questions to persons.
     pub prompts: Prompts,
     /// Settings.
@@ -147,6 +153,7 @@ async fn router(api: Api) -> Result<(Router, HealthReporter), ServeError> {
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(DaemonServiceServer::new(DaemonApi::new(api.daemon)))
+        .add_service(DoctorServiceServer::new(DoctorApi::new(api.doctor, api.stopping.clone())))
         .add_service(EventServiceServer::new(EventApi::new(api.engine.clone(), api.stopping.clone())))
         .add_service(ProfileServiceServer::new(ProfileApi::new(&api.engine, api.stopping.clone())))
         .add_service(PromptServiceServer::new(PromptApi::new(api.prompts, api.stopping.clone())))
@@ -158,7 +165,7 @@ async fn router(api: Api) -> Result<(Router, HealthReporter), ServeError> {
 }
 
 /// Services whose health is told; the empty name stands for all of them.
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     "",
     "stormtunnel.v1.TunnelService",
     "stormtunnel.v1.EventService",
@@ -168,6 +175,7 @@ const SERVICES: [&str; 9] = [
     "stormtunnel.v1.SignInService",
     "stormtunnel.v1.TargetService",
     "stormtunnel.v1.DaemonService",
+    "stormtunnel.v1.DoctorService",
 ];
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {

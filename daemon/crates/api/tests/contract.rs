@@ -18,11 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stormtunnel_api::{Api, DaemonControl, SettingsControl};
+use stormtunnel_engine::doctor::Doctor;
 use stormtunnel_engine::ports::{Entropy as _, PortFuture};
 use stormtunnel_engine::profiles::registry::Profiles;
 use stormtunnel_engine::prompts::Prompts;
 use stormtunnel_engine::sign_in::registry::SignIns;
-use stormtunnel_engine::testing::{TestClock, TestEntropy, World, spec};
+use stormtunnel_engine::testing::{SoundMachine, TestClock, TestEntropy, World, spec};
 use stormtunnel_engine::{Engine, Ports};
 use stormtunnel_model::{
     Epoch, Fault, FaultKind, Intent, Label, RequestId, StartOptions, Timestamp, TunnelSpec, TunnelSpecPatch,
@@ -300,6 +301,7 @@ async fn health_and_reflection_need_no_proto_files() {
     services.sort();
     let expected = [
         "DaemonService",
+        "DoctorService",
         "EventService",
         "ProfileService",
         "SettingsService",
@@ -341,6 +343,7 @@ impl Daemon {
         let (stopping, stop_asked) = (CancellationToken::new(), CancellationToken::new());
         let prompts = Prompts::new(Arc::new(TestClock::new()), TestEntropy::default().seed());
         let api = Api {
+            doctor: Doctor::new(Arc::new(SoundMachine), handle.clone()),
             engine: handle,
             prompts: prompts.clone(),
             settings: Arc::clone(&settings) as _,

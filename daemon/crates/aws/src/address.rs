@@ -159,7 +159,7 @@ fn is_aws_host(host: &str, region: &Region) -> bool {
 }
 
 /// DNS suffixes of the region's partition, plain and dual-stack, as the SDK's partition table has them.
-fn partition_suffixes(region: &Region) -> [&'static str; 2] {
+pub(crate) fn partition_suffixes(region: &Region) -> [&'static str; 2] {
     const PARTITIONS: [(&str, [&str; 2]); 6] = [
         ("cn-", ["amazonaws.com.cn", "api.amazonwebservices.com.cn"]),
         ("us-iso-", ["c2s.ic.gov", "api.aws.ic.gov"]),

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use aws_smithy_async::rt::sleep::SharedAsyncSleep;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector, proxy::ProxyConfig};
@@ -61,28 +62,53 @@ fn http_client((extra_roots, proxies): &Parts) -> Result<SharedHttpClient, Fault
 /// A client that trusts the system's certificate authorities, and those in `extra_roots` (PEM). Variables that name a proxy do not
 /// count here.
 fn client(extra_roots: Option<&[u8]>, proxy: Option<&Proxy>) -> Result<SharedHttpClient, Fault> {
+    let (context, proxy) = (context(extra_roots)?, config_of(proxy)?);
+    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
+        let sleep = components.and_then(|components| components.sleep_impl());
+        connector(&context, &proxy, settings.cloned(), sleep)
+    }))
+}
+
+/// A connector as the clients have them, for one request and without a time limit of its own.
+pub(crate) fn single_connector(
+    extra_roots: Option<&[u8]>,
+    proxy: Option<&Proxy>,
+) -> Result<Connector, Fault> {
+    Ok(connector(&context(extra_roots)?, &config_of(proxy)?, None, None))
+}
+
+fn connector(
+    context: &TlsContext,
+    proxy: &ProxyConfig,
+    settings: Option<HttpConnectorSettings>,
+    sleep: Option<SharedAsyncSleep>,
+) -> Connector {
+    let mut builder = Connector::builder()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(context.clone())
+        .proxy_config(proxy.clone());
+    builder.set_connector_settings(settings);
+    builder.set_sleep_impl(sleep);
+    builder.build()
+}
+
+fn config_of(proxy: Option<&Proxy>) -> Result<ProxyConfig, Fault> {
+    match proxy {
+        Some(proxy) => ProxyConfig::https(proxy.url().reveal())
+            .map_err(|_| Fault::internal("the SDK cannot use the proxy that the settings take")),
+        None => Ok(ProxyConfig::disabled()),
+    }
+}
+
+fn context(extra_roots: Option<&[u8]>) -> Result<TlsContext, Fault> {
     let mut trust = TrustStore::default();
     if let Some(pem) = extra_roots {
         trust.add_pem_certificate(pem);
     }
-    let context = TlsContext::builder().with_trust_store(trust).build().map_err(|error| {
+    TlsContext::builder().with_trust_store(trust).build().map_err(|error| {
         let kind = FaultKind::InvalidArgument { field: "network.ca_bundle".to_owned() };
         Fault::new(kind, error.to_string())
-    })?;
-    let proxy = match proxy {
-        Some(proxy) => ProxyConfig::https(proxy.url().reveal())
-            .map_err(|_| Fault::internal("the SDK cannot use the proxy that the settings take"))?,
-        None => ProxyConfig::disabled(),
-    };
-    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
-        let mut builder = Connector::builder()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .tls_context(context.clone())
-            .proxy_config(proxy.clone());
-        builder.set_connector_settings(settings.cloned());
-        builder.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-        builder.build()
-    }))
+    })
 }
 
 /// A client that asks for each request which way it takes, and knows why a proxy did not let it through.

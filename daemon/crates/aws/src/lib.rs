@@ -13,6 +13,7 @@ mod agents;
 mod chosen;
 mod classify;
 mod credentials;
+mod diagnosis;
 mod endpoint;
 mod environment;
 mod http_client;
@@ -31,6 +32,7 @@ pub mod testing;
 
 pub use access::{AwsAccess, ProfileSource, UpgradeRefusal, WayOut};
 pub use address::ChannelAddress;
+pub use diagnosis::AwsDiagnosis;
 pub use endpoint::EndpointGuard;
 pub use environment::AwsEnvironment;
 pub use identity::AwsIdentity;

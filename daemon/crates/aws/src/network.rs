@@ -50,8 +50,8 @@ pub(crate) struct Endpoints {
 /// Which of AWS's own endpoints are asked, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
-    extra_roots: Option<Vec<u8>>,
-    proxies: Proxies,
+    pub(crate) extra_roots: Option<Vec<u8>>,
+    pub(crate) proxies: Proxies,
     use_fips: bool,
     use_dual_stack: bool,
 }

@@ -12,6 +12,7 @@
 
 pub mod board;
 pub mod clock;
+pub mod doctor;
 mod engine;
 pub mod handle;
 mod history;

@@ -18,10 +18,12 @@
 //! | `AccountsApi`, `ConfigFile` | [`MemoryAccounts`], [`MemoryConfig`] |
 //! | `SignInObserver` | [`MemoryObserver`] |
 //! | `Notifier` | [`MemoryNotifier`] |
+//! | `Diagnostics` | [`SoundMachine`]: nothing is wrong |
 //! | `ChannelDialer` | [`ScriptedDialer`]: hands the far end of each channel to the test |
 
 mod channel;
 mod configure;
+mod diagnostics;
 mod dialer;
 mod history;
 mod identity;
@@ -59,6 +61,7 @@ use crate::ports::{Clock, Entropy, StoredTunnel};
 use crate::profiles::registry::Profiles;
 use crate::publish::Change;
 use crate::sign_in::registry::SignIns;
+pub use diagnostics::SoundMachine;
 
 /// How long a test waits for something before it fails. Under a paused clock this costs nothing.
 pub const PATIENCE: Duration = Duration::from_secs(3600);

@@ -1,0 +1,61 @@
+//! `doctor`: what is wrong, and what to do about it. Starts no daemon: that none runs is a finding.
+
+mod local;
+
+use stormtunnel_model::{ExitCode, Finding, Outcome};
+use stormtunnel_proto::{CallError, Client};
+
+use super::Ending;
+use crate::cli::{DoctorArgs, Format};
+use crate::context::Context;
+use crate::exit::Failure;
+use crate::render::findings;
+
+pub(super) async fn run(context: &mut Context<'_>, args: &DoctorArgs) -> Ending {
+    let found = examine(context, args.fix).await?;
+    let out = &mut context.out;
+    match out.format {
+        Format::Json | Format::Yaml => out.document(&findings::FindingsView::of(&found))?,
+        Format::Name => out.text(&findings::names(&found))?,
+        Format::Table | Format::Wide => {
+            let (style, width, all) = (out.style(), out.width, out.format == Format::Wide);
+            out.text(&findings::text(&found, style, width, all))?;
+        }
+    }
+    let fails = found.iter().any(|finding| finding.outcome == Outcome::Fail);
+    Ok(if fails { ExitCode::Failure } else { ExitCode::Ok })
+}
+
+/// All findings: of this side first, then the daemon's by id.
+pub(super) async fn examine(context: &mut Context<'_>, fix: bool) -> Result<Vec<Finding>, Failure> {
+    let connected = context.running_client().await;
+    let mut found = vec![local::reachable(&context.paths.socket, connected.as_ref().err(), fix)];
+    found.extend(local::surroundings(context, fix));
+    match connected {
+        Ok(client) => {
+            found.extend(local::of_daemon(context, &client).await?);
+            found.extend(of_daemon(&client, fix).await?);
+        }
+        Err(_absent) => {
+            let why = "they need the daemon, see above";
+            found.push(Finding::new("daemon.checks", "checks of the daemon", Outcome::Skipped, why));
+        }
+    }
+    Ok(found)
+}
+
+async fn of_daemon(client: &Client, fix: bool) -> Result<Vec<Finding>, Failure> {
+    let mut checks = match client.run_checks(fix).await {
+        Err(CallError::Unimplemented) => {
+            let why = "the daemon is older than stctl and does not have them";
+            return Ok(vec![Finding::new("daemon.checks", "checks of the daemon", Outcome::Skipped, why)]);
+        }
+        begun => begun?,
+    };
+    let mut found = Vec::new();
+    while let Some(finding) = checks.next().await? {
+        found.push(finding);
+    }
+    found.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(found)
+}
