@@ -154,7 +154,7 @@ const MORE: [Fault; 5] = [
 #[tokio::test]
 async fn each_planted_fault_is_found_and_nothing_where_nothing_is_wrong() -> Result<()> {
     let first = Scene::start(config()).await?;
-    let sound = found(&doctor(&sound_place(&first).await?, &first, &[]).await?)?;
+    let sound = found(&doctor(&sound_place(&first)?, &first, &[]).await?)?;
     ensure!(sound.is_empty(), "a sound place has findings: {sound:?}");
     let mut missed = Vec::new();
     let faults: Vec<&Fault> = FAULTS.iter().chain(&MORE).collect();
@@ -176,7 +176,7 @@ async fn each_planted_fault_is_found_and_nothing_where_nothing_is_wrong() -> Res
 }
 
 /// Starts a daemon where nothing is wrong; answers the variables that it needs.
-async fn sound_place(scene: &Scene) -> Result<Vec<(String, String)>> {
+fn sound_place(scene: &Scene) -> Result<Vec<(String, String)>> {
     let cache = scene.sandbox().home().join(".aws/sso/cache");
     fs::create_dir_all(&cache)?;
     private(&cache.join("a.json"), "{}")?;
@@ -190,7 +190,7 @@ fn private(path: &Path, text: &str) -> Result<()> {
 
 /// Plants a fault and answers the ids of what is found then.
 async fn planted(scene: &Scene, fault: &Fault) -> Result<Vec<String>> {
-    let mut environment = sound_place(scene).await?;
+    let mut environment = sound_place(scene)?;
     let home = scene.sandbox().home();
     let mut terminal = Vec::new();
     let mut holders: Vec<TcpListener> = Vec::new();

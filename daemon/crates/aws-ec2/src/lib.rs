@@ -30,7 +30,7 @@ impl Ec2Instances {
                         page.reservations().iter().flat_map(|reservation| reservation.instances());
                     found.extend(instances.filter_map(candidate));
                 }
-                Err(error) => return Err(ec2.fault("ec2:DescribeInstances", &error).await),
+                Err(error) => return Err(ec2.fault("ec2:DescribeInstances", &error)),
             }
         }
         Ok(found)

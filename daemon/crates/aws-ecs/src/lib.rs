@@ -90,7 +90,7 @@ impl Search<'_> {
         while let Some(item) = items.next().await {
             match item {
                 Ok(arn) => arns.push(arn),
-                Err(error) => return Err(self.no_tasks("ecs:ListTasks", &error).await),
+                Err(error) => return Err(self.no_tasks("ecs:ListTasks", &error)),
             }
         }
         Ok(arns)
@@ -103,7 +103,7 @@ impl Search<'_> {
             let describe = self.client.describe_tasks().cluster(cluster).set_tasks(Some(batch.to_vec()));
             match describe.send().await {
                 Ok(answer) => tasks.extend(answer.tasks.unwrap_or_default()),
-                Err(error) => return Err(self.no_tasks("ecs:DescribeTasks", &error).await),
+                Err(error) => return Err(self.no_tasks("ecs:DescribeTasks", &error)),
             }
         }
         tasks.retain(tasks::is_running);
@@ -113,7 +113,7 @@ impl Search<'_> {
     async fn list(&self) -> Result<Candidates, Fault> {
         let clusters = match self.client.list_clusters().max_results(CLUSTERS).send().await {
             Ok(clusters) => clusters,
-            Err(error) => return Err(self.ecs.fault("ecs:ListClusters", &error).await),
+            Err(error) => return Err(self.ecs.fault("ecs:ListClusters", &error)),
         };
         let names = clusters.cluster_arns().iter().map(|arn| tasks::last_part(arn));
         let mut list = self.candidates(Vec::new(), Vec::new());
@@ -133,7 +133,7 @@ impl Search<'_> {
         let page = match list.max_results(PAGE).send().await {
             Ok(page) => page,
             Err(error) => {
-                return (Vec::new(), self.unlisted(cluster, self.no_tasks("ecs:ListTasks", &error).await));
+                return (Vec::new(), self.unlisted(cluster, self.no_tasks("ecs:ListTasks", &error)));
             }
         };
         match self.describe(cluster, page.task_arns()).await {
@@ -157,7 +157,7 @@ impl Search<'_> {
         }
     }
 
-    async fn no_tasks<E>(&self, action: &'static str, error: &SdkError<E, HttpResponse>) -> NoTasks
+    fn no_tasks<E>(&self, action: &'static str, error: &SdkError<E, HttpResponse>) -> NoTasks
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
@@ -166,7 +166,7 @@ impl Search<'_> {
             Some("ServiceNotFoundException") => {
                 NoTasks::Unknown("ECS knows no service of that name in that cluster")
             }
-            Some(_) | None => NoTasks::Failed(self.ecs.fault(action, error).await),
+            Some(_) | None => NoTasks::Failed(self.ecs.fault(action, error)),
         }
     }
 

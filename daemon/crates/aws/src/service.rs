@@ -34,7 +34,7 @@ impl ServiceAccess {
     }
 
     /// The fault behind a failed call of that action (as IAM calls it).
-    pub async fn fault<E>(&self, action: &'static str, error: &SdkError<E, HttpResponse>) -> Fault
+    pub fn fault<E>(&self, action: &'static str, error: &SdkError<E, HttpResponse>) -> Fault
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
