@@ -2,6 +2,8 @@
 
 #[path = "../../../daemon/src/args.rs"]
 pub mod args;
-#[path = "../../../daemon/src/logging.rs"]
+#[path = "../../../daemon/src/environment.rs"]
+pub mod environment;
+#[path = "../../../daemon/src/logging/mod.rs"]
 pub mod logging;
 pub mod settings_file;
