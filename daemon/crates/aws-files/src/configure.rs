@@ -1,5 +1,5 @@
 //! A session and profiles that use it, written into the config file as `aws configure sso` writes them: line by line, as
-//! [`edit`](crate::edit) does.
+//! [`crate::edit`] does.
 //!
 //! What is there already and says something else is a reason to refuse, unless it is to be overwritten. The result is read
 //! back before anybody sees it: what would not be the profile that was asked for is not written.

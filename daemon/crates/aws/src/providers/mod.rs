@@ -85,8 +85,8 @@ impl Providers {
     /// endpoint that the profile or a setting names.
     ///
     /// # Errors
-    /// [`FaultKind::InvalidArgument`] for an endpoint or for certificate authorities that cannot be used,
-    /// [`FaultKind::CredentialsInvalid`] for a source that nobody here can read.
+    /// `InvalidArgument` for an endpoint or for certificate authorities that cannot be used,
+    /// `CredentialsInvalid` for a source that nobody here can read.
     pub async fn provider_for(
         &self,
         profile: &Credentials,

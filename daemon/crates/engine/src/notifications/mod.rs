@@ -2,7 +2,7 @@
 //!
 //! Events are what makes one think of it, so that nothing is notified which is not in the history as well; what is shown is the
 //! truth at the time of showing. A sign-in that a hundred tunnels wait for is one notification, and tunnels that are blocked
-//! at once are another one ([`queue`]). Who shows them is a [`Notifier`].
+//! at once are another one (`queue`). Who shows them is a [`Notifier`].
 
 mod queue;
 #[cfg(test)]
