@@ -219,6 +219,7 @@ fn read_back(
         }
         let role = SsoRole {
             sign_in: name.clone(),
+            start_url: start_url.to_string(),
             region: region.clone(),
             account: profile.account.to_string(),
             role: profile.role.to_string(),

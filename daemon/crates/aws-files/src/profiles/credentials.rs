@@ -46,6 +46,8 @@ pub enum Source {
 pub struct SsoRole {
     /// Whose token it takes.
     pub sign_in: SignInName,
+    /// Where that signs in: another address is another login, whatever its name.
+    pub start_url: String,
     /// Where the portal is; not where the profile's resources are.
     pub region: Region,
     /// The account's number, twelve digits.

@@ -68,6 +68,7 @@ impl<'a> Sso<'a> {
             // The portal is asked where the profile says it is, the token comes from where the sign-in says.
             region: self.region_of(profile)?.unwrap_or(sign_in.region),
             sign_in: sign_in.name,
+            start_url: sign_in.start_url,
             account: account.text.to_owned(),
             role: role.text.to_owned(),
         }))

@@ -375,6 +375,12 @@ fn an_edit_changes_what_depends_on_it_and_nothing_else() {
             vec!["chain", "role", "sso"],
             vec!["corp"],
         ),
+        (
+            "/start\nsso_region = eu-central-1\nsso_reg",
+            "/start/other\nsso_region = eu-central-1\nsso_reg",
+            vec!["chain", "role", "sso"],
+            vec!["corp"],
+        ),
         ("sso:account:access, , other", "sso:account:access", vec![], vec!["corp"]),
         ("external_id = xyz", "external_id = zyx", vec!["chain", "role"], vec![]),
         ("CANARY", "OTHER", vec!["keys"], vec![]),
