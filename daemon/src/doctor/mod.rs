@@ -13,7 +13,7 @@ use stormtunnel_aws_files::Source;
 use stormtunnel_engine::doctor::{Desktop, Diagnostics, Files, OpenPath, Place, ProxySeen, Visit};
 use stormtunnel_engine::ports::{AwsScope, Clock, PortFuture};
 use stormtunnel_engine::sign_in::ports::KeyStore;
-use stormtunnel_model::settings::Settings;
+use stormtunnel_model::settings::{ProxyUrl, Settings};
 use stormtunnel_model::{Fault, Profile, SignInName};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -46,6 +46,16 @@ pub struct Surveyor {
     pub clock: Arc<dyn Clock>,
 }
 
+impl Surveyor {
+    /// The proxy that the setting or a variable of that name has.
+    fn proxy(&self, name: &str) -> Option<String> {
+        if name == surroundings::SETTING {
+            return self.settings.borrow().proxy.as_ref().map(ProxyUrl::reveal);
+        }
+        std::env::var(name).ok()
+    }
+}
+
 impl Diagnostics for Surveyor {
     fn open_paths(&self, which: Files, close: bool) -> PortFuture<'_, Vec<OpenPath>> {
         let wanted = match which {
@@ -67,7 +77,7 @@ impl Diagnostics for Surveyor {
     }
 
     fn proxies(&self) -> PortFuture<'_, Vec<ProxySeen>> {
-        Box::pin(surroundings::proxies(|name| std::env::var(name).ok()))
+        Box::pin(surroundings::proxies(|name| self.proxy(name)))
     }
 
     fn authorities(&self) -> PortFuture<'_, Result<(), Fault>> {
@@ -81,8 +91,7 @@ impl Diagnostics for Surveyor {
     fn visit<'a>(&'a self, place: &'a Place) -> PortFuture<'a, Visit> {
         Box::pin(async move {
             // Names are the proxy's to look up then.
-            let set = self.settings.borrow().proxy.is_some();
-            let behind_proxy = set || surroundings::has_proxy(|name| std::env::var(name).ok());
+            let behind_proxy = surroundings::has_proxy(|name| self.proxy(name));
             let resolved = if behind_proxy { None } else { Some(surroundings::resolve(&place.url).await) };
             let answer = timeout(VISIT, self.aws.visit(place)).await;
             let late = || Err(format!("no answer within {} s", VISIT.as_secs()));

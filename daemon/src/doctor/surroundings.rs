@@ -12,22 +12,22 @@ use url::Url;
 
 use crate::browser;
 
-/// The variables that calls to AWS follow.
-const PROXIES: [&str; 6] =
-    ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+/// What names the proxy of calls to AWS: the setting, else the first of these variables.
+pub(super) const SETTING: &str = "network.proxy";
+const PROXIES: [&str; 5] = [SETTING, "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// How long a proxy or a name server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether any proxy is named.
+/// Whether a proxy is named, as `var` has the setting and the variables.
 pub(super) fn has_proxy(var: impl Fn(&str) -> Option<String>) -> bool {
     PROXIES.iter().any(|name| var(name).is_some_and(|value| !value.is_empty()))
 }
 
-/// The proxies that are named, and whether they take connections.
+/// The proxy that is followed, and whether it takes connections.
 pub(super) async fn proxies(var: impl Fn(&str) -> Option<String>) -> Vec<ProxySeen> {
     let named = PROXIES.iter().filter_map(|name| Some((*name, var(name).filter(|value| !value.is_empty())?)));
-    let named: Vec<_> = named.collect();
+    let named: Vec<_> = named.take(1).collect();
     let mut seen = Vec::new();
     for (variable, value) in named {
         let (address, answer) = match host_and_port(&value) {
@@ -95,6 +95,13 @@ mod tests {
         drop(taken);
         let seen = proxies(|name| (name == "https_proxy").then(|| format!("127.0.0.1:{port}"))).await;
         assert!(seen[0].answer.is_err(), "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn the_setting_beats_the_variables() {
+        let seen = proxies(|name| Some(format!("http://me:canary@127.0.0.1:1/{name}"))).await;
+        assert_eq!((seen.len(), seen[0].variable.as_str()), (1, SETTING));
+        assert!(has_proxy(|name| (name == SETTING).then(|| "http://127.0.0.1:1".to_owned())));
     }
 
     #[test]

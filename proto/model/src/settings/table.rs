@@ -175,7 +175,7 @@ pub static SETTINGS: &[Setting] = &[
         "aws.endpoint_sts",
         endpoint_sts,
         parse_api_endpoint,
-        "URL of the STS endpoint that is asked whose credentials these are, instead of AWS's own (PrivateLink): \
+        "URL of the STS endpoint, which tells whose credentials these are and gives those of roles, instead of AWS's own (PrivateLink): \
          https://HOST[:PORT], or http to loopback"
     ),
     switch!(

@@ -256,7 +256,7 @@ pub fn proxies(seen: &[ProxySeen]) -> Finding {
         let why = proxy.answer.as_ref().err()?;
         Some((Outcome::Fail, format!("{} names {}: {why}", proxy.variable, proxy.address)))
     });
-    let remedy = "correct or unset the variable, then restart the daemon (`stctl daemon stop`): it keeps those it was started with";
+    let remedy = "correct it: a setting with `stctl settings set`, which counts at once; a variable, then restart the daemon (`stctl daemon stop`): it keeps those it was started with";
     of_troubles(PROXIES, troubles.collect(), "every proxy takes connections", remedy)
 }
 

@@ -70,10 +70,10 @@ pub struct Visit {
     pub at: Timestamp,
 }
 
-/// A proxy that a variable names.
+/// A proxy that the setting or a variable names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxySeen {
-    /// The variable.
+    /// The setting or the variable.
     pub variable: String,
     /// Host and port, without user and password.
     pub address: String,
@@ -98,7 +98,7 @@ pub trait Diagnostics: Send + Sync {
     fn open_paths(&self, files: Files, close: bool) -> PortFuture<'_, Vec<OpenPath>>;
     /// Profiles with keys in a file that have no end.
     fn lasting_keys(&self) -> Vec<Profile>;
-    /// Proxies that variables name.
+    /// Proxies that are named.
     fn proxies(&self) -> PortFuture<'_, Vec<ProxySeen>>;
     /// Whether the certificate authorities that are to be trusted can be read.
     fn authorities(&self) -> PortFuture<'_, Result<(), Fault>>;
