@@ -168,6 +168,30 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// Whether it goes on until somebody ends it.
+    pub(crate) fn follows(&self) -> bool {
+        match self {
+            Self::Watch(_) => true,
+            Self::Ls(args) => args.watch,
+            Self::Events(args) => args.follow,
+            Self::Profile(ProfileVerb::Profiles(args)) => args.watch,
+            Self::Profile(ProfileVerb::Whoami)
+            | Self::Tunnel(_)
+            | Self::Up(_)
+            | Self::Down(_)
+            | Self::Restart(_)
+            | Self::Status(_)
+            | Self::Explain(_)
+            | Self::Stats(_)
+            | Self::Targets(_)
+            | Self::Wait(_)
+            | Self::Sso(_)
+            | Self::Settings(_)
+            | Self::Doctor(_)
+            | Self::Daemon(_) => false,
+        }
+    }
+
     /// Whether `--profile` means something to it.
     fn takes_profile(&self) -> bool {
         self.takes_region() || matches!(self, Self::Sso(_) | Self::Profile(_))
@@ -357,6 +381,9 @@ pub struct LsArgs {
     /// Only tunnels with these labels: KEY=VALUE, KEY!=VALUE, KEY or !KEY, with commas between
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
+    /// Go on with each change as it happens, as `watch` does
+    #[arg(short, long)]
+    pub watch: bool,
 }
 
 /// `up` and `restart`

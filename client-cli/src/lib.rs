@@ -13,6 +13,7 @@ pub mod cli;
 mod cmds;
 mod context;
 mod diagnose;
+mod ends;
 pub mod exit;
 mod follow;
 mod lock;
@@ -20,6 +21,7 @@ mod output;
 mod prompts;
 pub mod render;
 mod service;
+mod status_line;
 pub mod world;
 
 use std::ffi::OsString;
@@ -37,12 +39,12 @@ use crate::world::World;
 
 /// The program: arguments, environment and terminal are those of the process.
 pub fn main() -> process::ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut world = World::of_process(&mut out, &mut err);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(interruptible(std::env::args_os(), &mut world));
+            let code = runtime.block_on(run(std::env::args_os(), &mut world));
             // A blocked read of a child's output must not hold the program up.
             runtime.shutdown_background();
             code
@@ -54,14 +56,6 @@ pub fn main() -> process::ExitCode {
         }
     };
     process::ExitCode::from(code as u8)
-}
-
-/// Ctrl-C ends the program; what was asked of the daemon stays asked.
-async fn interruptible(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>) -> ExitCode {
-    tokio::select! {
-        code = run(args, world) => code,
-        Ok(()) = tokio::signal::ctrl_c() => ExitCode::Interrupted,
-    }
 }
 
 /// Runs one command line in `world` and answers its exit code.
@@ -77,13 +71,29 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>
             return problem.exit;
         }
     };
-    match cmds::run(&mut context, &cli.verb).await {
+    let ends = context.ends.clone();
+    let ended = tokio::select! {
+        biased;
+        () = ends.interrupt() => return interrupted(&mut context),
+        () = ends.reader_gone(), if cli.verb.follows() => Err(Failure::ClosedPipe),
+        ended = cmds::run(&mut context, &cli.verb) => ended,
+    };
+    match ended {
+        Ok(ExitCode::Ok) => ExitCode::Ok,
+        // The reader of our output has all that it wanted.
+        Err(Failure::ClosedPipe) => ExitCode::Ok,
+        // A program that was waited for got the Ctrl-C as well, and failed of it.
+        Ok(_) | Err(Failure::Problem(_)) if ends.is_interrupted() => interrupted(&mut context),
         Ok(code) => code,
         Err(Failure::Problem(problem)) => {
             context.out.problem(&problem);
             problem.exit
         }
-        // The reader of our output has all that it wanted.
-        Err(Failure::ClosedPipe) => ExitCode::Ok,
     }
+}
+
+/// What was asked of the daemon stays asked, and whoever typed Ctrl-C may think otherwise.
+fn interrupted(context: &mut Context<'_>) -> ExitCode {
+    context.out.interrupted(context.goes_on);
+    ExitCode::Interrupted
 }

@@ -60,13 +60,15 @@ async fn add_and_follow(context: &mut Context<'_>, client: &Client, create: Crea
     let (requested, started) = (create.spec.name.to_string(), create.start);
     let (follower, _) = Follower::subscribe(client, Limit::Wait(UP_TIMEOUT)).await?;
     let tunnel = client.create_tunnel(create).await.map_err(|error| about(&error, &requested))?;
+    context.goes_on =
+        "the tunnel is made, and the daemon goes on starting it; `stctl ls` shows how far it is";
     let outcomes = if started {
         vec![TunnelOutcome { requested, outcome: Ok(tunnel) }]
     } else {
         let options = StartOptions { confirmed: true, ..StartOptions::default() };
         follower.answer(client.start_tunnels(StartTunnels { tunnels: vec![requested], options })).await?
     };
-    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up, awaits_logins: false };
+    let mut reporter = Reporter::new(&mut context.out, sentences::is_up, false);
     let settled = follower.follow(outcomes, Goal::Up, &mut reporter).await?;
     conclude(&mut context.out, &settled)
 }
@@ -154,8 +156,7 @@ async fn rm(context: &mut Context<'_>, args: &RmArgs) -> Ending {
     }
     let outcomes = client.delete_tunnels(&names).await?;
     let settled: Vec<Settled> = outcomes.into_iter().map(Settled::of_command).collect();
-    let mut reporter =
-        Reporter { out: &mut context.out, success: sentences::is_removed, awaits_logins: false };
+    let mut reporter = Reporter::new(&mut context.out, sentences::is_removed, false);
     settled.iter().try_for_each(|settled| reporter.settled(settled))?;
     conclude(&mut context.out, &settled)
 }

@@ -33,6 +33,16 @@ impl Command {
         }
     }
 
+    /// What is said to whoever does not wait for its end.
+    fn goes_on(self) -> &'static str {
+        match self {
+            Self::Start => {
+                "the daemon goes on starting them; `stctl ls` shows how far they are, `stctl down` stops them"
+            }
+            Self::Restart => "the daemon goes on restarting them; `stctl ls` shows how far they are",
+        }
+    }
+
     /// As it stands in a question.
     fn verb(self) -> &'static str {
         match self {
@@ -57,6 +67,7 @@ async fn start(context: &mut Context<'_>, args: &UpArgs, command: Command) -> En
     if args.no_wait {
         let tunnels = selected(&client, &selection).await?;
         tell_if_none(&mut context.out, &tunnels);
+        context.goes_on = command.goes_on();
         let outcomes = command.send(&client, StartTunnels { tunnels, options }).await?;
         return taken(&mut context.out, outcomes, sentences::is_starting);
     }
@@ -67,10 +78,11 @@ async fn start(context: &mut Context<'_>, args: &UpArgs, command: Command) -> En
     let follower = follower.attended(desk);
     let tunnels = names(&chosen(&selection, tunnels)?);
     tell_if_none(&mut context.out, &tunnels);
+    context.goes_on = command.goes_on();
     let outcomes = follower.answer(command.send(&client, StartTunnels { tunnels, options })).await?;
     let goal = if args.wait { Goal::UpPatiently } else { Goal::Up };
     let logs_in = !args.no_login && attended;
-    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up, awaits_logins: logs_in };
+    let mut reporter = Reporter::new(&mut context.out, sentences::is_up, logs_in);
     let mut settled = follower.follow(outcomes, goal, &mut reporter).await?;
     if logs_in {
         let options = StartOptions { confirmed, reason: args.reason.clone(), ttl: args.ttl };
@@ -119,12 +131,12 @@ async fn stop_within(
     let chosen = chosen(selection, tunnels)?;
     let names = names(&chosen);
     tell_if_none(&mut context.out, &names);
+    context.goes_on = "the daemon goes on stopping them; `stctl ls` shows how far they are";
     let outcomes = follower.stop(client.stop_tunnels(&names), chosen).await?;
     if matches!(limit, Limit::Call) {
         return taken(&mut context.out, outcomes, sentences::is_stopping);
     }
-    let mut reporter =
-        Reporter { out: &mut context.out, success: sentences::is_stopped, awaits_logins: false };
+    let mut reporter = Reporter::new(&mut context.out, sentences::is_stopped, false);
     let settled = follower.follow(outcomes, Goal::Stopped, &mut reporter).await?;
     conclude(&mut context.out, &settled)
 }
@@ -142,7 +154,7 @@ fn tell_if_none(out: &mut Output<'_>, names: &[String]) {
 /// Tells that commands were taken, which is all that was asked.
 fn taken(out: &mut Output<'_>, outcomes: Vec<TunnelOutcome>, success: fn(&Tunnel) -> String) -> Ending {
     let settled: Vec<Settled> = outcomes.into_iter().map(Settled::of_command).collect();
-    let mut reporter = Reporter { out, success, awaits_logins: false };
+    let mut reporter = Reporter::new(out, success, false);
     settled.iter().try_for_each(|settled| reporter.settled(settled))?;
     conclude(out, &settled)
 }

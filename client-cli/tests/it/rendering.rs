@@ -46,7 +46,7 @@ fn every_kind_of_fault() {
         .map(|kind| {
             let heading = format!("{} (exit code {})\n", kind.name(), kind.exit_code() as u8);
             let problem = Problem::of_fault(&Fault::new(kind, ""), subject);
-            format!("{heading}{}\n", problems::text(&problem, plain()))
+            format!("{heading}{}\n", problems::text(&problem, plain(), None))
         })
         .collect();
     assert!(!shown.contains("NAME") && !shown.contains("PROFILE"), "a placeholder was left open:\n{shown}");
@@ -64,10 +64,10 @@ fn problems_with_details_and_colours() {
         note: "the daemon keeps trying".to_owned(),
         ..problem.clone()
     };
-    let coloured = problems::text(&problem, Style { colour: true }).replace('\u{1b}', "<ESC>");
+    let coloured = problems::text(&problem, Style { colour: true }, None).replace('\u{1b}', "<ESC>");
     let shown = [
-        problems::text(&problem, plain()),
-        problems::text(&several, plain()),
+        problems::text(&problem, plain(), None),
+        problems::text(&several, plain(), None),
         coloured,
         problems::json(&several),
     ];
@@ -82,7 +82,7 @@ fn tables_fit_into_eighty_columns() {
     }
     let notes = tables::notes(&tunnels(), now()).join("\n");
     let short_names = tables::tunnels(&tunnels()[1..], plain(), Some(80));
-    let wide = tables::wide_tunnels(&tunnels(), now(), plain());
+    let wide = tables::wide_tunnels(&tunnels(), now(), plain(), Some(80));
     insta::assert_snapshot!("tables", format!("{table}\n{short_names}\n{wide}\n{notes}\n"));
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use stctl::world::{Answer, Environment, Terminal, World};
+use stctl::world::{Answer, Ends, Environment, Terminal, World};
 
 use crate::system::System;
 use stormtunnel_model::{
@@ -84,7 +84,7 @@ pub(crate) async fn on(
     ];
     let env: Environment = own.into_iter().chain(variables.iter().copied()).collect();
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let terminal = Terminal { width: Some(80), out_colour: false, err_colour: false };
+    let terminal = Terminal { width: Some(80), ..Terminal::default() };
     let mut world = World {
         env,
         out: &mut out,
@@ -95,6 +95,8 @@ pub(crate) async fn on(
         clock: now,
         platform: system.platform,
         programs: system,
+        ends: Ends::default(),
+        status: None,
     };
     let code = tokio::time::timeout(limit, stctl::run(args, &mut world)).await;
     let code: ExitCode = code.expect("the command ends in time");

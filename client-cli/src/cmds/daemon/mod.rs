@@ -96,7 +96,9 @@ async fn stop(context: &mut Context<'_>, timeout: Duration) -> Ending {
     let began = Instant::now();
     let deadline = began + timeout;
     let known = (Identity::of(&context.paths.socket), Lock::beside(&context.paths.socket));
-    match context.running_client().await {
+    let found = context.running_client().await;
+    context.goes_on = "the daemon goes on stopping";
+    match found {
         Ok(client) => ask(&client, deadline.max(began + FIRST_ANSWER)).await?,
         Err(Unreachable::Stale { socket }) if matches!(Lock::beside(&socket), Lock::Held(_)) => {
             context.out.note("the daemon is stopping already");
