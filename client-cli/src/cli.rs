@@ -303,9 +303,9 @@ pub struct TargetsArgs {
 /// `tunnel edit`
 #[derive(Args, Debug)]
 pub struct EditArgs {
-    /// Name or id of the tunnel
-    #[arg(value_name = "NAME")]
-    pub tunnel: String,
+    /// Which tunnels.
+    #[command(flatten)]
+    pub selection: Selection,
     /// New name
     #[arg(long, value_name = "NAME")]
     pub rename: Option<TunnelName>,
@@ -354,14 +354,17 @@ pub struct EditArgs {
     /// Only tell what the change would do
     #[arg(long)]
     pub dry_run: bool,
+    /// Do not ask; needed for --all and -l where nobody can be asked
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `tunnel show`
 #[derive(Args, Debug)]
 pub struct ShowArgs {
-    /// Name or id of the tunnel
-    #[arg(value_name = "NAME")]
-    pub tunnel: String,
+    /// Which tunnels.
+    #[command(flatten)]
+    pub selection: Selection,
 }
 
 /// `tunnel rm`
@@ -398,7 +401,7 @@ pub struct UpArgs {
     /// Stop it by itself after this time, 1 minute to 30 days, such as 90m, 2h or 7d; another `up --ttl` renews it
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub ttl: Option<Ttl>,
-    /// Confirm the start of tunnels whose label "confirm" asks for that
+    /// Do not ask: confirm the start of tunnels whose label "confirm" asks for that, and that connections may be cut
     #[arg(long)]
     pub yes: bool,
     /// Do not sign in where a tunnel needs that; without a terminal nobody does
@@ -421,6 +424,9 @@ pub struct DownArgs {
     /// Which tunnels.
     #[command(flatten)]
     pub selection: Selection,
+    /// Do not ask before connections are cut; asked is only with --all and -l, and only at a terminal
+    #[arg(long)]
+    pub yes: bool,
     /// Do not wait
     #[arg(long, conflicts_with = "timeout")]
     pub no_wait: bool,
@@ -432,9 +438,9 @@ pub struct DownArgs {
 /// `status`
 #[derive(Args, Debug)]
 pub struct StatusArgs {
-    /// Names or ids; without any, all tunnels, of which stopped ones do not count as failed
-    #[arg(value_name = "NAME")]
-    pub tunnels: Vec<String>,
+    /// Which tunnels; of all, stopped ones do not count as failed.
+    #[command(flatten)]
+    pub filter: Filter,
 }
 
 /// `watch`
@@ -465,9 +471,9 @@ pub struct EventsArgs {
 /// `explain`
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// Name or id of the tunnel
-    #[arg(value_name = "NAME")]
-    pub tunnel: String,
+    /// Which tunnels.
+    #[command(flatten)]
+    pub selection: Selection,
 }
 
 /// `stats`

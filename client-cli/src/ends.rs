@@ -57,7 +57,7 @@ impl Ends {
                 return;
             }
         }
-        pending().await
+        pending::<()>().await;
     }
 }
 

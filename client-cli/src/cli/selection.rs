@@ -19,6 +19,11 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Whether one tunnel is named, and so one answer is expected. Labels may mean one as well, and are asked for several.
+    pub(crate) fn is_of_one(&self) -> bool {
+        self.tunnels.len() == 1
+    }
+
     /// Tunnels with these names or ids.
     pub fn of(tunnels: Vec<String>) -> Self {
         Self { tunnels, all: false, selector: None }

@@ -77,7 +77,11 @@ fn a_flag_with_an_optional_value_takes_no_name_for_it() {
         ("stctl tunnel edit db", None),
     ] {
         let Verb::Tunnel(TunnelVerb::Edit(edit)) = parse(line).unwrap().verb else { panic!("{line}") };
-        assert_eq!((edit.tunnel.as_str(), edit.allow_non_loopback), ("db", expected), "{line}");
+        assert_eq!(
+            (edit.selection.tunnels, edit.allow_non_loopback),
+            (vec!["db".to_owned()], expected),
+            "{line}"
+        );
     }
 }
 

@@ -7,6 +7,7 @@ mod daemon;
 mod doctor;
 mod events;
 mod explain;
+mod found;
 mod logins;
 mod ls;
 mod profiles;

@@ -6,6 +6,7 @@ use stormtunnel_model::{StartOptions, Tunnel, TunnelSpec};
 use stormtunnel_proto::calls::{StartTunnels, TunnelOutcome};
 use stormtunnel_proto::{CallError, Client};
 
+use super::confirm::Deed;
 use super::logins::{self, Again};
 use super::{Ending, Reporter, chosen, conclude, confirm, selected};
 use crate::cli::{DownArgs, Selection, UpArgs};
@@ -17,6 +18,9 @@ use crate::render::sentences;
 
 /// Longest wait for tunnels that are stopped on the way to something else: what `down` waits.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+const STOP: Deed = Deed { verb: "stop", noun: "stopping", done: "stopped" };
+const RESTART: Deed = Deed { verb: "reconnect", noun: "reconnecting", done: "reconnected" };
 
 /// What is asked of the daemon. Both are answered when they are under way.
 #[derive(Clone, Copy)]
@@ -104,8 +108,11 @@ async fn confirmed(
         return Ok((args.selection.clone(), args.yes));
     }
     let chosen = chosen(&args.selection, client.list_tunnels().await?)?;
-    let specs: Vec<&TunnelSpec> =
-        chosen.iter().filter_map(|one| one.outcome.as_ref().ok()).map(|tunnel| &tunnel.spec).collect();
+    let tunnels: Vec<&Tunnel> = chosen.iter().filter_map(|one| one.outcome.as_ref().ok()).collect();
+    if matches!(command, Command::Restart) && args.selection.tunnels.is_empty() {
+        confirm::cuts(context, &tunnels, RESTART).await?;
+    }
+    let specs: Vec<&TunnelSpec> = tunnels.into_iter().map(|tunnel| &tunnel.spec).collect();
     let confirmed = confirm::starts(context, &specs, command.verb()).await?;
     Ok((Selection::of(names(&chosen)), confirmed))
 }
@@ -113,7 +120,14 @@ async fn confirmed(
 pub(super) async fn down(context: &mut Context<'_>, args: &DownArgs) -> Ending {
     let client = context.client().await?;
     let limit = if args.no_wait { Limit::Call } else { Limit::Wait(args.timeout) };
-    stop_within(context, &client, &args.selection, limit).await
+    if args.yes || !context.has_person() || !args.selection.tunnels.is_empty() {
+        return stop_within(context, &client, &args.selection, limit).await;
+    }
+    // Asked before the time begins that the command may take; what was asked about is what is stopped.
+    let chosen = chosen(&args.selection, client.list_tunnels().await?)?;
+    let tunnels: Vec<&Tunnel> = chosen.iter().filter_map(|one| one.outcome.as_ref().ok()).collect();
+    confirm::cuts(context, &tunnels, STOP).await?;
+    stop_within(context, &client, &Selection::of(names(&chosen)), limit).await
 }
 
 /// Stops tunnels on the way to something else, and waits for it as long as `down` does.

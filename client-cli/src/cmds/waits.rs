@@ -7,8 +7,10 @@ pub(crate) const DAEMON: &str = "waiting for the daemon";
 
 /// What the verb waits for; nothing for those that show what happens, as long as somebody looks.
 pub(super) fn of(verb: &Verb) -> Option<&'static str> {
+    if verb.follows() {
+        return None;
+    }
     Some(match verb {
-        verb if verb.follows() => return None,
         Verb::Tunnel(TunnelVerb::Rm(_)) => "ending sessions",
         Verb::Targets(_) => "asking AWS what tunnels can go through",
         Verb::Profile(ProfileVerb::Whoami) => "asking AWS who this is",

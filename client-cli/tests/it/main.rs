@@ -11,6 +11,7 @@ mod labels;
 mod profiles;
 mod prompts;
 mod rendering;
+mod selectors;
 mod service;
 mod sso;
 mod sso_configure;
