@@ -135,9 +135,9 @@ impl<'o> Output<'o> {
     }
 
     /// Ctrl-C was typed; `left` is what goes on without this command, and may be nothing. What comes next in the terminal
-    /// begins a line of its own.
+    /// begins a line of its own, and not behind the "^C".
     pub(crate) fn interrupted(&mut self, left: &str) {
-        if self.is_asking {
+        if self.is_asking || self.err_width.is_some() {
             self.progress("");
         }
         if !left.is_empty() {
