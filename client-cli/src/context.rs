@@ -29,6 +29,9 @@ pub(crate) const PERSON_DEADLINE: Duration = Duration::from_secs(10 * 60);
 /// things are now, which takes a moment.
 pub(crate) const FIRST_ANSWER: Duration = Duration::from_secs(3);
 
+/// What programs can rely on with `-o json` and `-o yaml`, as docs/output.md has it. Additions do not change it.
+const OUTPUT_VERSION: &str = "1";
+
 /// The flag that names a profile.
 pub(crate) const PROFILE_FLAG: &str = "--profile";
 
@@ -77,6 +80,12 @@ impl<'o> Context<'o> {
         let is_quiet = globals.no_input || env.text("STCTL_NO_INPUT").is_some();
         let answer = answer.filter(|_| !is_quiet);
         let (programs, platform, ends) = (world.programs, world.platform, world.ends.clone());
+        if let Some(version) = env.text("STCTL_OUTPUT_VERSION").filter(|version| version != OUTPUT_VERSION) {
+            let headline =
+                format!("this stctl speaks version {OUTPUT_VERSION} of the output, and not \"{version}\"");
+            let remedy = "STCTL_OUTPUT_VERSION asks for that one: use the stctl that the script was written for, or adapt the script";
+            return Err(Box::new(Problem::usage(headline, remedy)));
+        }
         if let Some(flag) = globals.meaningless_flag(verb) {
             let headline = format!("{flag} has no meaning for this command");
             let remedy = format!("leave it out; `stctl --help` says which commands take {flag}");

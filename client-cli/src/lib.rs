@@ -31,7 +31,7 @@ use std::process;
 use clap::Parser;
 use stormtunnel_model::ExitCode;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Format, Globals};
 use crate::context::Context;
 use crate::exit::{Failure, Problem};
 use crate::output::Output;
@@ -60,9 +60,13 @@ pub fn main() -> process::ExitCode {
 
 /// Runs one command line in `world` and answers its exit code.
 pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return Output::plain(world).usage(&error),
+        Err(error) => {
+            let globals = Globals { output: Format::asked_for(&args), ..Globals::default() };
+            return Output::new(world, &globals).usage(&error);
+        }
     };
     let mut context = match Context::new(&cli.globals, &cli.verb, world) {
         Ok(context) => context,

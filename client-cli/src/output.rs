@@ -160,6 +160,10 @@ impl<'o> Output<'o> {
     /// What clap says: help and version go to standard output, mistakes to standard error.
     pub(crate) fn usage(&mut self, error: &clap::Error) -> ExitCode {
         let to_err = error.use_stderr();
+        if to_err && matches!(self.format, Format::Json | Format::Yaml) {
+            self.problem(&Problem::of_usage(error));
+            return ExitCode::Usage;
+        }
         let style = if to_err { self.err_style } else { self.out_style };
         let rendered = error.render();
         let text = if style.colour { rendered.ansi().to_string() } else { rendered.to_string() };

@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken expectation is a failed test")]
 
 mod commands;
+mod contract;
 mod doctor;
 mod fake;
 mod guards;
 mod history;
 mod labels;
+mod output;
 mod profiles;
 mod prompts;
 mod rendering;

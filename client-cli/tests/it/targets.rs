@@ -6,7 +6,7 @@ use stormtunnel_proto::calls::TargetList;
 use crate::fake::Fake;
 use crate::support::{running, stctl, stctl_with};
 
-fn candidate(node: &str, name: Option<&str>, agent: AgentStatus) -> Candidate {
+pub(crate) fn candidate(node: &str, name: Option<&str>, agent: AgentStatus) -> Candidate {
     Candidate {
         node: node.parse().unwrap(),
         name: name.map(str::to_owned),
@@ -17,7 +17,7 @@ fn candidate(node: &str, name: Option<&str>, agent: AgentStatus) -> Candidate {
     }
 }
 
-fn found(candidates: Vec<Candidate>, notes: Vec<String>) -> TargetList {
+pub(crate) fn found(candidates: Vec<Candidate>, notes: Vec<String>) -> TargetList {
     TargetList { region: "eu-west-1".parse().unwrap(), candidates, notes }
 }
 
