@@ -34,8 +34,13 @@ use self::times::{parse_age, parse_timeout, parse_ttl};
     name = "stctl",
     version,
     max_term_width = 100,
-    after_help = "Example:\n  \
-        stctl tunnel add db --target i-0abcdef12 --remote db.internal:5432 --up\n\n\
+    after_help = "Examples:\n  \
+        stctl tunnel add db --target i-0abcdef12 --remote db.internal:5432 --up\n  \
+        stctl targets --profile prod --region eu-west-1\n  \
+        stctl ls --output wide --no-color\n  \
+        stctl down --all --no-input\n  \
+        stctl daemon run --socket /tmp/try/sock --state-dir /tmp/try \\\n    \
+            --config /tmp/try/settings.toml\n\n\
         Exit codes:\n  \
         0 ok, 1 failure, 2 usage, 3 not up, 4 login needed, 5 daemon unreachable,\n  \
         6 not found, 7 conflict, 8 permission denied, 124 timeout, 130 interrupted"
@@ -53,28 +58,28 @@ pub struct Cli {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Global options")]
 pub struct Globals {
-    /// Socket of the daemon [env: STORMTUNNEL_SOCKET]
+    /// Path of the daemon's socket [env: STORMTUNNEL_SOCKET]
     #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// State directory for a daemon that is started [env: STORMTUNNEL_STATE_DIR]
+    /// State directory, if the daemon has to be started [env: STORMTUNNEL_STATE_DIR]
     #[arg(long, global = true, value_name = "PATH")]
     pub state_dir: Option<PathBuf>,
-    /// Settings file for a daemon that is started [env: STORMTUNNEL_CONFIG]
+    /// Settings file, if the daemon has to be started [env: STORMTUNNEL_CONFIG]
     #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
-    /// AWS profile, for `tunnel add`, `tunnel edit`, `targets`, `profiles`, `whoami` and `sso` [env, not for `edit`, `profiles` and `configure`: STCTL_PROFILE, AWS_PROFILE]
+    /// AWS profile, for `tunnel add`, `tunnel edit`, `targets`, `profiles`, `whoami` and `sso` [env: STCTL_PROFILE, AWS_PROFILE; `tunnel edit`, `profiles` and `sso configure` ignore them]
     #[arg(long, global = true, value_name = "PROFILE")]
     pub profile: Option<Profile>,
-    /// AWS region, for `tunnel add`, `tunnel edit`, `targets` and `sso configure` [env, not for `edit` and `configure`: AWS_REGION, AWS_DEFAULT_REGION]
+    /// AWS region, for `tunnel add`, `tunnel edit`, `targets` and `sso configure` [env: AWS_REGION, AWS_DEFAULT_REGION; `tunnel edit` and `sso configure` ignore them]
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<Region>,
-    /// Form of the output
+    /// Output format
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Format,
-    /// No colours [env: NO_COLOR, CLICOLOR=0; CLICOLOR_FORCE=1 asks for them also without a terminal]
+    /// Print no colours [env: NO_COLOR, CLICOLOR=0; CLICOLOR_FORCE=1 prints them without a terminal, too]
     #[arg(long, global = true)]
     pub no_color: bool,
-    /// Ask nothing, also in a terminal: what has to be known or confirmed is said with flags [env: STCTL_NO_INPUT]
+    /// Ask no questions, not even at a terminal: the answers have to be given with flags [env: STCTL_NO_INPUT]
     #[arg(long, global = true)]
     pub no_input: bool,
 }
@@ -95,52 +100,66 @@ pub enum Verb {
     Tunnel(TunnelVerb),
     /// Start tunnels and wait until they are up
     ///
-    /// A tunnel that needs an SSO login has somebody at this terminal sign in, once for all that do, and goes on. Ends when each tunnel is up, or cannot come up by itself, or waits for something that a person can mend
-    /// (a wrong instance id, a port in use): the daemon goes on trying.
+    /// If tunnels need an SSO login, you sign in once for all of them, and they go on. The command ends when each tunnel is
+    /// up, or cannot come up without your help (a wrong instance id, a port in use): the daemon keeps trying.
     #[command(
-        after_help = "Examples:\n  stctl up db\n  stctl up db cache --timeout 2m\n  stctl up -l env=dev --no-wait\n  \
-            stctl up prod-db --ttl 2h --reason INC-4711"
+        after_help = "Examples:\n  stctl up db\n  stctl up db cache --timeout 2m --wait\n  stctl up -l env=dev --no-wait\n  \
+            stctl up prod-db --ttl 2h --reason INC-4711 --yes\n  stctl up --all --no-login"
     )]
     Up(UpArgs),
     /// Stop tunnels and wait until their sessions have ended
-    #[command(after_help = "Examples:\n  stctl down db\n  stctl down -l env=prod")]
+    ///
+    /// At a terminal, --all and -l ask before they cut open connections.
+    #[command(after_help = "Examples:\n  stctl down db\n  stctl down -l env=prod --timeout 2m\n  \
+        stctl down --all --yes --no-wait")]
     Down(DownArgs),
     /// Give tunnels a new session; their local ports stay open
-    #[command(after_help = "Example:\n  stctl restart db")]
+    ///
+    /// At a terminal, --all and -l ask before they cut open connections.
+    #[command(after_help = "Examples:\n  stctl restart db\n  stctl restart db cache --timeout 2m --wait\n  \
+        stctl restart --all --yes --no-wait\n  stctl restart -l env=dev --no-login\n  \
+        stctl restart prod-db --ttl 2h --reason INC-4711")]
     Restart(UpArgs),
     /// List tunnels
     #[command(
         visible_alias = "list",
-        after_help = "Examples:\n  stctl ls\n  stctl ls -o wide\n  stctl ls -l env=prod,team\n  stctl ls -o json"
+        after_help = "Examples:\n  stctl ls\n  stctl ls -o wide\n  stctl ls -l env=prod,team\n  stctl ls --watch\n  stctl ls -o json"
     )]
     Ls(LsArgs),
-    /// Show how tunnels are; the exit code tells whether they are up
-    #[command(after_help = "Example:\n  stctl status db && psql -h localhost -p 15432")]
-    Status(StatusArgs),
-    /// Print each change of tunnels as it happens
+    /// Show the state of tunnels; exit code 0 if they are up
     ///
-    /// Without names and labels also of tunnels that are made later.
-    #[command(after_help = "Examples:\n  stctl watch db\n  stctl watch -o json | jq .tunnel.status.state")]
+    /// Exit codes: 0 up, 3 not up, 4 login needed, 6 no such tunnel. Stopped tunnels do not count unless they are named or
+    /// selected by labels.
+    #[command(after_help = "Examples:\n  stctl status\n  stctl status -l env=prod\n  \
+        stctl status db && psql -h localhost -p 15432")]
+    Status(StatusArgs),
+    /// Print each change of a tunnel as it happens
+    ///
+    /// Without names and labels, this includes tunnels that are made later.
+    #[command(
+        after_help = "Examples:\n  stctl watch db\n  stctl watch -l env=prod\n  stctl watch -o json | jq .tunnel.status.state"
+    )]
     Watch(WatchArgs),
     /// Show what happened to tunnels, oldest first
     ///
     /// The daemon keeps the newest 10000 events of the last 30 days, also of tunnels that are gone. A name means the
     /// tunnel that has it now; an earlier one is found by its id.
-    #[command(
-        after_help = "Examples:\n  stctl events db --since 1h\n  stctl events --follow\n  stctl events -o json --limit 500"
-    )]
+    #[command(after_help = "Examples:\n  stctl events db --since 1h\n  stctl events --follow\n  \
+            stctl events -l env=prod --limit 500 -o json")]
     Events(EventsArgs),
-    /// Tell in words how a tunnel is: what happened, why, and what comes next
-    #[command(after_help = "Example:\n  stctl explain db")]
+    /// Explain the state of tunnels in words: what happened, why, and what comes next
+    #[command(
+        after_help = "Examples:\n  stctl explain db\n  stctl explain --all\n  stctl explain -l env=prod -o json"
+    )]
     Explain(ExplainArgs),
-    /// Show what tunnels carried and went through, since they were made and since the daemon started
-    #[command(after_help = "Examples:\n  stctl stats\n  stctl stats db -o json")]
+    /// Show traffic, connections and reconnects, since each tunnel was made and since the daemon started
+    #[command(after_help = "Examples:\n  stctl stats\n  stctl stats -l env=prod\n  stctl stats db -o json")]
     Stats(StatsArgs),
     /// List what tunnels can go through: instances, hybrid nodes and ECS containers, with the state of their agents
     ///
     /// Needs ec2:DescribeInstances, ssm:DescribeInstanceInformation, and for containers ecs:ListClusters, ecs:ListTasks and
-    /// ecs:DescribeTasks; with some of them the list is less complete, and says so. Of containers it holds those of 10
-    /// clusters and of 100 tasks in each.
+    /// ecs:DescribeTasks; with only some of them the list is less complete, and says so. It covers the containers of at most
+    /// 10 clusters and 100 tasks in each.
     #[command(after_help = "Examples:\n  \
         stctl targets\n  \
         stctl targets tag:Env=prod --profile prod --region eu-west-1\n  \
@@ -150,8 +169,11 @@ pub enum Verb {
     /// Profiles of the AWS files.
     #[command(flatten)]
     Profile(ProfileVerb),
-    /// Wait until tunnels are up: 0 up, 3 blocked or stopped, 4 login needed, 124 timeout
-    #[command(after_help = "Example:\n  stctl wait db --timeout 30s && psql -h localhost -p 15432")]
+    /// Wait until tunnels are up
+    ///
+    /// Exit codes: 0 up, 3 blocked or stopped, 4 login needed, 6 no such tunnel, 124 timeout.
+    #[command(after_help = "Examples:\n  stctl wait --all\n  stctl wait -l env=prod\n  \
+        stctl wait db --timeout 30s && psql -h localhost -p 15432")]
     Wait(WaitArgs),
     /// Sign in to AWS with IAM Identity Center (SSO), once for all profiles and tunnels
     #[command(subcommand, after_help = "Example:\n  stctl sso login")]
@@ -162,7 +184,7 @@ pub enum Verb {
     /// Finding out what is wrong.
     #[command(flatten)]
     Doctor(DoctorVerb),
-    /// The daemon itself
+    /// Install, start, stop and inspect the daemon
     #[command(subcommand, after_help = "Example:\n  stctl daemon status")]
     Daemon(DaemonVerb),
 }
@@ -228,19 +250,33 @@ impl Verb {
 pub enum TunnelVerb {
     /// Make a tunnel
     #[command(after_help = "Examples:\n  \
-        stctl tunnel add db --target i-0abcdef12 --remote db.internal:5432 --local 15432\n  \
+        stctl tunnel add db --target i-0abcdef12 --remote db:5432 --local 15432\n  \
         stctl tunnel add web --target i-0abcdef12 --remote 8080 --up\n  \
-        stctl tunnel add db --target tag:Role=bastion,Env=prod --remote db.internal:5432\n  \
-        stctl tunnel add db --target ecs-service:main/web --remote db.internal:5432")]
+        stctl tunnel add db --target tag:Role=bastion,Env=prod --remote db:5432\n  \
+        stctl tunnel add db --target ecs-service:main/web --remote db:5432\n  \
+        stctl tunnel add web --target asg:web --remote 80 --keep warm --sessions 4\n  \
+        stctl tunnel add prod --target name:bastion --remote db:5432 \\\n    \
+            --label env=prod --label confirm=true --reason INC-4711 --ttl 2h --up --yes\n  \
+        stctl tunnel add web --target name:web --remote 80 \\\n    \
+            --local 0.0.0.0:8080 --allow-non-loopback")]
     Add(AddArgs),
-    /// Change a tunnel
-    #[command(after_help = "Example:\n  stctl tunnel edit db --local 25432")]
+    /// Change tunnels
+    #[command(after_help = "Examples:\n  \
+        stctl tunnel edit db --local 25432 --dry-run\n  \
+        stctl tunnel edit db --rename pg --remote db.internal:5433\n  \
+        stctl tunnel edit db --target name:bastion --profile prod --no-region\n  \
+        stctl tunnel edit -l env=dev --keep warm --sessions 4 --no-profile --yes\n  \
+        stctl tunnel edit --all --reason routine --ttl 8h --label team=data\n  \
+        stctl tunnel edit db --no-reason --no-ttl --no-labels\n  \
+        stctl tunnel edit db --allow-non-loopback=false")]
     Edit(EditArgs),
-    /// Show a tunnel
-    #[command(after_help = "Example:\n  stctl tunnel show db -o yaml")]
+    /// Show tunnels with all their details
+    #[command(after_help = "Examples:\n  stctl tunnel show db -o yaml\n  stctl tunnel show --all\n  \
+        stctl tunnel show -l env=prod -o json")]
     Show(ShowArgs),
-    /// End and forget tunnels
-    #[command(after_help = "Examples:\n  stctl tunnel rm db\n  stctl tunnel rm --all --yes")]
+    /// Stop tunnels and remove them
+    #[command(after_help = "Examples:\n  stctl tunnel rm db\n  stctl tunnel rm --all --yes\n  \
+        stctl tunnel rm -l env=dev")]
     Rm(RmArgs),
 }
 
@@ -249,45 +285,45 @@ pub enum TunnelVerb {
 pub struct AddArgs {
     /// Name: a to z, 0 to 9 and "-", at most 63 characters
     pub name: TunnelName,
-    /// Where to go through: i-…, name:VALUE, tag:KEY=VALUE, asg:NAME, ip:ADDRESS, … (see --help)
+    /// What to go through: i-…, name:VALUE, tag:KEY=VALUE, asg:NAME, ip:ADDRESS, … (see --help)
     ///
-    /// A node by its id: an instance (i-…), a hybrid node (mi-…) or an ECS container (ecs:CLUSTER_TASK_RUNTIME). Or what
-    /// to look for, at each new session anew: name:VALUE (the tag Name), tag:KEY=VALUE[,KEY=VALUE] (all of them),
+    /// Either the id of a node: an instance (i-…), a hybrid node (mi-…) or an ECS container (ecs:CLUSTER_TASK_RUNTIME). Or
+    /// what to look for whenever a session is opened: name:VALUE (the tag Name), tag:KEY=VALUE[,KEY=VALUE] (all of them),
     /// asg:NAME (an Auto Scaling group), ip:10.0.1.2 (the private address) or dns:NAME (the private DNS name) for an
     /// instance; ecs-service:CLUSTER/SERVICE[/CONTAINER] or ecs-task:CLUSTER/TASK[/CONTAINER] for an ECS container, whose
-    /// task has to run with ECS Exec. CONTAINER is needed where a task has several. Of several running ones one whose
-    /// agent is online is taken, the newest first, and another one when that fails. `stctl targets` lists what there is.
+    /// task has to run with ECS Exec. CONTAINER is needed if a task has several. If several are running, the newest one
+    /// whose agent is online is taken, and another one if that fails. `stctl targets` lists what there is.
     #[arg(long, value_name = "TARGET")]
     pub target: Target,
-    /// Where to lead; without a host, a port of the target itself
+    /// Where it leads; without HOST, to a port of the target itself
     #[arg(long, value_name = "[HOST:]PORT")]
     pub remote: RemoteEndpoint,
     /// Where to listen; "auto" lets the system choose a port, which is then kept; unix:PATH is a Unix socket
     #[arg(long, value_name = "[ADDRESS:]PORT|auto|unix:PATH", default_value = "auto")]
     pub local: LocalEndpoint,
-    /// Let other machines connect to a local address that is not loopback
+    /// Allow a local address that other machines can connect to
     #[arg(long)]
     pub allow_non_loopback: bool,
-    /// A label to tell it apart by; may be repeated. With the label "confirm" its start has to be confirmed
+    /// Label to select it by; may be repeated. With the label "confirm", each start has to be confirmed
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub labels: Vec<Label>,
-    /// When to hold a session that nobody uses: "auto" connects at `up`, and after the service's idle close at the next
-    /// connection; "warm" always; "on-demand" not before the first connection
+    /// When to keep a session that has no connections: "auto" opens one at `up`, and once AWS has closed it as idle, at the
+    /// next connection; "warm" always has one; "on-demand" opens it at the first connection
     #[arg(long, value_name = "auto|warm|on-demand", default_value = "auto")]
     pub keep: Keep,
-    /// Over how many SSM sessions to spread connections, 1 to 8; the agent limits each to about 1 MB/s
+    /// Number of SSM sessions to spread connections over, 1 to 8; the agent limits each to about 1 MB/s
     #[arg(long, value_name = "N", default_value = "1")]
     pub sessions: SessionCount,
-    /// Why it is used, for AWS's audit trail, unless `up` says another reason
+    /// Reason for AWS's audit trail, unless `up` gives another one
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<Reason>,
-    /// How long it runs before it stops by itself, 1 minute to 30 days, unless `up` says another time
+    /// Stop it by itself after this time, 1 minute to 30 days, such as 90m, 2h or 7d, unless `up` gives another one
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub ttl: Option<Ttl>,
     /// Start it and wait until it is up
     #[arg(long)]
     pub up: bool,
-    /// Confirm its start, where a label asks for that
+    /// Confirm its start, if a label asks for that
     #[arg(long, requires = "up")]
     pub yes: bool,
 }
@@ -295,7 +331,7 @@ pub struct AddArgs {
 /// `targets`
 #[derive(Args, Debug)]
 pub struct TargetsArgs {
-    /// Only what this target stands for, in any form that `tunnel add --target` takes
+    /// Show only what this target matches, in any form that `tunnel add --target` takes
     #[arg(value_name = "TARGET")]
     pub target: Option<Target>,
 }
@@ -327,34 +363,34 @@ pub struct EditArgs {
     /// Whether other machines may connect
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub allow_non_loopback: Option<bool>,
-    /// New label, in place of all that there are; may be repeated
+    /// New label, in place of all present ones; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub labels: Vec<Label>,
-    /// When to hold a session that nobody uses
+    /// When to keep a session that has no connections, as for `tunnel add`
     #[arg(long, value_name = "auto|warm|on-demand")]
     pub keep: Option<Keep>,
-    /// Over how many SSM sessions to spread connections, 1 to 8
+    /// Number of SSM sessions to spread connections over, 1 to 8
     #[arg(long, value_name = "N")]
     pub sessions: Option<SessionCount>,
-    /// New reason; counts when it is started after a stop
+    /// New reason; takes effect at the next start after a stop
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<Reason>,
-    /// Take the reason away
+    /// Remove the reason
     #[arg(long, conflicts_with = "reason")]
     pub no_reason: bool,
-    /// New time to run; counts from the next `up` on
+    /// New time to run, such as 90m, 2h or 7d; takes effect at the next `up`
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub ttl: Option<Ttl>,
-    /// No time from now on; an end that is set already stays until it is stopped
+    /// Run without a limit; an end that is already set stays until the tunnel is stopped
     #[arg(long, conflicts_with = "ttl")]
     pub no_ttl: bool,
-    /// Take all labels away
+    /// Remove all labels
     #[arg(long, conflicts_with = "labels")]
     pub no_labels: bool,
-    /// Only tell what the change would do
+    /// Only say what the change would do
     #[arg(long)]
     pub dry_run: bool,
-    /// Do not ask; needed for --all and -l where nobody can be asked
+    /// Do not ask for confirmation; required with --all and -l if there is no terminal
     #[arg(long)]
     pub yes: bool,
 }
@@ -373,7 +409,7 @@ pub struct RmArgs {
     /// Which tunnels.
     #[command(flatten)]
     pub selection: Selection,
-    /// Do not ask; needed for --all and -l where nobody can be asked
+    /// Do not ask for confirmation; required with --all and -l if there is no terminal
     #[arg(long)]
     pub yes: bool,
 }
@@ -381,10 +417,10 @@ pub struct RmArgs {
 /// `ls`
 #[derive(Args, Debug)]
 pub struct LsArgs {
-    /// Only tunnels with these labels: KEY=VALUE, KEY!=VALUE, KEY or !KEY, with commas between
+    /// Only tunnels with these labels: KEY=VALUE, KEY!=VALUE, KEY or !KEY, separated by commas
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
-    /// Go on with each change as it happens, as `watch` does
+    /// Keep printing changes as they happen, as `watch` does
     #[arg(short, long)]
     pub watch: bool,
 }
@@ -395,25 +431,25 @@ pub struct UpArgs {
     /// Which tunnels.
     #[command(flatten)]
     pub selection: Selection,
-    /// Why, for AWS's audit trail: for the sessions from now on until the tunnel is stopped
+    /// Reason for AWS's audit trail, for all sessions until the tunnel is stopped
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<Reason>,
-    /// Stop it by itself after this time, 1 minute to 30 days, such as 90m, 2h or 7d; another `up --ttl` renews it
+    /// Stop by itself after this time, 1 minute to 30 days, such as 90m, 2h or 7d; another `up --ttl` renews it
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub ttl: Option<Ttl>,
-    /// Do not ask: confirm the start of tunnels whose label "confirm" asks for that, and that connections may be cut
+    /// Do not ask: confirm the start of tunnels with the label "confirm", and that open connections may be cut
     #[arg(long)]
     pub yes: bool,
-    /// Do not sign in where a tunnel needs that; without a terminal nobody does
+    /// Do not sign in, even if a tunnel needs it; without a terminal that is never done
     #[arg(long)]
     pub no_login: bool,
-    /// Keep waiting also while a tunnel waits for something that a person can mend
+    /// Keep waiting even if a tunnel cannot come up without your help
     #[arg(long, conflicts_with = "no_wait")]
     pub wait: bool,
-    /// Do not wait at all
+    /// Do not wait
     #[arg(long, conflicts_with = "timeout")]
     pub no_wait: bool,
-    /// Longest wait, such as 30, 30s, 2m or 500ms
+    /// Longest time to wait, such as 30, 30s, 2m or 500ms
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
     pub timeout: Duration,
 }
@@ -424,13 +460,13 @@ pub struct DownArgs {
     /// Which tunnels.
     #[command(flatten)]
     pub selection: Selection,
-    /// Do not ask before connections are cut; asked is only with --all and -l, and only at a terminal
+    /// Do not ask before open connections are cut
     #[arg(long)]
     pub yes: bool,
     /// Do not wait
     #[arg(long, conflicts_with = "timeout")]
     pub no_wait: bool,
-    /// Longest wait, such as 30, 30s, 2m or 500ms
+    /// Longest time to wait, such as 30, 30s, 2m or 500ms
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
     pub timeout: Duration,
 }
@@ -457,13 +493,13 @@ pub struct EventsArgs {
     /// Which tunnels, also ones that are gone. The daemon's own events are always shown.
     #[command(flatten)]
     pub filter: Filter,
-    /// Go on with each event as it happens
+    /// Keep printing events as they happen
     #[arg(short, long)]
     pub follow: bool,
-    /// Only events of the last time span, such as 90s, 1h or 7d
+    /// Only events of the last TIME, such as 90s, 1h or 7d
     #[arg(long, value_name = "TIME", value_parser = parse_age)]
     pub since: Option<Duration>,
-    /// At most this many, the newest
+    /// Print at most this many events, the newest ones
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub limit: u32,
 }
@@ -490,7 +526,7 @@ pub struct WaitArgs {
     /// Which tunnels.
     #[command(flatten)]
     pub selection: Selection,
-    /// Longest wait, such as 30, 30s, 2m or 500ms
+    /// Longest time to wait, such as 30, 30s, 2m or 500ms
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
     pub timeout: Duration,
 }

@@ -7,16 +7,16 @@ use clap::ValueEnum;
 /// Form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// For people
     #[default]
     Table,
-    /// For people, with more columns.
+    /// For people, with more columns
     Wide,
-    /// For programs; streams give one line per record.
+    /// For programs, as docs/output.md describes; what goes on prints one object per line
     Json,
-    /// For programs; streams give one document per record.
+    /// For programs, with the same fields
     Yaml,
-    /// Names only, one per line.
+    /// Names only, one per line
     Name,
 }
 

@@ -13,7 +13,7 @@ pub struct Selection {
     /// All tunnels
     #[arg(long)]
     pub all: bool,
-    /// Tunnels with these labels: KEY=VALUE, KEY!=VALUE, KEY or !KEY, with commas between
+    /// Tunnels with these labels: KEY=VALUE, KEY!=VALUE, KEY or !KEY, separated by commas
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
 }
@@ -34,10 +34,10 @@ impl Selection {
 #[derive(Args, Debug)]
 #[group(multiple = false)]
 pub struct Filter {
-    /// Names or ids; without any, all tunnels
+    /// Names or ids of tunnels; by default all
     #[arg(value_name = "NAME")]
     pub tunnels: Vec<String>,
-    /// Tunnels that have these labels now: KEY=VALUE, KEY!=VALUE, KEY or !KEY, with commas between
+    /// Tunnels with these labels: KEY=VALUE, KEY!=VALUE, KEY or !KEY, separated by commas
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
 }
