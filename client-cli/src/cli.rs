@@ -324,7 +324,7 @@ pub struct AddArgs {
     #[arg(long)]
     pub up: bool,
     /// Confirm its start, if a label asks for that
-    #[arg(long, requires = "up")]
+    #[arg(long, short = 'y', requires = "up")]
     pub yes: bool,
 }
 
@@ -391,7 +391,7 @@ pub struct EditArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Do not ask for confirmation; required with --all and -l if there is no terminal
-    #[arg(long)]
+    #[arg(long, short = 'y')]
     pub yes: bool,
 }
 
@@ -410,7 +410,7 @@ pub struct RmArgs {
     #[command(flatten)]
     pub selection: Selection,
     /// Do not ask for confirmation; required with --all and -l if there is no terminal
-    #[arg(long)]
+    #[arg(long, short = 'y')]
     pub yes: bool,
 }
 
@@ -437,8 +437,8 @@ pub struct UpArgs {
     /// Stop by itself after this time, 1 minute to 30 days, such as 90m, 2h or 7d; another `up --ttl` renews it
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub ttl: Option<Ttl>,
-    /// Do not ask: confirm the start of tunnels with the label "confirm", and that open connections may be cut
-    #[arg(long)]
+    /// Do not ask for confirmation, not even of tunnels with the label "confirm"
+    #[arg(long, short = 'y')]
     pub yes: bool,
     /// Do not sign in, even if a tunnel needs it; without a terminal that is never done
     #[arg(long)]
@@ -461,7 +461,7 @@ pub struct DownArgs {
     #[command(flatten)]
     pub selection: Selection,
     /// Do not ask before open connections are cut
-    #[arg(long)]
+    #[arg(long, short = 'y')]
     pub yes: bool,
     /// Do not wait
     #[arg(long, conflicts_with = "timeout")]

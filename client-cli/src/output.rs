@@ -80,6 +80,11 @@ impl<'o> Output<'o> {
         Ok(self.out.flush()?)
     }
 
+    /// The same in lines that fit the terminal; those that are broken go on below, `indent` columns in.
+    pub(crate) fn words(&mut self, text: &str, indent: usize) -> Result<(), Failure> {
+        self.text(&wrapped(text, self.width, indent))
+    }
+
     /// A value as one document: JSON over several lines, or YAML.
     pub(crate) fn document(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = match self.format {

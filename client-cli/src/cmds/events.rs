@@ -101,7 +101,7 @@ fn print(out: &mut Output<'_>, event: &Event) -> Result<(), Failure> {
         Format::Name => out.text(&format!("{}\n", event.id.0)),
         Format::Table | Format::Wide => {
             let text = line(event, out.format == Format::Wide, out.style());
-            out.text(&text)
+            out.words(&text, 4)
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::cli::ExplainArgs;
 use crate::context::Context;
 use crate::render::explain::{self, Explanation};
 use crate::render::history_views::ExplanationView;
+use crate::render::wrap::wrapped;
 
 /// Events that are read: enough to find the last time up in a bad hour.
 const READ: u32 = 200;
@@ -27,8 +28,12 @@ pub(super) async fn run(context: &mut Context<'_>, args: &ExplainArgs) -> Ending
     for name in selected(&client, &args.selection).await? {
         found.add(explained(&client, &name, now).await, &name)?;
     }
-    let style = context.out.style();
-    let text = |(explanation, _, last): &Explained| explain::text(explanation, last, style);
+    let (style, width) = (context.out.style(), context.out.width);
+    // Events go on behind their beginning, the paragraph does not.
+    let fitted = |line: &str| wrapped(line, width, if line.starts_with(' ') { 4 } else { 0 }) + "\n";
+    let text = |(explanation, _, last): &Explained| {
+        explain::text(explanation, last, style).lines().map(fitted).collect::<String>()
+    };
     let view = |(explanation, tunnel, last): &Explained| ExplanationView::of(explanation, tunnel, last);
     found.tell(&mut context.out, &args.selection, text, view, |(_, tunnel, _)| tunnel.spec.name.to_string())
 }

@@ -52,7 +52,7 @@ fn show(context: &mut Context<'_>, tunnels: &[Tunnel]) -> Result<(), Failure> {
             let (now, style) = (out.now(), out.style());
             let texts: Vec<String> =
                 tunnels.iter().map(|tunnel| details::status(tunnel, now, style)).collect();
-            out.text(&texts.join("\n"))
+            out.words(&texts.join("\n"), details::INDENT)
         }
         Format::Name => out.text(&names(tunnels)),
         Format::Json | Format::Yaml => out.document(&tunnels.iter().map(TunnelView::of).collect::<Vec<_>>()),

@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::exit::{Failure, Problem, Subject};
 use crate::follow::{Follower, Goal, Limit, Progress, Settled};
 use crate::render::views::{TunnelView, UpdateView};
+use crate::render::wrap::wrapped;
 use crate::render::{details, sentences};
 
 /// How long `add --up` waits, like `up` by default.
@@ -160,8 +161,8 @@ async fn show(context: &mut Context<'_>, args: &ShowArgs) -> Ending {
     for name in selected(&client, &args.selection).await? {
         found.add(client.tunnel(&name).await, &name)?;
     }
-    let (now, style) = (context.out.now(), context.out.style());
-    let text = |tunnel: &Tunnel| details::tunnel(tunnel, now, style);
+    let (now, style, width) = (context.out.now(), context.out.style(), context.out.width);
+    let text = |tunnel: &Tunnel| wrapped(&details::tunnel(tunnel, now, style), width, details::INDENT);
     let name = |tunnel: &Tunnel| tunnel.spec.name.to_string();
     found.tell(&mut context.out, &args.selection, text, TunnelView::of, name)
 }

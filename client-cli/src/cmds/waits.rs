@@ -1,11 +1,12 @@
 //! What a person reads while a verb takes longer than a second.
 
-use crate::cli::{DaemonVerb, DoctorVerb, ProfileVerb, SsoVerb, TunnelVerb, Verb};
+use crate::cli::{DaemonVerb, DoctorVerb, ProfileVerb, SettingsVerb, SsoVerb, TunnelVerb, Verb};
 
 /// Of most verbs, which need just an answer.
 pub(crate) const DAEMON: &str = "waiting for the daemon";
 
-/// What the verb waits for; nothing for those that show what happens, as long as somebody looks.
+/// What the verb waits for; nothing for those that show what happens as long as somebody looks, and for those that leave the
+/// terminal to another program.
 pub(super) fn of(verb: &Verb) -> Option<&'static str> {
     if verb.follows() {
         return None;
@@ -33,13 +34,17 @@ pub(super) fn of(verb: &Verb) -> Option<&'static str> {
         | Verb::Profile(ProfileVerb::Profiles(_))
         | Verb::Wait(_)
         | Verb::Sso(SsoVerb::Status(_) | SsoVerb::Configure(_))
-        | Verb::Settings(_) => DAEMON,
+        | Verb::Settings(
+            SettingsVerb::Get { .. }
+            | SettingsVerb::Set { .. }
+            | SettingsVerb::Unset { .. }
+            | SettingsVerb::Path,
+        ) => DAEMON,
     })
 }
 
 fn of_daemon(verb: &DaemonVerb) -> Option<&'static str> {
     match verb {
-        // They leave the terminal to another program.
         DaemonVerb::Run | DaemonVerb::Logs { .. } => None,
         DaemonVerb::Status => Some(DAEMON),
         DaemonVerb::Start => Some("starting the daemon"),

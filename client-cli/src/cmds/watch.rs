@@ -15,7 +15,7 @@ use crate::render::{lines, names, views};
 pub(super) async fn run(context: &mut Context<'_>, args: &WatchArgs) -> Ending {
     follow(context, &args.filter, |out, tunnels| {
         let (now, style) = (out.now(), out.style());
-        out.text(&tunnels.iter().map(|tunnel| lines::changed(tunnel, now, style)).collect::<String>())
+        out.words(&tunnels.iter().map(|tunnel| lines::changed(tunnel, now, style)).collect::<String>(), 4)
     })
     .await
 }
@@ -73,12 +73,13 @@ fn print(out: &mut Output<'_>, update: &WatchUpdate) -> Result<(), Failure> {
         }),
         Format::Table | Format::Wide => {
             let (now, style) = (out.now(), out.style());
-            out.text(&match &update.event {
+            let text = match &update.event {
                 WatchEvent::Changed(tunnel) => lines::changed(tunnel, now, style),
                 WatchEvent::Deleted { name, .. } => lines::removed(name, now),
                 // The verb has shown it.
                 WatchEvent::Snapshot(_) | WatchEvent::Resumed => String::new(),
-            })
+            };
+            out.words(&text, 4)
         }
     }
 }

@@ -71,7 +71,7 @@ impl Contract {
                         known.insert(cells[0].trim_matches('`').to_owned(), Field::parse(&cells[1]));
                     }
                     None if section == "Documents" => {
-                        documents.push((cells[0].clone(), Document::parse(&cells[1])))
+                        documents.push((cells[0].clone(), Document::parse(&cells[1])));
                     }
                     None => {}
                 }

@@ -11,8 +11,8 @@ use stormtunnel_proto::calls::{DaemonInfo, EventUpdate, EventWatchUpdate, Profil
 
 use crate::contract::{Contract, Document};
 use crate::fake::Fake;
-use crate::support::{Ran, now, running, session, stctl, stctl_with, stopped};
-use crate::{history, profiles, sso, targets};
+use crate::support::{Ran, narrow, now, running, session, stctl, stctl_with, stopped};
+use crate::{history, profiles, rendering, sso, targets};
 
 /// Everything that a tunnel can have, on one that is up.
 fn full() -> Tunnel {
@@ -266,4 +266,61 @@ async fn a_command_line_that_cannot_be_right_is_an_error_like_others() {
     let error: Value = serde_yaml_ng::from_str(&ran.err).unwrap();
     assert_eq!(error["error"]["exit_code"], 2);
     assert!(stctl(nowhere, "lift db").await.err.starts_with("error: unrecognized subcommand"));
+}
+
+/// What has a table, or more than a sentence to say.
+const TABLES: [&str; 27] = [
+    "ls",
+    "ls -o wide",
+    "status",
+    "tunnel show db",
+    "explain --all",
+    "events --limit 5",
+    "events --limit 5 -o wide",
+    "stats",
+    "targets",
+    "targets -o wide",
+    "profiles",
+    "profiles -o wide",
+    "whoami",
+    "sso status",
+    "sso status -o wide",
+    "settings get",
+    "settings get -o wide",
+    "doctor",
+    "doctor -o wide",
+    "daemon status",
+    "down --all --no-wait",
+    "tunnel rm nobody",
+    "tunnel edit --all --keep warm",
+    "wait net --timeout 0",
+    "targets tag:Env=prod",
+    "sso login nowhere",
+    "up -l env=none",
+];
+
+#[tokio::test]
+async fn every_table_and_problem_fits_into_eighty_columns() {
+    Fake::beside(tunnels(), async |fake: Fake| {
+        fill(&fake);
+        fake.check(profiles::checked(profiles::sso("lost", profiles::ada()), ProfileRule::Default));
+        let mut shown = String::new();
+        for line in TABLES {
+            let ran = narrow(fake.socket(), line).await;
+            rendering::fits(&ran.out);
+            rendering::fits(&ran.err);
+            // What it finds depends on the machine.
+            if line.starts_with("doctor") {
+                continue;
+            }
+            let text = ran.shown().replace(fake.socket().to_str().unwrap(), "/run/user/1000/daemon.sock");
+            shown += &format!("$ stctl {line}\n{text}\n");
+        }
+        insta::assert_snapshot!("eighty_columns", shown);
+        println!(
+            "promise cli.tables: {} commands fit into 80 columns, tables, remarks and problems",
+            TABLES.len()
+        );
+    })
+    .await;
 }

@@ -35,6 +35,12 @@ pub(crate) async fn stctl(socket: &Path, line: &str) -> Ran {
     stctl_with(socket, &[], line).await
 }
 
+/// The same in a terminal that shows remarks and problems as well, and breaks their sentences at its 80 columns.
+pub(crate) async fn narrow(socket: &Path, line: &str) -> Ran {
+    let terminal = Terminal { width: Some(80), err_width: Some(80), ..Terminal::default() };
+    in_terminal(terminal, &System::default(), Duration::from_secs(30), socket, &[], line, None).await
+}
+
 /// The same, with all the time that the command takes by itself.
 pub(crate) async fn patient(socket: &Path, line: &str) -> Ran {
     within(Duration::from_secs(300), socket, &[], line, None).await
@@ -74,6 +80,19 @@ pub(crate) async fn on(
     line: &str,
     answer: Option<Answer>,
 ) -> Ran {
+    let terminal = Terminal { width: Some(80), ..Terminal::default() };
+    in_terminal(terminal, system, limit, socket, variables, line, answer).await
+}
+
+async fn in_terminal(
+    terminal: Terminal,
+    system: &System,
+    limit: Duration,
+    socket: &Path,
+    variables: &[(&str, &str)],
+    line: &str,
+    answer: Option<Answer>,
+) -> Ran {
     let args = std::iter::once("stctl").chain(line.split_whitespace()).map(Into::into);
     let starts = variables.iter().any(|(name, _)| *name == "STCTL_DAEMON");
     let own = [
@@ -84,7 +103,6 @@ pub(crate) async fn on(
     ];
     let env: Environment = own.into_iter().chain(variables.iter().copied()).collect();
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let terminal = Terminal { width: Some(80), ..Terminal::default() };
     let mut world = World {
         env,
         out: &mut out,
