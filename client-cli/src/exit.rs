@@ -59,7 +59,8 @@ impl Problem {
     pub(crate) fn of_usage(error: &clap::Error) -> Self {
         let text = error.render().to_string();
         let sentence = text.split("\n\n").next().unwrap_or_default();
-        let sentence = sentence.strip_prefix("error: ").unwrap_or(sentence);
+        // Without an error it is a page of help.
+        let sentence = sentence.strip_prefix("error: ").unwrap_or("a command is missing");
         let headline = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
         Self::usage(headline, "`stctl --help` shows the commands, and COMMAND --help how each is used")
     }

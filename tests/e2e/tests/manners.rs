@@ -51,7 +51,7 @@ async fn a_reader_that_goes_ends_every_follower_at_once() -> Result<()> {
         ensure!(ran.stderr == "code 0\n", "{words}: {ran:?}");
     }
     println!(
-        "promise cli.signals: {} followers end when their reader has gone, with nothing to write and nothing to say",
+        "promise cli.pipes: {} followers end when their reader has gone, with nothing to write and nothing to say",
         followers.len()
     );
     Ok(())
@@ -122,7 +122,7 @@ async fn a_second_ctrl_c_ends_a_command_that_waits_for_a_program() -> Result<()>
     terminal.end(DEADLINE).await?;
     let code = terminal.command("echo code $?", DEADLINE).await?;
     ensure!(code.contains("\ncode 130\r"), "{code:?}");
-    println!("promise cli.signals: a second Ctrl-C ends a command whose program ignores the first");
+    println!("promise cli.twice: a second Ctrl-C ends a command whose program ignores the first");
     Ok(())
 }
 
@@ -158,5 +158,47 @@ async fn sigterm_ends_a_follower_as_it_ends_any_program() -> Result<()> {
     process::send_signal(child.id().context("it is gone")?, Signal::TERM)?;
     let status = tokio::time::timeout(DEADLINE, child.wait()).await??;
     ensure!(status.signal() == Some(15), "{status}");
+    Ok(())
+}
+
+/// Whatever asks at a terminal, with the code that it has where nobody can be asked.
+const QUESTIONS: [(&str, u8); 6] = [
+    ("tunnel rm --all", 2),
+    ("tunnel edit --all --keep warm", 2),
+    ("up guarded --no-wait", 2),
+    ("restart guarded --no-wait", 2),
+    ("daemon uninstall --purge", 2),
+    ("sso configure", 2),
+];
+
+#[tokio::test]
+async fn nothing_is_asked_where_nobody_can_answer() -> Result<()> {
+    let scene = connecting().await?;
+    let (target, remote) = (scene.emulator().instance(), format!("{HOST}:{PORT}"));
+    let guarded =
+        ["tunnel", "add", "guarded", "--target", target, "--remote", &remote, "--label", "confirm=1"];
+    scene.ok(&guarded).await?;
+    let mut terminal = terminal(&scene).await?;
+    for (words, code) in QUESTIONS {
+        let asked = |shown: &str| shown.contains("[y/N]") || shown.contains("session name: ");
+        terminal.begin(&format!("stctl {words}"), asked, DEADLINE).await.context(words)?;
+        terminal.interrupt().await?;
+        terminal.end(DEADLINE).await?;
+        for line in [
+            format!("stctl {words} --no-input"),
+            format!("STCTL_NO_INPUT=1 stctl {words}"),
+            format!("stctl {words} </dev/null"),
+            format!("stctl {words} 2>said; code=$?; cat said; (exit $code)"),
+        ] {
+            let shown = terminal.command(&line, DEADLINE).await.context(line.clone())?;
+            ensure!(!asked(&shown) && shown.contains("error: "), "{line}: {shown:?}");
+            let shown = terminal.command("echo code $?", DEADLINE).await?;
+            ensure!(shown.contains(&format!("\ncode {code}\r")), "{line}: {shown:?}");
+        }
+    }
+    println!(
+        "promise cli.no-input: {} commands that ask at a terminal, each in 4 ways without anybody: none asks, each says what to do",
+        QUESTIONS.len()
+    );
     Ok(())
 }
