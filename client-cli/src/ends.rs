@@ -1,4 +1,4 @@
-//! What ends a command from outside: Ctrl-C, and a reader that has all that it wanted.
+//! What ends a command from outside: Ctrl-C, SIGTERM, and a reader that has all that it wanted.
 
 use std::future::pending;
 use std::io::{self, IsTerminal};
@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use signal_hook::consts::SIGINT;
-use signal_hook::flag;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::emulate_default_handler;
+use signal_hook::{SigId, flag};
 use stormtunnel_model::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -17,34 +18,48 @@ use tokio::signal::unix::{SignalKind, signal};
 pub struct Ends {
     /// Ctrl-C was typed once. Absent where signals and streams are not those of the process.
     interrupted: Option<Arc<AtomicBool>>,
+    /// SIGTERM came once. Absent where the system ends the process then, which is what there is to do without a terminal.
+    terminated: Option<Arc<AtomicBool>>,
+}
+
+/// A signal that asks the command to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Ctrl-C.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
 }
 
 impl Ends {
     /// Those of this process. From now on the first Ctrl-C is told, and a second one ends the process at once, whatever it
-    /// waits for: a program of the system may take its time.
-    pub(crate) fn of_process() -> Self {
-        let interrupted = Arc::new(AtomicBool::new(false));
+    /// waits for: a program of the system may take its time. Likewise SIGTERM where there is a line to wipe away before.
+    pub(crate) fn of_process(has_line: bool) -> Self {
         let code = ExitCode::Interrupted as i32;
-        // The order counts: at the first Ctrl-C the flag is not set yet.
-        let registered = flag::register_conditional_shutdown(SIGINT, code, Arc::clone(&interrupted))
-            .and_then(|_| flag::register(SIGINT, Arc::clone(&interrupted)));
-        // Without it the system ends the process at the first one.
-        Self { interrupted: registered.is_ok().then_some(interrupted) }
+        let interrupted = told_once(SIGINT, |told| flag::register_conditional_shutdown(SIGINT, code, told));
+        let terminated = has_line
+            .then(|| told_once(SIGTERM, |told| flag::register_conditional_default(SIGTERM, told)))
+            .flatten();
+        Self { interrupted, terminated }
     }
 
     /// Whether Ctrl-C was typed.
     pub(crate) fn is_interrupted(&self) -> bool {
-        self.interrupted.as_ref().is_some_and(|interrupted| interrupted.load(Ordering::SeqCst))
+        is_set(self.interrupted.as_ref())
     }
 
-    /// Waits for Ctrl-C.
-    pub(crate) async fn interrupt(&self) {
-        let (true, Ok(mut interrupts)) = (self.interrupted.is_some(), signal(SignalKind::interrupt())) else {
-            return pending().await;
-        };
-        // One that came before anybody listened is not told again.
-        if !self.is_interrupted() {
-            interrupts.recv().await;
+    /// Waits for a signal.
+    pub(crate) async fn signal(&self) -> End {
+        tokio::select! {
+            () = comes(SignalKind::interrupt(), self.interrupted.as_ref()) => End::Interrupt,
+            () = comes(SignalKind::terminate(), self.terminated.as_ref()) => End::Terminate,
+        }
+    }
+
+    /// Ends the process as SIGTERM does that nobody takes.
+    pub(crate) fn terminate(&self) {
+        if self.terminated.is_some() {
+            drop(emulate_default_handler(SIGTERM));
         }
     }
 
@@ -58,6 +73,32 @@ impl Ends {
             }
         }
         pending::<()>().await;
+    }
+}
+
+/// The flag that the first of these signals sets; `next` is what becomes of a second one. Nothing where that cannot be: the
+/// system ends the process at the first one.
+fn told_once(
+    signal: i32,
+    next: impl FnOnce(Arc<AtomicBool>) -> io::Result<SigId>,
+) -> Option<Arc<AtomicBool>> {
+    let told = Arc::new(AtomicBool::new(false));
+    // The order counts: at the first one the flag is not set yet.
+    next(Arc::clone(&told)).and_then(|_| flag::register(signal, Arc::clone(&told))).ok()?;
+    Some(told)
+}
+
+fn is_set(told: Option<&Arc<AtomicBool>>) -> bool {
+    told.is_some_and(|told| told.load(Ordering::SeqCst))
+}
+
+async fn comes(kind: SignalKind, told: Option<&Arc<AtomicBool>>) {
+    // Whoever listens takes the signal away from the system.
+    let listens = told.map(|_| signal(kind));
+    let Some(Ok(mut signals)) = listens else { return pending().await };
+    // One that came before anybody listened is not told again.
+    if !is_set(told) {
+        signals.recv().await;
     }
 }
 

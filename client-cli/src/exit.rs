@@ -59,8 +59,7 @@ impl Problem {
     pub(crate) fn of_usage(error: &clap::Error) -> Self {
         let text = error.render().to_string();
         let sentence = text.split("\n\n").next().unwrap_or_default();
-        // Without an error it is a page of help.
-        let sentence = sentence.strip_prefix("error: ").unwrap_or("a command is missing");
+        let sentence = sentence.strip_prefix("error: ").unwrap_or(sentence);
         let headline = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
         Self::usage(headline, "`stctl --help` shows the commands, and COMMAND --help how each is used")
     }

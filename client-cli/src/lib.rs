@@ -5,7 +5,7 @@
 //!
 //! Where to look: [`cli`] is the grammar, `cmds/` has one file per verb, `render/` turns tunnels and failures into text
 //! (pure), [`exit`] holds failures with their exit codes, `autostart` and `diagnose` deal with a daemon that is not there,
-//! `service` with systemd and launchd.
+//! `service` with systemd and launchd, `ends` with Ctrl-C and closed pipes, `status_line` with a person who waits.
 
 mod autostart;
 mod browser;
@@ -33,6 +33,7 @@ use stormtunnel_model::ExitCode;
 
 use crate::cli::{Cli, Format, Globals};
 use crate::context::Context;
+use crate::ends::End;
 use crate::exit::{Failure, Problem};
 use crate::output::Output;
 use crate::world::World;
@@ -78,7 +79,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>
     let ends = context.ends.clone();
     let ended = tokio::select! {
         biased;
-        () = ends.interrupt() => return interrupted(&mut context),
+        end = ends.signal() => return ended_by(end, &mut context),
         () = ends.reader_gone(), if cli.verb.follows() => Err(Failure::ClosedPipe),
         ended = cmds::run(&mut context, &cli.verb) => ended,
     };
@@ -87,7 +88,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>
         // The reader of our output has all that it wanted.
         Err(Failure::ClosedPipe) => ExitCode::Ok,
         // A program that was waited for got the Ctrl-C as well, and failed of it.
-        Ok(_) | Err(Failure::Problem(_)) if ends.is_interrupted() => interrupted(&mut context),
+        Ok(_) | Err(Failure::Problem(_)) if ends.is_interrupted() => ended_by(End::Interrupt, &mut context),
         Ok(code) => code,
         Err(Failure::Problem(problem)) => {
             context.out.problem(&problem);
@@ -97,7 +98,13 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>
 }
 
 /// What was asked of the daemon stays asked, and whoever typed Ctrl-C may think otherwise.
-fn interrupted(context: &mut Context<'_>) -> ExitCode {
-    context.out.interrupted(context.goes_on);
+fn ended_by(end: End, context: &mut Context<'_>) -> ExitCode {
+    match end {
+        End::Interrupt => context.out.interrupted(context.goes_on),
+        End::Terminate => {
+            context.out.wiped();
+            context.ends.terminate();
+        }
+    }
     ExitCode::Interrupted
 }

@@ -70,6 +70,11 @@ impl<'o> Output<'o> {
         self.status.wait(what)
     }
 
+    /// Leaves nothing of that on the terminal.
+    pub(crate) fn wiped(&self) {
+        drop(self.status.quiet());
+    }
+
     /// Text of whole lines on standard output; a closing line end is added where it is missing.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), Failure> {
         let _quiet = self.status.quiet();

@@ -122,7 +122,7 @@ impl<'w> World<'w> {
             clock: wall_clock,
             platform: Platform::CURRENT,
             programs: &SystemPrograms,
-            ends: Ends::of_process(),
+            ends: Ends::of_process(status.is_some()),
             status,
         }
     }

@@ -263,7 +263,7 @@ async fn a_command_line_that_cannot_be_right_is_an_error_like_others() {
         assert!(!error["error"]["headline"].as_str().unwrap().contains('\n'), "{error}");
     }
     let ran = stctl(nowhere, "tunnel -o json").await;
-    assert!(ran.code == 2 && ran.err.contains(r#""headline":"a command is missing""#), "{ran:?}");
+    assert!(ran.code == 2 && ran.err.contains("requires a subcommand"), "{ran:?}");
     let ran = stctl(nowhere, "lift db -o yaml").await;
     let error: Value = serde_yaml_ng::from_str(&ran.err).unwrap();
     assert_eq!(error["error"]["exit_code"], 2);

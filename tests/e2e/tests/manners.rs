@@ -134,9 +134,10 @@ async fn what_is_waited_for_is_said_on_a_terminal_only_and_wiped_away() -> Resul
     let (_, after) = shown.rsplit_once("waiting for db: ").context(shown.clone())?;
     let (line, after) = after.split_once(WIPED).context(shown.clone())?;
     ensure!(line.ends_with("… 2 s") && after.contains("error: db: the time ran out"), "{shown:?}");
-    for line in
-        ["stctl wait db --timeout 2500ms 2>said; cat said", "TERM=dumb stctl wait db --timeout 2500ms"]
-    {
+    for line in [
+        "stctl wait db --timeout 2500ms 2>$HOME/said; cat $HOME/said",
+        "TERM=dumb stctl wait db --timeout 2500ms",
+    ] {
         let shown = terminal.command(line, 2 * DEADLINE).await?;
         ensure!(!shown.contains("waiting for") && shown.contains("the time ran out"), "{shown:?}");
     }
@@ -158,6 +159,14 @@ async fn sigterm_ends_a_follower_as_it_ends_any_program() -> Result<()> {
     process::send_signal(child.id().context("it is gone")?, Signal::TERM)?;
     let status = tokio::time::timeout(DEADLINE, child.wait()).await??;
     ensure!(status.signal() == Some(15), "{status}");
+
+    // In a terminal nothing is left of the line that says what is waited for.
+    let mut terminal = terminal(&scene).await?;
+    terminal.begin("stctl wait db & p=$!", |shown| shown.contains("waiting for db: "), DEADLINE).await?;
+    let shown = terminal.command("kill $p; wait $p; echo code $?", DEADLINE).await?;
+    ensure!(shown.contains("code 143\r"), "{shown:?}");
+    let last = shown.rfind("waiting for").unwrap_or_default();
+    ensure!(shown[last..].contains(WIPED), "{shown:?}");
     Ok(())
 }
 
@@ -188,7 +197,7 @@ async fn nothing_is_asked_where_nobody_can_answer() -> Result<()> {
             format!("stctl {words} --no-input"),
             format!("STCTL_NO_INPUT=1 stctl {words}"),
             format!("stctl {words} </dev/null"),
-            format!("stctl {words} 2>said; code=$?; cat said; (exit $code)"),
+            format!("stctl {words} 2>$HOME/said; code=$?; cat $HOME/said; (exit $code)"),
         ] {
             let shown = terminal.command(&line, DEADLINE).await.context(line.clone())?;
             ensure!(!asked(&shown) && shown.contains("error: "), "{line}: {shown:?}");
