@@ -33,14 +33,16 @@ pub(crate) enum End {
 
 impl Ends {
     /// Those of this process. From now on the first Ctrl-C is told, and a second one ends the process at once, whatever it
-    /// waits for: a program of the system may take its time. Likewise SIGTERM where there is a line to wipe away before.
-    pub(crate) fn of_process(has_line: bool) -> Self {
+    /// waits for: a program of the system may take its time. Likewise SIGTERM in a terminal, where there may be a line to wipe
+    /// away before.
+    pub(crate) fn of_process(in_terminal: bool) -> Self {
         let code = ExitCode::Interrupted as i32;
-        let interrupted = told_once(SIGINT, |told| flag::register_conditional_shutdown(SIGINT, code, told));
-        let terminated = has_line
-            .then(|| told_once(SIGTERM, |told| flag::register_conditional_default(SIGTERM, told)))
-            .flatten();
-        Self { interrupted, terminated }
+        if !in_terminal {
+            let shutdown = |told| flag::register_conditional_shutdown(SIGINT, code, told);
+            return Self { interrupted: told_once(SIGINT, shutdown), terminated: None };
+        }
+        let by_default = |signal| told_once(signal, |told| flag::register_conditional_default(signal, told));
+        Self { interrupted: by_default(SIGINT), terminated: by_default(SIGTERM) }
     }
 
     /// Whether Ctrl-C was typed.
@@ -56,10 +58,15 @@ impl Ends {
         }
     }
 
-    /// Ends the process as SIGTERM does that nobody takes.
-    pub(crate) fn terminate(&self) {
+    /// Ends the process as the signal does that nobody takes, in a terminal: the shell there sees why, and ends a loop that
+    /// the command is in. Shells show the same exit code as for a process that returns it.
+    pub(crate) fn pass_on(&self, end: End) {
+        let signal = match end {
+            End::Interrupt => SIGINT,
+            End::Terminate => SIGTERM,
+        };
         if self.terminated.is_some() {
-            drop(emulate_default_handler(SIGTERM));
+            drop(emulate_default_handler(signal));
         }
     }
 

@@ -101,10 +101,8 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>
 fn ended_by(end: End, context: &mut Context<'_>) -> ExitCode {
     match end {
         End::Interrupt => context.out.interrupted(context.goes_on),
-        End::Terminate => {
-            context.out.wiped();
-            context.ends.terminate();
-        }
+        End::Terminate => context.out.wiped(),
     }
+    context.ends.pass_on(end);
     ExitCode::Interrupted
 }

@@ -212,3 +212,72 @@ fn fitted(what: &str, waited: Duration, width: usize) -> String {
 fn now() -> Instant {
     Instant::now()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A terminal that keeps what it is sent.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn line() -> (StatusLine, Kept) {
+        let kept = Kept::default();
+        (StatusLine::on(Some(LineTerminal { err: Box::new(kept.clone()), width: 30 })), kept)
+    }
+
+    fn shown(kept: &Kept) -> String {
+        String::from_utf8(std::mem::take(&mut *kept.0.lock().unwrap())).unwrap()
+    }
+
+    /// What is written once so many seconds are over.
+    fn after(status: &StatusLine, kept: &Kept, seconds: u64) -> String {
+        status.shared.as_ref().unwrap().line().write(Duration::from_secs(seconds));
+        shown(kept)
+    }
+
+    #[test]
+    fn the_newest_wait_is_told_and_wiped_away_at_its_end() {
+        let (mut status, kept) = line();
+        let _first = status.wait("one");
+        let second = status.wait("two");
+        assert_eq!(after(&status, &kept, 3), "\r\u{1b}[Ktwo… 3 s");
+        second.is_for("three");
+        assert_eq!(after(&status, &kept, 4), "\r\u{1b}[Kthree… 4 s");
+        drop(second);
+        assert_eq!(shown(&kept), "\r\u{1b}[K");
+        assert_eq!(after(&status, &kept, 5), "\r\u{1b}[Kone… 5 s");
+        drop(status);
+        assert_eq!(shown(&kept), "\r\u{1b}[K");
+    }
+
+    #[test]
+    fn a_question_is_left_alone_until_it_is_answered() {
+        let (mut status, kept) = line();
+        let _wait = status.wait("one");
+        drop(status.ask());
+        assert_eq!(after(&status, &kept, 3), "");
+        status.answered();
+        assert_eq!(after(&status, &kept, 4), "\r\u{1b}[Kone… 4 s");
+    }
+
+    #[test]
+    fn a_line_is_one_line() {
+        assert_eq!(
+            fitted("waiting for 3 tunnels: a, b, c", Duration::from_secs(12), 20),
+            "waiting for 3… 12 s"
+        );
+        assert_eq!(fitted("one", Duration::from_secs(1), 0), "… 1 s");
+    }
+}
