@@ -12,7 +12,6 @@ use stormtunnel_proto::{CallError, Client};
 use crate::autostart::{self, Plan};
 use crate::cli::{Globals, Verb};
 use crate::exit::{Failure, Problem};
-use crate::lock::Lock;
 use crate::output::Output;
 use crate::prompts::Desk;
 use crate::service::Manager;
@@ -177,12 +176,7 @@ impl<'o> Context<'o> {
 
     /// A connection to the daemon that runs; none is started.
     pub(crate) async fn running_client(&mut self) -> Result<Client, autostart::Unreachable> {
-        // A service manager's socket takes connections without a daemon, and starts one. The lock tells.
-        let socket = &self.paths.socket;
-        if socket.exists() && Lock::beside(socket) == Lock::Free {
-            return Err(autostart::Unreachable::Stale { socket: socket.clone() });
-        }
-        Ok(autostart::connect(&self.plan(), false).await?.with_deadline(CALL_DEADLINE))
+        Ok(autostart::connect_to_running(&self.plan()).await?.with_deadline(CALL_DEADLINE))
     }
 
     /// The system's service manager.
@@ -199,7 +193,7 @@ impl<'o> Context<'o> {
 
 impl Paths {
     /// Flags first, then variables, then the system's conventions.
-    fn resolve(
+    pub(crate) fn resolve(
         globals: &Globals,
         platform: Platform,
         env: impl Fn(&str) -> Option<OsString>,
