@@ -60,8 +60,8 @@ pub(crate) async fn connect(plan: &Plan<'_>, autostart: bool) -> Result<Client, 
     }
 }
 
-/// Connects to the daemon that runs. None is started, not even by a service manager, whose socket takes connections without a
-/// daemon: the lock tells. After a restart of the machine there is none yet.
+/// Connects to the daemon that surely runs. None is started, not even by a service manager, whose socket takes connections
+/// without a daemon: the lock tells, and after a restart of the machine there is no lock yet.
 pub(crate) async fn connect_to_running(plan: &Plan<'_>) -> Result<Client, Unreachable> {
     let socket = &plan.paths.socket;
     let is_served = || plan.service().is_ok_and(|service| is_installed(service.as_ref(), plan.paths));

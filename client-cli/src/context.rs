@@ -12,6 +12,7 @@ use stormtunnel_proto::{CallError, Client};
 use crate::autostart::{self, Plan};
 use crate::cli::{Globals, Verb};
 use crate::exit::{Failure, Problem};
+use crate::lock::Lock;
 use crate::output::Output;
 use crate::prompts::Desk;
 use crate::service::Manager;
@@ -176,7 +177,12 @@ impl<'o> Context<'o> {
 
     /// A connection to the daemon that runs; none is started.
     pub(crate) async fn running_client(&mut self) -> Result<Client, autostart::Unreachable> {
-        Ok(autostart::connect_to_running(&self.plan()).await?.with_deadline(CALL_DEADLINE))
+        // A service manager's socket takes connections without a daemon, and starts one. The lock tells.
+        let socket = &self.paths.socket;
+        if socket.exists() && Lock::beside(socket) == Lock::Free {
+            return Err(autostart::Unreachable::Stale { socket: socket.clone() });
+        }
+        Ok(autostart::connect(&self.plan(), false).await?.with_deadline(CALL_DEADLINE))
     }
 
     /// The system's service manager.

@@ -10,7 +10,7 @@ pub enum ManualVerb {
     /// Print the script with which a shell completes the commands of stctl
     ///
     /// It completes commands and flags, and the names of tunnels, profiles, targets, sign-ins, labels and settings that there
-    /// are. Those are asked of the daemon, for a quarter of a second at most; one that is not running is not started, and has
+    /// are. Those are asked of the daemon, for a fifth of a second at most; one that is not running is not started, and has
     /// no names.
     #[command(after_help = "Examples:\n  \
             stctl completions fish | source\n\n\

@@ -34,7 +34,7 @@ pub(crate) const VARIABLE: &str = "STCTL_COMPLETE";
 const INDEX_VARIABLE: &str = "_CLAP_COMPLETE_INDEX";
 
 /// Longest wait for the daemon. Whoever presses a key notices 300 ms, of which starting the program takes its part.
-const LIMIT: Duration = Duration::from_millis(250);
+const LIMIT: Duration = Duration::from_millis(200);
 
 /// The script for a shell. It finds the program by its name, as the user does, so that packages can ship it.
 pub(crate) fn script(shell: Shell) -> io::Result<String> {

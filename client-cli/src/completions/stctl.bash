@@ -1,6 +1,6 @@
 _stctl() {
     # Bash takes words apart at "=" and ":" (COMP_WORDBREAKS), and the program does not: they are put together again.
-    local line=${COMP_LINE:0:COMP_POINT} current=$2 joins= word value i
+    local line=${COMP_LINE:0:COMP_POINT} current=$2 joins="" word value i
     local -a words=()
     for ((i = 0; i <= COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
@@ -15,7 +15,7 @@ _stctl() {
         else
             words+=("$word")
         fi
-        joins=
+        joins=""
     done
     # Of the answers, what bash counts to the word before is there already.
     local prefix=${words[${#words[@]} - 1]}
