@@ -34,7 +34,7 @@ use self::times::{parse_age, parse_timeout, parse_ttl};
 #[derive(Debug, Parser)]
 #[command(
     name = "stctl",
-    version,
+    version = env!("STORMTUNNEL_VERSION"),
     // It would not know the topics.
     disable_help_subcommand = true,
     max_term_width = 100,

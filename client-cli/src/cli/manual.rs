@@ -12,7 +12,7 @@ pub enum ManualVerb {
     /// It completes commands and flags, and the names of tunnels, profiles, targets, sign-ins, labels and settings that there
     /// are. Those are asked of the daemon, for a fifth of a second at most; one that is not running is not started, and has
     /// no names.
-    #[command(after_help = "Examples:\n  \
+    #[command(after_help = "Example:\n  \
             stctl completions fish | source\n\n\
             In the file that your shell reads at its start:\n  \
             bash, ~/.bashrc                   eval \"$(stctl completions bash)\"\n  \

@@ -70,11 +70,11 @@ pub(super) struct Value {
 
 impl Value {
     /// One of which there is nothing to say.
-    pub(super) fn bare(text: impl ToString) -> Self {
+    pub(super) fn bare(text: &(impl ToString + ?Sized)) -> Self {
         Self { text: text.to_string(), about: None }
     }
 
-    fn new(text: impl ToString, about: impl Into<String>) -> Self {
+    fn new(text: &(impl ToString + ?Sized), about: impl Into<String>) -> Self {
         Self { text: text.to_string(), about: Some(about.into()) }
     }
 
@@ -138,7 +138,7 @@ fn requirements(labels: &[Value], typed: &str) -> Vec<Value> {
             .chain(pairs.map(|(key, value)| format!("{key}={value}")))
             .collect()
     };
-    forms.into_iter().map(|form| Value::bare(format!("{done}{form}"))).collect()
+    forms.into_iter().map(|form| Value::bare(&format!("{done}{form}"))).collect()
 }
 
 impl Kind {
@@ -152,7 +152,7 @@ impl Kind {
             Self::SignIn | Self::Session => self.sign_ins(client).await?,
             Self::Setting => {
                 let settings = client.settings(&[]).await?.settings;
-                settings.into_iter().map(|setting| Value::new(setting.key, setting.meaning)).collect()
+                settings.into_iter().map(|setting| Value::new(&setting.key, setting.meaning)).collect()
             }
         };
         values.sort();
@@ -172,7 +172,7 @@ impl Kind {
                 Self::Target => vec![Value::bare(&spec.target)],
                 Self::Region => spec.region.iter().map(Value::bare).collect(),
                 Self::Selector | Self::Label => {
-                    spec.labels.iter().map(|(key, value)| Value::bare(format!("{key}={value}"))).collect()
+                    spec.labels.iter().map(|(key, value)| Value::bare(&format!("{key}={value}"))).collect()
                 }
                 Self::Profile | Self::SignIn | Self::Session | Self::Setting => Vec::new(),
             }

@@ -162,7 +162,7 @@ fn a_press_of_the_key_is_answered_at_once() {
             let mut command = Command::new(env!("CARGO_BIN_EXE_stctl"));
             command.args(["--", "stctl", "up", "d"]).env_clear().env("STORMTUNNEL_SOCKET", socket);
             command.env("HOME", directory.path()).env("STCTL_COMPLETE", "fish");
-            let start = std::time::Instant::now();
+            let start = Instant::now();
             let output = command.output().unwrap();
             let took = start.elapsed();
             assert!(

@@ -116,6 +116,14 @@ async fn help_is_that_of_the_command() {
     }
 }
 
+/// The number is the second word: what installs the service reads it there, of the daemon's likewise.
+#[tokio::test]
+async fn the_version_tells_what_was_built() {
+    let ran = stctl(Path::new(NOWHERE), "--version").await;
+    let mut words = ran.out.split_whitespace();
+    assert_eq!((words.next(), words.next()), (Some("stctl"), Some(env!("CARGO_PKG_VERSION"))), "{ran:?}");
+}
+
 #[tokio::test]
 async fn each_shell_has_a_script() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

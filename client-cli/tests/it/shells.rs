@@ -3,14 +3,14 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use tokio::time::Instant;
 
 use crate::completions::{have_everything, tunnels};
 use crate::fake::Fake;
@@ -144,7 +144,7 @@ impl Terminal {
         // It becomes the session's own terminal: only then is the shell one for people.
         let mut command = world.command("setsid", &[&["--ctty"], command].concat());
         let shell = command.stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
-        let master = File::from(OwnedFd::from(master));
+        let master = File::from(master);
         let (chunks, received) = sync_channel(CHUNKS);
         let reader = master.try_clone().unwrap();
         thread::spawn(move || read(reader, &chunks));
@@ -200,12 +200,13 @@ fn read(mut terminal: File, chunks: &SyncSender<Vec<u8>>) {
 }
 
 /// Whether a program is there; nothing may be skipped under `REQUIRE_ALL`.
+#[expect(clippy::print_stderr, reason = "a test that checks nothing has to say so")]
 pub(crate) fn is_there(program: &str) -> bool {
     let found = Command::new(program).arg("--version").stdin(Stdio::null()).output().is_ok();
     let required = std::env::var_os("REQUIRE_ALL").is_some_and(|value| !value.is_empty());
     assert!(found || !required, "{program} is not here, and REQUIRE_ALL allows no test to be skipped");
     if !found {
-        println!("skipped: {program} is not here");
+        eprintln!("skipped: {program} is not here");
     }
     found
 }
