@@ -38,6 +38,9 @@ pub struct Args {
     /// Remove the state directory with all tunnels and their history, and nothing else; refused while a daemon runs
     #[arg(long, conflicts_with_all = ["detach", "detached"])]
     pub purge: bool,
+    /// Print the manual page.
+    #[arg(long, hide = true, exclusive = true)]
+    pub man_page: bool,
     /// Format of the log
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
