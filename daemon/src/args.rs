@@ -8,9 +8,15 @@ use clap::{ArgAction, Parser, ValueEnum};
 
 use crate::environment::AwsVariables;
 
+/// The number and the commit, from the build script; the fuzzer of the settings compiles this file without it.
+const VERSION: &str = match option_env!("STORMTUNNEL_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// The per-user daemon that owns AWS Session Manager tunnels. `stctl` starts it when it is needed.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "stormtunneld", version = env!("STORMTUNNEL_VERSION"))]
+#[command(name = "stormtunneld", version = VERSION)]
 pub struct Args {
     /// Socket to serve the API on [env: STORMTUNNEL_SOCKET]
     #[arg(long, value_name = "PATH")]

@@ -23,6 +23,12 @@ const VARIABLES: [(&str, &str); 5] = [
     ),
 ];
 
+const EXIT_CODES: [(&str, &str); 3] = [
+    ("0", "It was told to end; with --detach, a daemon serves."),
+    ("1", "It failed."),
+    ("2", "The command line cannot be right."),
+];
+
 const FILES: [(&str, &str); 3] = [
     (
         "~/.config/stormtunnel/settings.toml",
@@ -76,11 +82,7 @@ fn rest() -> Roff {
     ]);
     page.control("PP", []).control("nf", []);
     page.text([roman("    stctl daemon run")]).control("fi", []);
-    section(
-        &mut page,
-        "EXIT STATUS",
-        &[("0", "It was told to end; with --detach, a daemon serves."), ("1", "It failed.")],
-    );
+    section(&mut page, "EXIT STATUS", &EXIT_CODES);
     section(&mut page, "ENVIRONMENT", &VARIABLES);
     section(&mut page, "FILES", &FILES);
     page.control("SH", ["SEE ALSO"]);
