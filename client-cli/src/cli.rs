@@ -3,6 +3,7 @@
 mod daemon;
 mod doctor;
 mod format;
+mod manual;
 mod profiles;
 mod selection;
 mod settings;
@@ -19,6 +20,7 @@ use stormtunnel_model::{Profile, Reason, Region, Selector, Target, Ttl};
 pub use self::daemon::DaemonVerb;
 pub use self::doctor::{BugreportArgs, DoctorArgs, DoctorVerb};
 pub use self::format::Format;
+pub use self::manual::{ManualVerb, Shell};
 pub use self::profiles::{ProfileVerb, ProfilesArgs};
 pub use self::selection::{Filter, Selection};
 pub use self::settings::SettingsVerb;
@@ -31,7 +33,9 @@ pub use self::tunnel::{AddArgs, EditArgs, RmArgs, ShowArgs, TunnelVerb};
 #[derive(Debug, Parser)]
 #[command(
     name = "stctl",
-    version,
+    version = env!("STORMTUNNEL_VERSION"),
+    // It would not know the topics.
+    disable_help_subcommand = true,
     max_term_width = 100,
     after_help = "Examples:\n  \
         stctl tunnel add db --target i-0abcdef12 --remote db.internal:5432 --up\n  \
@@ -40,6 +44,8 @@ pub use self::tunnel::{AddArgs, EditArgs, RmArgs, ShowArgs, TunnelVerb};
         stctl down --all --no-input\n  \
         stctl daemon run --socket /tmp/try/sock --state-dir /tmp/try \\\n    \
             --config /tmp/try/settings.toml\n\n\
+        Topics, for `stctl help TOPIC`:\n  \
+        exit-codes, selectors, targets, config, output\n\n\
         Exit codes:\n  \
         0 ok, 1 failure, 2 usage, 3 not up, 4 login needed, 5 daemon unreachable,\n  \
         6 not found, 7 conflict, 8 permission denied, 124 timeout, 130 interrupted"
@@ -186,6 +192,9 @@ pub enum Verb {
     /// Install, start, stop and inspect the daemon
     #[command(subcommand, after_help = "Example:\n  stctl daemon status")]
     Daemon(DaemonVerb),
+    /// The program itself.
+    #[command(flatten)]
+    Manual(ManualVerb),
 }
 
 impl Verb {
@@ -209,7 +218,8 @@ impl Verb {
             | Self::Sso(_)
             | Self::Settings(_)
             | Self::Doctor(_)
-            | Self::Daemon(_) => false,
+            | Self::Daemon(_)
+            | Self::Manual(_) => false,
         }
     }
 
@@ -239,7 +249,8 @@ impl Verb {
             | Self::Sso(SsoVerb::Login(_) | SsoVerb::Logout(_) | SsoVerb::Status(_) | SsoVerb::Refresh(_))
             | Self::Settings(_)
             | Self::Doctor(_)
-            | Self::Daemon(_) => false,
+            | Self::Daemon(_)
+            | Self::Manual(_) => false,
         }
     }
 }

@@ -5,18 +5,21 @@
 //!
 //! Where to look: [`cli`] is the grammar, `cmds/` has one file per verb, `render/` turns tunnels and failures into text
 //! (pure), [`exit`] holds failures with their exit codes, `autostart` and `diagnose` deal with a daemon that is not there,
-//! `service` with systemd and launchd, `ends` with Ctrl-C and closed pipes, `status_line` with a person who waits.
+//! `service` with systemd and launchd, `completions` and `manual` with what shells and readers of manuals ask, `ends` with
+//! Ctrl-C and closed pipes, `status_line` with a person who waits.
 
 mod autostart;
 mod browser;
 pub mod cli;
 mod cmds;
+mod completions;
 mod context;
 mod diagnose;
 mod ends;
 pub mod exit;
 mod follow;
 mod lock;
+mod manual;
 mod output;
 mod prompts;
 pub mod render;
@@ -31,7 +34,8 @@ use std::process;
 use clap::Parser;
 use stormtunnel_model::ExitCode;
 
-use crate::cli::{Cli, Format, Globals};
+use crate::cli::{Cli, Format, Globals, Verb};
+use crate::completions::Question;
 use crate::context::Context;
 use crate::ends::End;
 use crate::exit::{Failure, Problem};
@@ -62,6 +66,10 @@ pub fn main() -> process::ExitCode {
 /// Runs one command line in `world` and answers its exit code.
 pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(question) = Question::of(&args, &world.env) {
+        question.answer(world).await;
+        return ExitCode::Ok;
+    }
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -69,6 +77,11 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>
             return Output::new(world, &globals).usage(&error);
         }
     };
+    if let Verb::Manual(verb) = &cli.verb {
+        let mut out = Output::new(world, &cli.globals);
+        let ending = manual::run(&mut out, verb);
+        return concluded(ending, &mut out);
+    }
     let mut context = match Context::new(&cli.globals, &cli.verb, world) {
         Ok(context) => context,
         Err(problem) => {
@@ -77,23 +90,30 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>
         }
     };
     let ends = context.ends.clone();
-    let ended = tokio::select! {
+    let ending = tokio::select! {
         biased;
         end = ends.signal() => return ended_by(end, &mut context),
         () = ends.reader_gone(), if cli.verb.follows() => Err(Failure::ClosedPipe),
-        ended = cmds::run(&mut context, &cli.verb) => ended,
+        ending = cmds::run(&mut context, &cli.verb) => ending,
     };
-    match ended {
-        Ok(ExitCode::Ok) => ExitCode::Ok,
-        // The reader of our output has all that it wanted.
-        Err(Failure::ClosedPipe) => ExitCode::Ok,
+    match ending {
         // A program that was waited for got the Ctrl-C as well, and failed of it.
-        Ok(_) | Err(Failure::Problem(_)) if ends.is_interrupted() => ended_by(End::Interrupt, &mut context),
+        Ok(code) if code != ExitCode::Ok && ends.is_interrupted() => ended_by(End::Interrupt, &mut context),
+        Err(Failure::Problem(_)) if ends.is_interrupted() => ended_by(End::Interrupt, &mut context),
+        ending => concluded(ending, &mut context.out),
+    }
+}
+
+/// Tells a problem that is yet to be told.
+fn concluded(ending: Result<ExitCode, Failure>, out: &mut Output<'_>) -> ExitCode {
+    match ending {
         Ok(code) => code,
         Err(Failure::Problem(problem)) => {
-            context.out.problem(&problem);
+            out.problem(&problem);
             problem.exit
         }
+        // The reader of our output has all that it wanted.
+        Err(Failure::ClosedPipe) => ExitCode::Ok,
     }
 }
 

@@ -3,18 +3,21 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken expectation is a failed test")]
 
 mod commands;
+mod completions;
 mod contract;
 mod doctor;
 mod fake;
 mod guards;
 mod history;
 mod labels;
+mod manual;
 mod output;
 mod profiles;
 mod prompts;
 mod rendering;
 mod selectors;
 mod service;
+mod shells;
 mod sso;
 mod sso_configure;
 mod starting;
