@@ -47,7 +47,10 @@ async fn an_editor_changes_settings_and_a_wrong_value_changes_nothing() -> Resul
     ensure!(shown.contains("tunnels.connect_timeout is 60"), "{shown}");
     let text = fs::read_to_string(&file)?;
     ensure!(text.contains("\nconnect_timeout = 60 # slow VPN\n"), "the comment is kept: {text}");
-    ensure!(text.contains("#message_rate = ") && text.contains("#key_store = \"auto\""), "all are listed: {text}");
+    ensure!(
+        text.contains("#message_rate = ") && text.contains("#key_store = \"auto\""),
+        "all are listed: {text}"
+    );
     ensure!(scene.ok(&["settings", "get", "tunnels.connect_timeout"]).await? == "60\n");
     person.close(DEADLINE).await?;
 
@@ -57,7 +60,8 @@ async fn an_editor_changes_settings_and_a_wrong_value_changes_nothing() -> Resul
     let shown = other.command(&format!("{command}\nn"), DEADLINE).await?;
     ensure!(shown.contains("what you have written is kept in"), "{shown}");
     ensure!(fs::read_to_string(&file)? == text, "the file is as it was");
-    let entries = fs::read_dir(file.parent().context("a directory")?)?.collect::<std::io::Result<Vec<_>>>()?;
+    let entries =
+        fs::read_dir(file.parent().context("a directory")?)?.collect::<std::io::Result<Vec<_>>>()?;
     let kept = entries.iter().find(|entry| entry.file_name().to_string_lossy().contains(".edit-"));
     let kept = kept.context("no copy is kept")?.path();
     ensure!(fs::read_to_string(&kept)?.contains("connect_timeout = 500"));
@@ -66,10 +70,8 @@ async fn an_editor_changes_settings_and_a_wrong_value_changes_nothing() -> Resul
     other.close(DEADLINE).await?;
 
     // Somebody else is quicker.
-    let race = format!(
-        r#"printf '[tunnels]\nconnect_timeout = 61\n' >'{}'; echo '# late' >>"$1""#,
-        file.display()
-    );
+    let race =
+        format!(r#"printf '[tunnels]\nconnect_timeout = 61\n' >'{}'; echo '# late' >>"$1""#, file.display());
     let mut late = terminal(&scene, directory.path(), &race).await?;
     let shown = late.command(&command, DEADLINE).await?;
     ensure!(shown.contains("nothing was overwritten"), "{shown}");

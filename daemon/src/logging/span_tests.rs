@@ -1,0 +1,62 @@
+//! Filters by what lines are about, of tasks that are older than the filter.
+
+use std::time::Duration;
+
+use stormtunnel_engine::tasks::Tasks;
+use tokio::sync::mpsc;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use super::tests::Lines;
+use super::*;
+use crate::args::LogFormat;
+
+/// A task for each tunnel, which writes a line at DEBUG when it is told to.
+fn tunnels(tasks: &Tasks, names: &[&'static str]) -> Vec<mpsc::Sender<()>> {
+    let tunnel = |name: &'static str| {
+        let (tell, mut told) = mpsc::channel::<()>(1);
+        let task = async move {
+            while told.recv().await.is_some() {
+                tracing::debug!(target: "stormtunnel_engine::tunnel", "line of {name}");
+            }
+        };
+        let span = move || tracing::error_span!(parent: None, "tunnel", tunnel = %name);
+        tasks.spawn_within("tunnel", span, task).unwrap();
+        tell
+    };
+    names.iter().map(|name| tunnel(name)).collect()
+}
+
+#[tokio::test]
+async fn the_level_of_one_tunnel_is_raised_while_it_runs() {
+    let written = Lines::default();
+    let output = lines(LogFormat::Text, BoxMakeWriter::new(written.clone()), false);
+    let (layer, control) = filtered(output, "info");
+    let _log = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+    let tasks = Tasks::new();
+    let tunnels = tunnels(&tasks, &["db", "web"]);
+    let all = async || {
+        for tunnel in &tunnels {
+            tunnel.send(()).await.unwrap();
+            // The task has taken it, and with the next one it has written its line.
+            tunnel.send(()).await.unwrap();
+            drop(tunnel.reserve().await.unwrap());
+        }
+        written.take()
+    };
+    assert_eq!(all().await, "", "nobody asked for DEBUG");
+
+    control.set_filter("info,[{tunnel=db}]=debug").unwrap();
+    let text = all().await;
+    assert!(text.contains("tunnel{tunnel=db}: stormtunnel_engine::tunnel: line of db"), "{text}");
+    assert!(!text.contains("web"), "{text}");
+
+    control.set_filter("info,[tunnel{tunnel=web}]=debug").unwrap();
+    let text = all().await;
+    assert!(text.contains("line of web") && !text.contains("db"), "{text}");
+
+    control.set_filter("info").unwrap();
+    assert_eq!(all().await, "");
+    drop(tunnels);
+    tasks.shutdown(Duration::from_secs(10)).await.unwrap();
+}
