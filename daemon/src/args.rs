@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Parser, ValueEnum};
 
+use stormtunnel_model::settings::Settings;
+
 use crate::environment::AwsVariables;
 
 /// The per-user daemon that owns AWS Session Manager tunnels. `stctl` starts it when it is needed.
@@ -38,9 +40,9 @@ pub struct Args {
     /// Remove the state directory with all tunnels and their history, and nothing else; refused while a daemon runs
     #[arg(long, conflicts_with_all = ["detach", "detached"])]
     pub purge: bool,
-    /// Format of the log
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
+    /// Format of the log; without it, the setting log.json says
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
 }
 
 impl Args {
@@ -57,6 +59,13 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+impl LogFormat {
+    /// What the settings say.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        if settings.log_json { Self::Json } else { Self::Text }
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use stormtunnel_model::settings::SettingError;
 use stormtunnel_model::{Fault, FaultKind, Timestamp};
 use stormtunnel_proto::API_LEVEL;
 use stormtunnel_proto::calls::{
-    DaemonInfo, ReplacedSettings, SettingChange, SettingState, SettingsProblem, SettingsState, SettingsText,
+    self, DaemonInfo, ReplacedSettings, SettingChange, SettingState, SettingsProblem, SettingsState,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -40,10 +40,10 @@ impl SettingsControl for FileSettings {
         })
     }
 
-    fn file(&self) -> PortFuture<'_, Result<SettingsText, Fault>> {
+    fn file(&self) -> PortFuture<'_, Result<calls::SettingsFile, Fault>> {
         Box::pin(async move {
             let file = Arc::clone(&self.0);
-            on_disk(move || text(&file)).await
+            on_disk(move || place(&file)).await
         })
     }
 
@@ -63,10 +63,10 @@ async fn on_disk<T: Send + 'static>(
     done.map_err(|error| Fault::internal(error.to_string()))?
 }
 
-fn text(file: &SettingsFile) -> Result<SettingsText, Fault> {
-    let (text, etag) = file.text().map_err(|error| update_fault(&error))?;
+fn place(file: &SettingsFile) -> Result<calls::SettingsFile, Fault> {
+    let etag = file.etag().map_err(|error| update_fault(&error))?;
     let path = file.path().display().to_string();
-    Ok(SettingsText { path, text, etag, template: SettingsFile::template() })
+    Ok(calls::SettingsFile { path, etag, template: SettingsFile::template() })
 }
 
 fn replace(file: &SettingsFile, text: String, etag: &str) -> Result<ReplacedSettings, Fault> {

@@ -330,23 +330,15 @@ pub struct SettingChange {
     pub value: Option<String>,
 }
 
-/// The settings file, for an editor. `Debug` does not show the text: a password may be in it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SettingsText {
-    /// The settings file.
+/// Where the settings file is, for an editor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsFile {
+    /// The settings file, which need not be there.
     pub path: String,
-    /// What is in it; absent where there is none.
-    pub text: Option<String>,
-    /// Stands for the text.
+    /// Stands for what it says.
     pub etag: String,
     /// What a new file may begin with.
     pub template: String,
-}
-
-impl fmt::Debug for SettingsText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SettingsText").field("path", &self.path).finish_non_exhaustive()
-    }
 }
 
 /// What became of another text for the settings file.

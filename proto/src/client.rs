@@ -24,7 +24,7 @@ use tower::service_fn;
 
 use crate::calls::{
     CreateTunnel, DaemonInfo, EventWatchUpdate, ListEvents, ListTargets, ReplacedSettings, SettingChange,
-    SettingState, SettingsState, SettingsText, StartTunnels, TargetList, TunnelOutcome, TunnelPage,
+    SettingState, SettingsFile, SettingsState, StartTunnels, TargetList, TunnelOutcome, TunnelPage,
     UpdateTunnel, UpdatedTunnel, WatchEvents, WatchTunnels, WatchUpdate,
 };
 use crate::conversions::{ConversionError, parse_events};
@@ -298,11 +298,11 @@ impl Client {
         Ok(response.settings.into_iter().map(Into::into).collect())
     }
 
-    /// The settings file as it is, for an editor.
+    /// Where the settings file is, for an editor.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn settings_file(&self) -> Result<SettingsText, CallError> {
+    pub async fn settings_file(&self) -> Result<SettingsFile, CallError> {
         let request = self.request(v1::GetSettingsFileRequest {});
         Ok(answer(self.settings_service().get_settings_file(request)).await?.into())
     }

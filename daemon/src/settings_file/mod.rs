@@ -103,6 +103,13 @@ impl SettingsFile {
         Arc::new(file)
     }
 
+    /// The settings that the file says, for what comes before the log and everything else. What is wrong with it is told by
+    /// [`SettingsFile::open`]. Blocks for the disk.
+    pub fn peek(path: &Path) -> Settings {
+        let seen = look(path).unwrap_or(Seen::Unreadable);
+        document::read(seen.text(), &Reading::default()).settings
+    }
+
     /// Where the file is, or would be.
     pub fn path(&self) -> &Path {
         &self.path
@@ -142,14 +149,12 @@ impl SettingsFile {
         Ok(())
     }
 
-    /// What the file says as it is now, if it is there, and what stands for it. Blocks for the disk.
+    /// What stands for the text of the file as it is now. Blocks for the disk.
     ///
     /// # Errors
     /// [`UpdateError::Read`].
-    pub fn text(&self) -> Result<(Option<String>, String), UpdateError> {
-        let seen = self.look()?;
-        let etag = seen.etag();
-        Ok((seen.into_text(), etag))
+    pub fn etag(&self) -> Result<String, UpdateError> {
+        Ok(self.look()?.etag())
     }
 
     /// What a new file may begin with: all settings in comments.
@@ -254,13 +259,6 @@ impl Seen {
         match self {
             Self::Text(text) => text,
             Self::Missing | Self::Unreadable => "",
-        }
-    }
-
-    fn into_text(self) -> Option<String> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Missing | Self::Unreadable => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{ConversionError, non_empty, required};
 use crate::calls::{
-    ReplacedSettings, SettingChange, SettingState, SettingsProblem, SettingsState, SettingsText,
+    ReplacedSettings, SettingChange, SettingState, SettingsFile, SettingsProblem, SettingsState,
 };
 use crate::v1;
 use crate::v1::replace_settings_file_response::{ChangedMeanwhile, Outcome, Refused, Written};
@@ -49,17 +49,17 @@ impl TryFrom<v1::update_settings_request::Change> for SettingChange {
     }
 }
 
-impl From<SettingsText> for v1::GetSettingsFileResponse {
-    fn from(file: SettingsText) -> Self {
-        let SettingsText { path, text, etag, template } = file;
-        Self { path, text, etag, template }
+impl From<SettingsFile> for v1::GetSettingsFileResponse {
+    fn from(file: SettingsFile) -> Self {
+        let SettingsFile { path, etag, template } = file;
+        Self { path, etag, template }
     }
 }
 
-impl From<v1::GetSettingsFileResponse> for SettingsText {
+impl From<v1::GetSettingsFileResponse> for SettingsFile {
     fn from(response: v1::GetSettingsFileResponse) -> Self {
-        let v1::GetSettingsFileResponse { path, text, etag, template } = response;
-        Self { path, text, etag, template }
+        let v1::GetSettingsFileResponse { path, etag, template } = response;
+        Self { path, etag, template }
     }
 }
 
@@ -124,10 +124,10 @@ mod tests {
 
         #[test]
         fn the_file_and_what_became_of_it_read_back_as_written(
-            file in strategies::settings_text(),
+            file in strategies::settings_file(),
             replaced in strategies::replaced_settings(),
         ) {
-            prop_assert_eq!(SettingsText::from(v1::GetSettingsFileResponse::from(file.clone())), file);
+            prop_assert_eq!(SettingsFile::from(v1::GetSettingsFileResponse::from(file.clone())), file);
             let message = v1::ReplaceSettingsFileResponse::from(replaced.clone());
             prop_assert_eq!(ReplacedSettings::try_from(message), Ok(replaced));
         }

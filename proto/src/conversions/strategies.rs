@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::sign_in_strategies;
 use crate::calls::{
     CreateTunnel, DaemonInfo, EventUpdate, EventWatchUpdate, ListEvents, ListTargets, ReplacedSettings,
-    SettingChange, SettingState, SettingsProblem, SettingsState, SettingsText, StartTunnels, TargetList,
+    SettingChange, SettingState, SettingsFile, SettingsProblem, SettingsState, StartTunnels, TargetList,
     TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchEvents, WatchTunnels,
     WatchUpdate,
 };
@@ -374,14 +374,9 @@ fn setting() -> impl Strategy<Value = SettingState> {
     )
 }
 
-pub(super) fn settings_text() -> impl Strategy<Value = SettingsText> {
+pub(super) fn settings_file() -> impl Strategy<Value = SettingsFile> {
     let text = "\\PC{0,20}";
-    (text, option::of(text), text, text).prop_map(|(path, text, etag, template)| SettingsText {
-        path,
-        text,
-        etag,
-        template,
-    })
+    (text, text, text).prop_map(|(path, etag, template)| SettingsFile { path, etag, template })
 }
 
 pub(super) fn replaced_settings() -> impl Strategy<Value = ReplacedSettings> {

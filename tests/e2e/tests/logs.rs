@@ -1,14 +1,12 @@
 //! The log: what each line is about, and how much of it is written while the daemon runs.
 
 use std::fs;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use aws_emulator::{Config, Injection};
 use serde_json::Value;
 use stormtunnel_e2e::bulk::EchoServer;
 use stormtunnel_e2e::scene::{HOST, PORT, Scene};
-use stormtunnel_e2e::{DEADLINE, process};
 
 /// Parts of the engine whose every line is about one tunnel.
 const OF_ONE_TUNNEL: [&str; 3] = [
@@ -43,16 +41,17 @@ async fn each_line_says_what_it_is_about_and_one_tunnel_can_be_looked_at_alone()
     let echo = EchoServer::start().await?;
     let scene = Scene::start(Config::default()).await?;
     scene.emulator().map_service(HOST, PORT, echo.address());
-    let mut daemon = Command::new(&scene.sandbox().binaries().stormtunneld);
-    daemon.args(["--detach", "--log-format", "json"]).env_clear().envs(scene.sandbox().environment());
-    ensure!(process::run(daemon, DEADLINE).await?.success()? == "ready\n");
+    scene.ok(&["settings", "set", "log.json", "true"]).await?;
+    scene.ok(&["daemon", "stop"]).await?;
+    // The next command starts the daemon again.
+    let began = fs::metadata(scene.sandbox().log_file())?.len();
     for tunnel in ["db", "web"] {
         scene.add(tunnel, &format!("{HOST}:{PORT}")).await?;
         scene.ok(&["up", tunnel]).await?;
     }
 
     refused(&scene, &["db", "web"]).await?;
-    let (at_info, end) = lines(&scene, 0)?;
+    let (at_info, end) = lines(&scene, usize::try_from(began)?)?;
     ensure!(at_info.iter().all(|line| line["level"] != "DEBUG"), "the default is INFO");
     let target = |line: &Value| line["target"].as_str().unwrap_or_default().to_owned();
     let of_tunnels: Vec<&Value> =

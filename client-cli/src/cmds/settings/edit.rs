@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use stormtunnel_model::ExitCode;
-use stormtunnel_proto::calls::{ReplacedSettings, SettingsText};
+use stormtunnel_proto::calls::{ReplacedSettings, SettingsFile};
 
 use super::super::Ending;
 use super::show_changed;
@@ -26,6 +26,7 @@ pub(super) async fn run(context: &mut Context<'_>) -> Ending {
         let remedy = "`stctl settings set KEY VALUE` changes a setting without an editor";
         return Err(Problem::usage("nobody is at a terminal to edit the settings", remedy).into());
     }
+    // Before the file is read: what changes in between is noticed then.
     let file = context.client().await?.settings_file().await?;
     let copy = Copy::make(&file).map_err(|error| {
         let headline = format!("cannot make a copy beside {} to edit", file.path);
@@ -47,7 +48,7 @@ pub(super) async fn run(context: &mut Context<'_>) -> Ending {
 }
 
 /// Until the daemon takes the text, or the person gives up.
-async fn edit(context: &mut Context<'_>, copy: &Copy, file: &SettingsText) -> Ending {
+async fn edit(context: &mut Context<'_>, copy: &Copy, file: &SettingsFile) -> Ending {
     loop {
         show_editor(context, &copy.path)?;
         let text = copy.text().map_err(|error| {
@@ -79,12 +80,12 @@ async fn edit(context: &mut Context<'_>, copy: &Copy, file: &SettingsText) -> En
     }
 }
 
-fn refused(file: &SettingsText) -> Problem {
+fn refused(file: &SettingsFile) -> Problem {
     let remedy = "mend what is named above, and `stctl settings edit` again";
     Problem::usage(format!("{} was not changed, and the old settings stay in force", file.path), remedy)
 }
 
-fn changed_meanwhile(file: &SettingsText) -> Problem {
+fn changed_meanwhile(file: &SettingsFile) -> Problem {
     Problem {
         exit: ExitCode::Conflict,
         remedy: "`stctl settings edit` again, and put in what you need of your own text".to_owned(),
@@ -141,9 +142,12 @@ struct Copy {
 
 impl Copy {
     /// For the owner alone, since a proxy's password may be in it.
-    fn make(file: &SettingsText) -> io::Result<Self> {
-        let original = file.text.as_ref().unwrap_or(&file.template).clone();
+    fn make(file: &SettingsFile) -> io::Result<Self> {
         let settings = Path::new(&file.path);
+        let original = match fs::read_to_string(settings) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => file.template.clone(),
+            text => text?,
+        };
         if let Some(directory) = settings.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use stormtunnel_model::{Fault, FaultKind};
 use stormtunnel_proto::calls::{
-    ReplacedSettings, SettingState, SettingsProblem, SettingsState, SettingsText,
+    ReplacedSettings, SettingState, SettingsFile, SettingsProblem, SettingsState,
 };
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1;
@@ -64,10 +64,9 @@ impl SettingsService for Fake {
         &self,
         _request: Request<v1::GetSettingsFileRequest>,
     ) -> Result<Response<v1::GetSettingsFileResponse>, Status> {
-        let text = fs::read_to_string(self.settings_file()).ok();
         let path = self.settings_file().display().to_string();
-        let etag = text.clone().unwrap_or_default();
-        Ok(Response::new(SettingsText { path, text, etag, template: TEMPLATE.to_owned() }.into()))
+        let etag = fs::read_to_string(self.settings_file()).unwrap_or_default();
+        Ok(Response::new(SettingsFile { path, etag, template: TEMPLATE.to_owned() }.into()))
     }
 
     async fn replace_settings_file(

@@ -29,7 +29,7 @@ use stormtunnel_engine::prompts::Prompts;
 use stormtunnel_model::Fault;
 use stormtunnel_proto::FILE_DESCRIPTOR_SET;
 use stormtunnel_proto::calls::{
-    DaemonInfo, ReplacedSettings, SettingChange, SettingState, SettingsState, SettingsText,
+    DaemonInfo, ReplacedSettings, SettingChange, SettingState, SettingsFile, SettingsState,
 };
 use stormtunnel_proto::v1::daemon_service_server::DaemonServiceServer;
 use stormtunnel_proto::v1::doctor_service_server::DoctorServiceServer;
@@ -73,11 +73,11 @@ pub trait SettingsControl: Send + Sync {
     /// `InvalidArgument` for an unknown name or a value out of range, `Internal` when the file cannot be written.
     fn update(&self, changes: Vec<SettingChange>) -> PortFuture<'_, Result<Vec<SettingState>, Fault>>;
 
-    /// The settings file, for an editor.
+    /// Where the settings file is, for an editor.
     ///
     /// # Errors
     /// `Internal` when it cannot be read.
-    fn file(&self) -> PortFuture<'_, Result<SettingsText, Fault>>;
+    fn file(&self) -> PortFuture<'_, Result<SettingsFile, Fault>>;
 
     /// Puts another text into the file that had this etag when it was read. Goes on when the future is dropped.
     ///

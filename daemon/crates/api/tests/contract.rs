@@ -29,8 +29,8 @@ use stormtunnel_model::{
     Epoch, Fault, FaultKind, Intent, Label, RequestId, StartOptions, Timestamp, TunnelSpec, TunnelSpecPatch,
 };
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, ReplacedSettings, SettingChange, SettingState, SettingsProblem, SettingsState,
-    SettingsText, StartTunnels, UpdateTunnel, WatchEvent, WatchTunnels,
+    CreateTunnel, DaemonInfo, ReplacedSettings, SettingChange, SettingState, SettingsFile, SettingsProblem,
+    SettingsState, StartTunnels, UpdateTunnel, WatchEvent, WatchTunnels,
 };
 use stormtunnel_proto::v1::tunnel_service_client::TunnelServiceClient;
 use stormtunnel_proto::{CallError, Client, v1};
@@ -269,7 +269,7 @@ async fn settings_and_daemon_answer() {
     assert_eq!(client.settings(&[]).await.unwrap().path, "/settings.toml");
     let unknown = client.settings(&["x.y".to_owned()]).await;
     assert_eq!(fault(unknown).kind, FaultKind::InvalidArgument { field: "x.y".to_owned() });
-    assert_eq!(client.settings_file().await.unwrap(), settings_text());
+    assert_eq!(client.settings_file().await.unwrap(), settings_place());
     let replaced = client.replace_settings_file("bad".to_owned(), "e1".to_owned()).await.unwrap();
     let problem = SettingsProblem { at: Some((2, 7)), message: "bad".to_owned() };
     assert_eq!(replaced, ReplacedSettings::Refused(vec![problem]));
@@ -417,8 +417,8 @@ impl SettingsControl for FakeSettings {
         })
     }
 
-    fn file(&self) -> PortFuture<'_, Result<SettingsText, Fault>> {
-        Box::pin(async { Ok(settings_text()) })
+    fn file(&self) -> PortFuture<'_, Result<SettingsFile, Fault>> {
+        Box::pin(async { Ok(settings_place()) })
     }
 
     fn replace(&self, text: String, etag: String) -> PortFuture<'_, Result<ReplacedSettings, Fault>> {
@@ -432,13 +432,8 @@ impl SettingsControl for FakeSettings {
     }
 }
 
-fn settings_text() -> SettingsText {
-    SettingsText {
-        path: "/settings.toml".to_owned(),
-        text: Some("# mine\n".to_owned()),
-        etag: "e1".to_owned(),
-        template: "# all\n".to_owned(),
-    }
+fn settings_place() -> SettingsFile {
+    SettingsFile { path: "/settings.toml".to_owned(), etag: "e1".to_owned(), template: "# all\n".to_owned() }
 }
 
 struct GivenUp(Arc<Notify>);

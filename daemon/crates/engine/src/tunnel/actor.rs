@@ -158,6 +158,7 @@ impl Actor {
     fn on_order(&mut self, Order { command, wanted, done }: Order) {
         self.parts.wanted = wanted.keeping_port_of(&self.parts.wanted);
         self.parts.about.rename(&self.parts.wanted.spec.name);
+        tracing::debug!(?command, "order");
         self.chronicle.begin(command);
         let main = &mut self.lanes.main.machine;
         main.set_keep(self.parts.wanted.spec.keep);
@@ -314,6 +315,7 @@ impl Actor {
     fn input(&mut self, attempt: Attempt, input: Input) {
         let now = self.parts.context.now();
         if let Some(lane) = self.lanes.of(attempt) {
+            tracing::debug!(?input, "in");
             lane.machine.handle_input(input, now);
         }
     }
@@ -363,6 +365,7 @@ impl Actor {
     }
 
     fn carry_out_one(&mut self, effect: Effect) {
+        tracing::debug!(?effect, "out");
         match effect {
             Effect::BindListener(attempt) => {
                 let binding = self.parts.binding.clone();
