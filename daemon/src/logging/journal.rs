@@ -60,8 +60,9 @@ impl Journal {
 /// Whether that is the file that the variable names.
 fn is_stream(variable: &str, file: impl AsFd) -> bool {
     let Some((device, inode)) = variable.split_once(':') else { return false };
+    // Wide enough for what these numbers are on any system.
     rustix::fs::fstat(file).is_ok_and(|found| {
-        device.parse() == Ok(u128::from(found.st_dev)) && inode.parse() == Ok(u128::from(found.st_ino))
+        device.parse() == Ok(i128::from(found.st_dev)) && inode.parse() == Ok(i128::from(found.st_ino))
     })
 }
 

@@ -249,7 +249,7 @@ impl Actor {
         let work = self.work(attempt);
         let ActorParts { context, wanted, meter, sender, .. } = &self.parts;
         let (task, mut handle) =
-            SessionTask::new(Arc::clone(context), session, &wanted.spec, meter, work, sender.clone());
+            SessionTask::new(Arc::clone(context), session, &wanted.spec, meter, &work, sender.clone());
         handle.principal = principal;
         if handle.principal.is_none() {
             self.effects.find_opener(attempt, &handle);

@@ -115,10 +115,10 @@ impl SessionTask {
         (record, choice): (OpenSession, Choice),
         spec: &TunnelSpec,
         meter: &Arc<Meter>,
-        started: Work,
+        started: &Work,
         mailbox: mpsc::Sender<Message>,
     ) -> (Self, SessionHandle) {
-        let work = Work { about: started.about.session(&record.id), ..started };
+        let work = Work { attempt: started.attempt, about: started.about.session(&record.id) };
         let config = context.session_config(&record.scope);
         let seed = context.ports.entropy.seed();
         let now = context.now();
