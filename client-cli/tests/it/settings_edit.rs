@@ -125,6 +125,11 @@ async fn an_editor_that_fails_changes_nothing() {
         assert_eq!(failed.code, 1);
         assert!(failed.err.contains("it ended with 3"), "{failed:?}");
         assert!(copies(&fake).is_empty(), "nothing was written that could be kept");
+        let killed = edited(&fake, "kill -9 $$", NO).await;
+        assert!(
+            killed.err.contains("a signal ended it") || killed.err.contains("it ended with 137"),
+            "{killed:?}"
+        );
         let typed = edited(&fake, r#"echo typed >>"$1"; exit 3"#, NO).await;
         assert!(typed.err.contains("is kept in"), "{typed:?}");
         assert_eq!(read(&copies(&fake)[0]), format!("{TEMPLATE}typed\n"));

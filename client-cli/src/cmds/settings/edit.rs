@@ -109,14 +109,14 @@ fn show_editor(context: &Context<'_>, path: &Path) -> Result<(), Failure> {
             Ok(NO_PROGRAM) => {
                 Err(no_editor(format!("there is no editor `{editor}`, which {variable} names")))
             }
-            Ok(code) => Err(failed(&editor, format!("it ended with {code}"))),
+            Ok(code) => Err(failed(&editor, ended_with(code))),
             Err(error) => Err(failed(&editor, error.to_string())),
         };
     }
     for editor in EDITORS {
         match context.programs.show(Path::new(editor), std::slice::from_ref(&path)) {
             Ok(0) => return Ok(()),
-            Ok(code) => return Err(failed(editor, format!("it ended with {code}"))),
+            Ok(code) => return Err(failed(editor, ended_with(code))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(editor, error.to_string())),
         }
@@ -127,6 +127,10 @@ fn show_editor(context: &Context<'_>, path: &Path) -> Result<(), Failure> {
 fn no_editor(headline: String) -> Failure {
     let remedy = "set VISUAL or EDITOR to one, or use `stctl settings set KEY VALUE`";
     Problem { remedy: remedy.to_owned(), ..Problem::failure("no_editor", headline) }.into()
+}
+
+fn ended_with(code: i32) -> String {
+    if code < 0 { "a signal ended it".to_owned() } else { format!("it ended with {code}") }
 }
 
 fn failed(editor: &str, detail: String) -> Failure {

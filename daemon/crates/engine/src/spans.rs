@@ -54,3 +54,37 @@ impl<M, F> fmt::Debug for Within<M, F> {
         f.debug_struct("Within").field("span", &self.span).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::tasks::Tasks;
+
+    #[tokio::test]
+    async fn a_task_has_a_span_of_its_own_and_another_one_after_a_renewal() {
+        let (made, (tell, mut told)) = (Arc::new(AtomicU64::new(0)), mpsc::channel(1));
+        let count = Arc::clone(&made);
+        let make = move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            Span::none()
+        };
+        let seen = Arc::clone(&made);
+        let look = async move {
+            let first = seen.load(Ordering::Relaxed);
+            told.recv().await;
+            (first, seen.load(Ordering::Relaxed))
+        };
+        let tasks = Tasks::new();
+        let task = tasks.spawn_within("looks", make, look).unwrap();
+        tokio::task::yield_now().await;
+        renew();
+        tell.send(()).await.unwrap();
+        let (first, later) = task.await.unwrap();
+        // Another test may renew as well.
+        assert!(first >= 1 && later > first, "{first}, {later}");
+    }
+}
