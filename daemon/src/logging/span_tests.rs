@@ -1,5 +1,8 @@
 //! Filters by what lines are about, of tasks that are older than the filter.
 
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use stormtunnel_engine::tasks::Tasks;
@@ -59,4 +62,35 @@ async fn the_level_of_one_tunnel_is_raised_while_it_runs() {
     assert_eq!(all().await, "");
     drop(tunnels);
     tasks.shutdown(Duration::from_secs(10)).await.unwrap();
+}
+
+/// Says how often somebody wanted to read it.
+#[derive(Clone, Default)]
+struct Counting(Arc<AtomicUsize>);
+
+impl fmt::Debug for Counting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        f.write_str("read")
+    }
+}
+
+#[test]
+fn what_is_not_written_is_not_even_formatted() {
+    let (written, value) = (Lines::default(), Counting::default());
+    let output = lines(LogFormat::Text, BoxMakeWriter::new(written.clone()), false);
+    let (layer, control) = filtered(output, "info");
+    let say = || {
+        let span = |name: &str| tracing::error_span!(parent: None, "tunnel", tunnel = %name);
+        for name in ["db", "web"] {
+            span(name).in_scope(|| tracing::debug!(target: "stormtunnel_engine", ?value, "line"));
+        }
+        value.0.load(Ordering::Relaxed)
+    };
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        assert_eq!(say(), 0);
+        control.set_filter("info,[{tunnel=db}]=debug").unwrap();
+        assert_eq!(say(), 1, "that of the one tunnel alone");
+    });
+    assert!(written.take().contains("tunnel{tunnel=db}: stormtunnel_engine: line value=read"));
 }

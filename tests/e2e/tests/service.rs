@@ -203,6 +203,14 @@ async fn the_journal_has_levels_and_fields() -> Result<()> {
     let shown = machine.ok(&["daemon", "logs"]).await?;
     let line = shown.lines().find(|line| line.contains("tunnel is Up")).context(shown.clone())?;
     ensure!(line.contains("attempt=1 tunnel=db"), "for people the text says it, too: {line}");
+
+    let archive = machine.scene().sandbox().directory().join("report.tar.gz");
+    let archive = archive.to_str().context("text")?;
+    machine.ok(&["bugreport", "--file", archive]).await?;
+    let mut unpack = std::process::Command::new("tar");
+    unpack.args(["-xzOf", archive, "--wildcards", "*daemon.log"]);
+    let log = process::run(unpack, DEADLINE).await?.success()?;
+    ensure!(log.contains("tunnel is Up attempt=1 tunnel=db"), "a report has the journal: {log}");
     println!(
         "promise logs.journald: TUNNEL=db finds {} entries, -p warning {}; `stctl daemon logs` says which tunnel",
         about_db.len(),
