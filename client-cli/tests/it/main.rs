@@ -14,6 +14,7 @@ mod profiles;
 mod prompts;
 mod rendering;
 mod service;
+mod settings_edit;
 mod shells;
 mod sso;
 mod sso_configure;
