@@ -2,13 +2,13 @@
 
 use std::future::pending;
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::low_level::emulate_default_handler;
+use signal_hook::low_level::{emulate_default_handler, unregister};
 use signal_hook::{SigId, flag};
 use stormtunnel_model::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,11 +16,25 @@ use tokio::signal::unix::{SignalKind, signal};
 /// What ends a command from outside. By default nothing does.
 #[derive(Clone, Debug, Default)]
 pub struct Ends {
-    /// Ctrl-C was typed once. Absent where signals and streams are not those of the process.
-    interrupted: Option<Arc<AtomicBool>>,
-    /// SIGTERM came once. Absent where the system ends the process then, which is what there is to do without a terminal.
-    terminated: Option<Arc<AtomicBool>>,
+    /// Ctrl-C. Absent where signals and streams are not those of the process.
+    interrupts: Option<Arc<Listener>>,
+    /// SIGTERM. Absent where the system ends the process then, which is what there is to do without a terminal.
+    terminations: Option<Arc<Listener>>,
 }
+
+/// Listens for a signal: the first one is told, the second one ends the process at once.
+#[derive(Debug)]
+struct Listener {
+    signal: i32,
+    /// What the process returns at the second one; without it, the process ends by the signal.
+    code: Option<i32>,
+    /// The first one came.
+    told: Arc<AtomicBool>,
+    listening: Mutex<Vec<SigId>>,
+}
+
+/// As long as this lives, Ctrl-C is for the program that has the terminal.
+pub(crate) struct LeftToProgram(Option<Arc<Listener>>);
 
 /// A signal that asks the command to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,24 +51,29 @@ impl Ends {
     /// away before.
     pub(crate) fn of_process(in_terminal: bool) -> Self {
         let code = ExitCode::Interrupted as i32;
-        if !in_terminal {
-            let shutdown = |told| flag::register_conditional_shutdown(SIGINT, code, told);
-            return Self { interrupted: told_once(SIGINT, shutdown), terminated: None };
+        Self {
+            interrupts: Listener::of(SIGINT, (!in_terminal).then_some(code)),
+            terminations: in_terminal.then(|| Listener::of(SIGTERM, None)).flatten(),
         }
-        let by_default = |signal| told_once(signal, |told| flag::register_conditional_default(signal, told));
-        Self { interrupted: by_default(SIGINT), terminated: by_default(SIGTERM) }
     }
 
     /// Whether Ctrl-C was typed.
     pub(crate) fn is_interrupted(&self) -> bool {
-        is_set(self.interrupted.as_ref())
+        self.interrupts.as_ref().is_some_and(|interrupts| interrupts.is_told())
+    }
+
+    /// Leaves Ctrl-C to a program, such as an editor, to which it means something else.
+    pub(crate) fn left_to_program(&self) -> LeftToProgram {
+        let interrupts = self.interrupts.clone();
+        interrupts.iter().for_each(|interrupts| interrupts.ignore());
+        LeftToProgram(interrupts)
     }
 
     /// Waits for a signal.
     pub(crate) async fn signal(&self) -> End {
         tokio::select! {
-            () = comes(SignalKind::interrupt(), self.interrupted.as_ref()) => End::Interrupt,
-            () = comes(SignalKind::terminate(), self.terminated.as_ref()) => End::Terminate,
+            () = comes(self.interrupts.as_deref()) => End::Interrupt,
+            () = comes(self.terminations.as_deref()) => End::Terminate,
         }
     }
 
@@ -65,7 +84,7 @@ impl Ends {
             End::Interrupt => SIGINT,
             End::Terminate => SIGTERM,
         };
-        if self.terminated.is_some() {
+        if self.terminations.is_some() {
             drop(emulate_default_handler(signal));
         }
     }
@@ -73,7 +92,7 @@ impl Ends {
     /// Waits until nobody reads standard output any more. Whoever writes seldom would not notice that for long.
     pub(crate) async fn reader_gone(&self) {
         // A terminal that goes sends a signal.
-        if self.interrupted.is_some() && !io::stdout().is_terminal() {
+        if self.interrupts.is_some() && !io::stdout().is_terminal() {
             let gone = tokio::task::spawn_blocking(reader_gone).await;
             if gone.is_ok_and(|gone| gone) {
                 return;
@@ -83,29 +102,56 @@ impl Ends {
     }
 }
 
-/// The flag that the first of these signals sets; `next` is what becomes of a second one. Nothing where that cannot be: the
-/// system ends the process at the first one.
-fn told_once(
-    signal: i32,
-    next: impl FnOnce(Arc<AtomicBool>) -> io::Result<SigId>,
-) -> Option<Arc<AtomicBool>> {
-    let told = Arc::new(AtomicBool::new(false));
-    // The order counts: at the first one the flag is not set yet.
-    next(Arc::clone(&told)).and_then(|_| flag::register(signal, Arc::clone(&told))).ok()?;
-    Some(told)
+impl Drop for LeftToProgram {
+    fn drop(&mut self) {
+        // Without it the system ends the process at the next one.
+        self.0.iter().for_each(|interrupts| drop(interrupts.listen()));
+    }
 }
 
-fn is_set(told: Option<&Arc<AtomicBool>>) -> bool {
-    told.is_some_and(|told| told.load(Ordering::SeqCst))
+impl Listener {
+    /// Nothing where that cannot be: the system ends the process at the first one.
+    fn of(signal: i32, code: Option<i32>) -> Option<Arc<Self>> {
+        let listener = Self { signal, code, told: Arc::default(), listening: Mutex::default() };
+        listener.listen().ok()?;
+        Some(Arc::new(listener))
+    }
+
+    fn listen(&self) -> io::Result<()> {
+        let told = || Arc::clone(&self.told);
+        // The order counts: at the first one the flag is not set yet.
+        let second = match self.code {
+            Some(code) => flag::register_conditional_shutdown(self.signal, code, told()),
+            None => flag::register_conditional_default(self.signal, told()),
+        };
+        let first = flag::register(self.signal, told())?;
+        self.listening().extend([second?, first]);
+        Ok(())
+    }
+
+    fn ignore(&self) {
+        for id in self.listening().drain(..) {
+            unregister(id);
+        }
+    }
+
+    fn listening(&self) -> MutexGuard<'_, Vec<SigId>> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_told(&self) -> bool {
+        self.told.load(Ordering::SeqCst)
+    }
 }
 
-async fn comes(kind: SignalKind, told: Option<&Arc<AtomicBool>>) {
-    // Whoever listens takes the signal away from the system.
-    let listens = told.map(|_| signal(kind));
-    let Some(Ok(mut signals)) = listens else { return pending().await };
-    // One that came before anybody listened is not told again.
-    if !is_set(told) {
-        signals.recv().await;
+async fn comes(listener: Option<&Listener>) {
+    let Some(listener) = listener else { return pending().await };
+    let Ok(mut signals) = signal(SignalKind::from_raw(listener.signal)) else { return pending().await };
+    // One that came before anybody listened is not told again, and one that was left to a program is not meant.
+    while !listener.is_told() {
+        if signals.recv().await.is_none() {
+            return pending().await;
+        }
     }
 }
 

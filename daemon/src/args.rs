@@ -5,18 +5,13 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Parser, ValueEnum};
+use stormtunnel_model::settings::Settings;
 
 use crate::environment::AwsVariables;
 
-/// The number and the commit, from the build script; the fuzzer of the settings compiles this file without it.
-const VERSION: &str = match option_env!("STORMTUNNEL_VERSION") {
-    Some(version) => version,
-    None => env!("CARGO_PKG_VERSION"),
-};
-
 /// The per-user daemon that owns AWS Session Manager tunnels. `stctl` starts it when it is needed.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "stormtunneld", version = VERSION)]
+#[command(name = "stormtunneld", version = env!("STORMTUNNEL_VERSION"))]
 pub struct Args {
     /// Socket to serve the API on [env: STORMTUNNEL_SOCKET]
     #[arg(long, value_name = "PATH")]
@@ -47,9 +42,9 @@ pub struct Args {
     /// Print the manual page.
     #[arg(long, hide = true, exclusive = true)]
     pub man_page: bool,
-    /// Format of the log
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
+    /// Format of the log; without it, the setting log.json says
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
 }
 
 impl Args {
@@ -66,6 +61,13 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+impl LogFormat {
+    /// What the settings say.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        if settings.log_json { Self::Json } else { Self::Text }
+    }
 }
 
 #[cfg(test)]

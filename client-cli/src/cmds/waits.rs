@@ -21,7 +21,7 @@ pub(super) fn of(verb: &Verb) -> Option<&'static str> {
         Verb::Doctor(DoctorVerb::Doctor(_)) => "checking",
         Verb::Doctor(DoctorVerb::Bugreport(_)) => "collecting",
         Verb::Daemon(verb) => return of_daemon(verb),
-        Verb::Manual(_) => return None,
+        Verb::Manual(_) | Verb::Settings(SettingsVerb::Edit) => return None,
         Verb::Tunnel(TunnelVerb::Add(_) | TunnelVerb::Edit(_) | TunnelVerb::Show(_))
         | Verb::Up(_)
         | Verb::Down(_)

@@ -148,6 +148,10 @@ fn config() -> String {
         ("stctl settings get", "All settings; with -o wide their ranges and meanings, too.".to_owned()),
         ("stctl settings set KEY VALUE", "Change one. Comments in the file stay.".to_owned()),
         ("stctl settings unset KEY", "Go back to its default.".to_owned()),
+        (
+            "stctl settings edit",
+            "Edit the file, a new one with all settings as comments; nothing wrong is taken.".to_owned(),
+        ),
         ("stctl settings path", "Where the file is.".to_owned()),
     ]);
     let variables = list(VARIABLES.map(|(name, said)| (name, said.to_owned())));

@@ -17,6 +17,7 @@ mod prompts;
 mod rendering;
 mod selectors;
 mod service;
+mod settings_edit;
 mod shells;
 mod sso;
 mod sso_configure;

@@ -89,9 +89,15 @@ const COMMANDS: [(&str, &str); 28] = [
     ("`sso status`", "sso status"),
     ("`sso refresh`", "sso refresh corp"),
     ("`sso logout`", "sso logout --all"),
-    ("`settings get`, `settings set`, `settings unset`", "settings get"),
-    ("`settings get`, `settings set`, `settings unset`", "settings set tunnels.connect_timeout 60"),
-    ("`settings get`, `settings set`, `settings unset`", "settings unset tunnels.connect_timeout"),
+    ("`settings get`, `settings set`, `settings unset`, `settings edit`", "settings get"),
+    (
+        "`settings get`, `settings set`, `settings unset`, `settings edit`",
+        "settings set tunnels.connect_timeout 60",
+    ),
+    (
+        "`settings get`, `settings set`, `settings unset`, `settings edit`",
+        "settings unset tunnels.connect_timeout",
+    ),
     ("`settings path`", "settings path"),
     ("`doctor`", "doctor"),
     ("`daemon status`", "daemon status"),

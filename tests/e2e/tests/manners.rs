@@ -132,6 +132,33 @@ async fn a_second_ctrl_c_ends_a_command_that_waits_for_a_program() -> Result<()>
     Ok(())
 }
 
+/// An editor that hears Ctrl-C, as many do, and then takes a line.
+const EDITOR: &str = "#!/bin/sh\ntrap 'echo heard' INT\necho editing\nuntil read -r line; do :; done\n\
+                      echo \"# $line\" >>\"$1\"\n";
+
+#[tokio::test]
+async fn ctrl_c_in_an_editor_is_the_editors() -> Result<()> {
+    let scene = Scene::start(Config::default()).await?;
+    let editor = scene.sandbox().home().join("editor");
+    std::fs::write(&editor, EDITOR)?;
+    std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o755))?;
+    let mut terminal = terminal(&scene).await?;
+    // The shell that starts it would end of the signal in its place.
+    let line = format!("EDITOR='exec {}' stctl settings edit", editor.display());
+    terminal.begin(&line, |shown| shown.contains("\nediting\r"), DEADLINE).await?;
+    for times in 1..=2 {
+        terminal.interrupt().await?;
+        terminal.shows(|shown| shown.matches("heard").count() == times, DEADLINE).await?;
+    }
+    terminal.type_line("kept").await?;
+    let shown = terminal.end(DEADLINE).await?;
+    ensure!(shown.contains("is written"), "{shown:?}");
+    let code = terminal.command("echo code $?", DEADLINE).await?;
+    ensure!(code.contains("\ncode 0\r"), "{code:?}");
+    ensure!(std::fs::read_to_string(scene.sandbox().config_file())?.ends_with("# kept\n"));
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_is_waited_for_is_said_on_a_terminal_only_and_wiped_away() -> Result<()> {
     let scene = connecting().await?;
