@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use stctl::world::{Terminal, World};
+use stctl::world::{Ends, Terminal, World};
 use stormtunnel_model::ExitCode;
 use stormtunnel_proto::paths::Platform;
 
@@ -187,6 +187,8 @@ async fn a_second_stop_waits_for_the_end_of_the_first() {
         clock: now,
         platform: Platform::Linux,
         programs: &system,
+        ends: Ends::default(),
+        status: None,
     };
     let code = stctl::run(["stctl", "daemon", "stop"].map(Into::into), &mut world).await;
     let said = String::from_utf8(err.1).unwrap();
@@ -226,6 +228,8 @@ async fn a_closed_pipe_ends_the_command_quietly() {
             clock: now,
             platform: Platform::Linux,
             programs: &system,
+            ends: Ends::default(),
+            status: None,
         };
         let code = stctl::run(["stctl", "ls"].map(Into::into), &mut world).await;
         assert_eq!((code, err.as_slice()), (ExitCode::Ok, b"".as_slice()));
