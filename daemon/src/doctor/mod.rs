@@ -52,8 +52,9 @@ impl Diagnostics for Surveyor {
             Files::State => files::of_state(&self.state_dir),
             Files::Aws => files::of_aws(self.files.paths()),
         };
+        let user = rustix::process::geteuid().as_raw();
         Box::pin(async move {
-            let looked = tokio::task::spawn_blocking(move || files::open_among(wanted, close)).await;
+            let looked = tokio::task::spawn_blocking(move || files::open_among(wanted, user, close)).await;
             looked.unwrap_or_default()
         })
     }

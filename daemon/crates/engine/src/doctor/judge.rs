@@ -81,7 +81,11 @@ pub fn files(check: Check, open: &[OpenPath]) -> Finding {
         }
     }
     let fixable = open.iter().any(|path| path.closed.is_none());
-    let remedy = "`stctl doctor --fix` closes them to others";
+    let remedy = if fixable {
+        "`stctl doctor --fix` closes them to others"
+    } else {
+        "whoever they belong to has to close them (`chmod go-rwx`); what lies there should be yours"
+    };
     let finding = of_troubles(check, troubles, "only you can read them", remedy);
     Finding { fixable, fixed: fixed.join("\n"), ..finding }
 }
@@ -317,3 +321,7 @@ pub fn ports(tunnels: &[Tunnel]) -> Finding {
     let remedy = "end the program that holds the port, or `stctl tunnel edit NAME --local PORT`";
     of_troubles(PORTS, troubles, "no tunnel misses its port", remedy)
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;
