@@ -14,6 +14,7 @@ use crate::cli::{DoctorArgs, Format};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::render::findings;
+use crate::service::is_installed;
 
 /// Longest wait for the daemon, which gives each of its checks 25 s, and all at once.
 const CHECKS: Duration = Duration::from_secs(40);
@@ -40,7 +41,8 @@ pub(super) async fn examine(context: &mut Context<'_>, fix: bool) -> Result<Vec<
         Ok(client) => Some(client.daemon_info().await?),
         Err(_absent) => None,
     };
-    let mut found = vec![local::reachable(&context.paths.socket, connected.as_ref().err(), fix)];
+    let managed = context.service().is_ok_and(|manager| is_installed(manager.as_ref(), &context.paths));
+    let mut found = vec![local::reachable(&context.paths.socket, connected.as_ref().err(), managed, fix)];
     found.push(local::socket(&context.paths.socket, fix));
     found.push(service::service(context, info.as_ref()));
     found.push(local::environment(&context.env));

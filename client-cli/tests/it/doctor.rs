@@ -52,6 +52,52 @@ async fn a_socket_that_a_daemon_left_behind_goes_with_fix_alone() {
     );
 }
 
+#[tokio::test]
+async fn a_socket_of_the_service_manager_is_not_ours_to_remove() {
+    Fake::beside(Vec::new(), async |fake| {
+        let (home, system) = (Home::new(), installed(OWN));
+        home.run(&system, fake.socket(), "daemon install", None).await;
+        // As after `daemon stop`: nobody holds the lock, and the manager still has the socket.
+        let lock = format!("{}.lock", fake.socket().display());
+        fs::write(&lock, "").unwrap();
+        let fixed = home.run(&system, fake.socket(), "doctor --fix -o json", None).await.json();
+        let reachable = fixed["findings"][0].clone();
+        assert_eq!((&reachable["outcome"], &reachable["fixed"]), (&"warn".into(), &"".into()), "{reachable}");
+        assert!(fake.socket().exists(), "it was the manager's");
+        // Without a service somebody else answers there, who is not to be cut off either.
+        home.run(&system, fake.socket(), "daemon uninstall", None).await;
+        let socket = home.path().join("other.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        fs::write(format!("{}.lock", socket.display()), "").unwrap();
+        let fixed = home.run(&system, &socket, "doctor --fix -o json", None).await.json();
+        let reachable = fixed["findings"][0].clone();
+        assert!(reachable["detail"].as_str().unwrap().starts_with("somebody answers at "), "{reachable}");
+        assert!(socket.exists());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_lock_is_that_of_the_daemon_that_answers() {
+    Fake::beside(Vec::new(), async |fake| {
+        let lock = format!("{}.lock", fake.socket().display());
+        let told = async || {
+            let found = stctl(fake.socket(), "doctor -o json").await.json();
+            let findings = found["findings"].as_array().unwrap().clone();
+            findings.into_iter().find(|finding| finding["id"] == "daemon.lock").unwrap()
+        };
+        assert_eq!(told().await["outcome"], "warn", "there is none");
+        for (holder, outcome) in [("4711", "pass"), ("4712", "warn")] {
+            fs::write(&lock, format!("{holder}\n")).unwrap();
+            let held = fs::File::open(&lock).unwrap();
+            rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+            assert_eq!(told().await["outcome"], outcome, "{holder}");
+        }
+        fs::remove_file(&lock).unwrap();
+    })
+    .await;
+}
+
 /// What `doctor` says of the service in a home.
 async fn service(home: &Home, system: &System, socket: &Path) -> Value {
     let ran = home.run(system, socket, "doctor -o json", None).await;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use stormtunnel_model::{Finding, Outcome};
@@ -14,19 +15,29 @@ use crate::exit::Failure;
 use crate::lock::Lock;
 use crate::world::Environment;
 
-/// Whether there is a daemon to talk to.
-pub(super) fn reachable(socket: &Path, why: Option<&Unreachable>, fix: bool) -> Finding {
+/// Whether there is a daemon to talk to. A socket that is `managed` belongs to a service manager, daemon or not.
+pub(super) fn reachable(socket: &Path, why: Option<&Unreachable>, managed: bool, fix: bool) -> Finding {
     let finding = |outcome, detail: String| Finding::new("daemon.reachable", "daemon", outcome, detail);
     let Some(why) = why else { return finding(Outcome::Pass, "it answers".to_owned()) };
+    let left = matches!(why, Unreachable::Stale { .. }) && Lock::beside(socket) == Lock::Free;
+    if left && managed {
+        return finding(Outcome::Warn, "it does not run; its service holds the socket".to_owned())
+            .with_remedy("any command has the service start it, `stctl ls` for one");
+    }
+    if left && UnixStream::connect(socket).is_ok() {
+        let detail =
+            format!("somebody answers at {}, and no daemon holds the lock beside it", socket.display());
+        return finding(Outcome::Fail, detail)
+            .with_remedy("if that is a stormtunneld (`pgrep -a stormtunneld`), end it; any command starts one that has the lock");
+    }
     let problem = why.problem();
     let detail = if problem.detail.is_empty() {
         problem.headline
     } else {
         format!("{}\n{}", problem.headline, problem.detail)
     };
-    let stale = matches!(why, Unreachable::Stale { .. }) && Lock::beside(socket) == Lock::Free;
-    let found = Finding { fixable: stale, ..finding(Outcome::Fail, detail).with_remedy(problem.remedy) };
-    if fix && stale && fs::remove_file(socket).is_ok() {
+    let found = Finding { fixable: left, ..finding(Outcome::Fail, detail).with_remedy(problem.remedy) };
+    if fix && left && fs::remove_file(socket).is_ok() {
         return Finding { fixable: false, fixed: format!("removed {}", socket.display()), ..found };
     }
     found
@@ -115,19 +126,23 @@ pub(super) fn environment(env: &Environment) -> Finding {
 }
 
 /// Whether the daemon that answers, and no other, holds the lock beside its socket: without it a second one can start.
-fn lock(socket: &Path, answering: u32) -> Finding {
+fn lock(context: &Context<'_>, answering: u32) -> Finding {
     let finding = |outcome, detail: String| Finding::new("daemon.lock", "lock", outcome, detail);
-    let detail = match Lock::beside(socket) {
-        Lock::Unknown => {
-            return finding(Outcome::Skipped, "there is none that could be looked at".to_owned());
-        }
-        Lock::Held(Some(holder)) if holder != answering => {
+    let detail = match Lock::beside(&context.paths.socket) {
+        Lock::Held(Some(holder)) if holder != answering && !context.in_container => {
             format!("process {holder} holds the lock, and process {answering} answers")
         }
         Lock::Held(_) => return finding(Outcome::Pass, "the daemon holds it".to_owned()),
-        Lock::Free => "the daemon does not hold it: another one could start beside it".to_owned(),
+        // Only the socket may have been given to a container.
+        Lock::Unknown | Lock::Free if context.in_container => {
+            return finding(Outcome::Skipped, "the daemon runs outside of this container".to_owned());
+        }
+        Lock::Unknown | Lock::Free => {
+            "the daemon holds no lock beside its socket: another one could start".to_owned()
+        }
     };
-    finding(Outcome::Warn, detail).with_remedy("`stctl daemon stop`, then any command starts one that does")
+    finding(Outcome::Warn, detail)
+        .with_remedy("`stctl daemon stop`, then any command starts one that holds it")
 }
 
 /// What the daemon says of itself.
@@ -147,7 +162,7 @@ pub(super) async fn of_daemon(
         version(outcome, format!("the daemon has {theirs} (API level {level}), stctl {own} ({API_LEVEL})"))
             .with_remedy("`stctl daemon stop`, then any command: it starts the daemon beside stctl")
     };
-    let mut findings = vec![lock(&context.paths.socket, info.pid), version];
+    let mut findings = vec![lock(context, info.pid), version];
     let mut troubles = info.warnings;
     let profile = context.env.text("AWS_PROFILE");
     match client.list_profiles().await {

@@ -25,8 +25,11 @@ use crate::targets::Finders;
 
 /// Where data channels are.
 const CHANNELS: &str = "ssmmessages";
-/// What the HTTP client says of a connection that was closed behind the request.
-const CLOSED: &str = "connection closed before message completed";
+/// What the HTTP client says of a connection that stood, and was closed behind the request, with TLS and without.
+const CLOSED: [&str; 2] = [
+    "connection closed before message completed",
+    "(SendRequest): connection error: peer closed connection without sending TLS close_notify",
+];
 
 /// Looks at the way to AWS without anybody's credentials.
 pub struct AwsDiagnosis {
@@ -159,7 +162,7 @@ impl AwsDiagnosis {
             Err(error) => {
                 let said = chain(&error);
                 // A gateway of data channels owes no answer to what is no WebSocket: it was reached.
-                if place.name.starts_with(CHANNELS) && said.contains(CLOSED) {
+                if place.name.starts_with(CHANNELS) && CLOSED.iter().any(|closed| said.contains(closed)) {
                     return Ok(None);
                 }
                 let of_proxy = find::<Fault>(&error).map(|fault| fault.detail.clone());
