@@ -39,7 +39,7 @@ async fn another_version_and_its_missing_checks_are_told() {
 async fn a_socket_that_a_daemon_left_behind_goes_with_fix_alone() {
     let home = tempfile::tempdir().unwrap();
     let socket = home.path().join("daemon.sock");
-    std::fs::write(home.path().join("daemon.sock.lock"), "").unwrap();
+    fs::write(home.path().join("daemon.sock.lock"), "").unwrap();
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let ran = stctl(&socket, "doctor").await;
     assert!(ran.code == 1 && ran.out.contains("left the socket") && socket.exists(), "{ran:?}");

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use aws_emulator::{AccessKey, Config, Emulator, Injection, SignInHabits};
@@ -14,6 +14,7 @@ use stormtunnel_e2e::scene::Scene;
 use stormtunnel_e2e::{DEADLINE, process, profiles};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 /// Whose keys have an end: those without one are advised against.
 const SESSION_TOKEN: &str = "a session token of the doctor's test that is long enough";

@@ -53,7 +53,7 @@ fn of_installed(
     running: Option<&DaemonInfo>,
 ) -> Vec<(Outcome, String)> {
     let lines = [
-        outdated(manager, program).unwrap_or_else(|_| None),
+        outdated(manager, program).unwrap_or(None),
         of_another_version(context, program),
         running.and_then(|info| not_the_services(info.pid, manager.state())),
     ];
