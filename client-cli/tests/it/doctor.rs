@@ -36,6 +36,38 @@ async fn another_version_and_its_missing_checks_are_told() {
 }
 
 #[tokio::test]
+async fn the_document_for_programs_has_these_fields_and_the_exit_code_says_whether_something_fails() {
+    Fake::beside(Vec::new(), async |fake| {
+        // The test's own socket is open to others.
+        let fixed = async || {
+            let found = stctl(fake.socket(), "doctor --fix -o json").await.json();
+            found["findings"].as_array().unwrap().iter().filter(|finding| finding["fixed"] != "").count()
+        };
+        assert_eq!((fixed().await, fixed().await), (1, 0), "what is mended is not mended again");
+        let ran = stctl(fake.socket(), "doctor -o json").await;
+        let found = ran.json();
+        let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<String>>();
+        assert_eq!(keys(&found), ["findings", "outcome"]);
+        for finding in found["findings"].as_array().unwrap() {
+            let fields = ["detail", "fixable", "fixed", "id", "outcome", "remedy", "title"];
+            assert_eq!(keys(finding), fields, "docs/doctor.md");
+            let outcome = finding["outcome"].as_str().unwrap();
+            assert!(["skipped", "pass", "warn", "fail"].contains(&outcome), "{finding}");
+            let is_wrong = ["warn", "fail"].contains(&outcome);
+            assert_eq!(
+                is_wrong,
+                finding["remedy"] != "",
+                "who is told of something is told what helps: {finding}"
+            );
+        }
+        assert_eq!((&found["outcome"], ran.code), (&"warn".into(), 0), "a warning is no failure");
+        let ran = stctl(Path::new("/nowhere/daemon.sock"), "doctor -o json").await;
+        assert_eq!((&ran.json()["outcome"], ran.code), (&"fail".into(), 1));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_socket_that_a_daemon_left_behind_goes_with_fix_alone() {
     let home = tempfile::tempdir().unwrap();
     let socket = home.path().join("daemon.sock");
