@@ -193,7 +193,7 @@ async fn explained(
 ) -> ConnectorError {
     let text = chain(&error);
     let fault = match text.split_once("tunnel error: ").map(|(_, what)| what) {
-        // Neither wants to be asked twice: a proxy locks a user out after some wrong passwords.
+        // Neither is worth another attempt; a proxy may even lock a user out after some wrong passwords.
         Some(what) if what.starts_with("proxy authorization required") => {
             return ConnectorError::other(Box::new(proxy.refused(target, Some(407))), None);
         }

@@ -48,15 +48,19 @@ pub(crate) fn may_end(kind: &FaultKind, follows_default: bool) -> bool {
         return field == "region"
             || ["endpoint", "proxy", "ca_bundle"].iter().any(|part| field.contains(part));
     }
-    let of_profile = matches!(
+    (is_of_credentials(kind) && follows_default) || *kind == FaultKind::Network
+}
+
+/// Whether another profile, or another content of the same, may end it.
+pub(crate) fn is_of_credentials(kind: &FaultKind) -> bool {
+    matches!(
         kind,
         FaultKind::ProfileNotFound { .. }
             | FaultKind::CredentialsInvalid { .. }
             | FaultKind::SignInNeeded { .. }
             | FaultKind::SignInNotFound { .. }
             | FaultKind::PermissionDenied { .. }
-    );
-    (of_profile && follows_default) || *kind == FaultKind::Network
+    )
 }
 
 #[cfg(test)]

@@ -120,12 +120,5 @@ fn is_of_profile(kind: &FaultKind) -> bool {
     if let FaultKind::InvalidArgument { field } = kind {
         return of_a_key(field);
     }
-    matches!(
-        kind,
-        FaultKind::ProfileNotFound { .. }
-            | FaultKind::CredentialsInvalid { .. }
-            | FaultKind::SignInNeeded { .. }
-            | FaultKind::SignInNotFound { .. }
-            | FaultKind::PermissionDenied { .. }
-    )
+    way::is_of_credentials(kind)
 }
