@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use aws_emulator::Config;
+use serde_json::Value;
 use stormtunnel_e2e::bulk::EchoServer;
 use stormtunnel_e2e::own_systemd::{self, Machine};
 use stormtunnel_e2e::process::{self, Signal};
@@ -62,9 +63,16 @@ async fn a_command_alone_starts_it_through_the_socket() -> Result<()> {
     machine.ok(&["daemon", "install"]).await?;
     let again = machine.ok(&["daemon", "install"]).await?;
     ensure!(!again.contains("replaced"), "{again}");
+    let looked_at = ["daemon.reachable", "daemon.lock", "daemon.service"];
+    for id in looked_at {
+        let found = doctor(&machine, id).await?;
+        ensure!(found["outcome"] == "pass" || found["outcome"] == "skipped", "{found}");
+    }
     machine.ok(&["daemon", "stop"]).await?;
     ensure!(machine.status().await?["running"] == false, "a look at the status starts no daemon");
     machine.until(async || machine.main_pid().await.is_ok_and(|pid| pid.is_none())).await?;
+    let found = doctor(&machine, "daemon.reachable").await?;
+    ensure!(found["outcome"] == "warn" && found["fixed"] == "", "the socket is systemd's: {found}");
     let mut ls = machine.command(&["ls"]);
     // Nothing but the socket can start it.
     ls.env("STCTL_DAEMON", "/nonexistent").env("STCTL_NO_AUTOSTART", "1");
@@ -78,6 +86,15 @@ async fn a_command_alone_starts_it_through_the_socket() -> Result<()> {
         "promise service.socket: `stctl ls` alone starts it; status does not; the journal has both lives"
     );
     Ok(())
+}
+
+/// What `doctor` finds by that id, mending what it may.
+async fn doctor(machine: &Machine, id: &str) -> Result<Value> {
+    let ran = process::run(machine.command(&["doctor", "--fix", "-o", "json"]), 2 * DEADLINE).await?;
+    let document: Value = serde_json::from_str(&ran.stdout).with_context(|| format!("{ran:?}"))?;
+    let findings = document["findings"].as_array().context("no findings")?;
+    let found = findings.iter().find(|finding| finding["id"] == id);
+    found.cloned().with_context(|| format!("{id} is not among {document}"))
 }
 
 #[tokio::test]
@@ -162,7 +179,7 @@ async fn a_path_is_one_argument_whatever_is_in_it() -> Result<()> {
     let flags = ["--state-dir", state, "--socket", socket];
     machine.ok(&[&["daemon", "install"], &flags[..]].concat()).await?;
     let status = machine.ok(&[&["daemon", "status", "-o", "json"], &flags[..]].concat()).await?;
-    let status: serde_json::Value = serde_json::from_str(&status)?;
+    let status: Value = serde_json::from_str(&status)?;
     ensure!(status["state_directory"] == state && status["socket"] == socket, "{status}");
     ensure!(status["service"]["active"] == true, "{status}");
     ensure!(status["pid"].as_u64() == machine.main_pid().await?.map(u64::from), "{status}");
