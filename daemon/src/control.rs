@@ -14,6 +14,7 @@ use stormtunnel_proto::calls::{DaemonInfo, SettingChange, SettingState, Settings
 use tokio_util::sync::CancellationToken;
 
 use crate::logging::LogControl;
+use crate::program::Program;
 use crate::settings_file::document::{Change, EditError};
 use crate::settings_file::{SettingValue, SettingsFile, UpdateError};
 
@@ -105,13 +106,14 @@ pub(crate) struct Process {
     pub(crate) warnings: Vec<String>,
     pub(crate) settings: Arc<SettingsFile>,
     pub(crate) log: LogControl,
+    pub(crate) program: Program,
     pub(crate) stop: CancellationToken,
 }
 
 impl Process {
     fn warnings(&self) -> Vec<String> {
         let present = self.settings.problems().into_iter().chain(self.engine.warnings());
-        self.warnings.iter().cloned().chain(present).collect()
+        self.warnings.iter().cloned().chain(present).chain(self.program.warning()).collect()
     }
 }
 
@@ -126,6 +128,9 @@ impl DaemonControl for Process {
             log_path: self.log_path.as_ref().map(|path| path.display().to_string()),
             state_directory: self.state_dir.display().to_string(),
             warnings: self.warnings(),
+            commit: option_env!("STORMTUNNEL_COMMIT").map(str::to_owned),
+            program: self.program.path().map(|path| path.display().to_string()),
+            program_replaced: self.program.is_replaced(),
         }
     }
 

@@ -12,6 +12,7 @@ mod profiles;
 mod prompts;
 mod rendering;
 mod service;
+mod skew;
 mod sso;
 mod sso_configure;
 mod starting;

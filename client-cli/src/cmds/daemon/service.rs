@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use stormtunnel_model::ExitCode;
+use stormtunnel_proto::API_LEVEL;
 use stormtunnel_proto::calls::DaemonInfo;
 
 use super::super::Ending;
@@ -35,7 +36,7 @@ pub(super) async fn install(context: &mut Context<'_>, linger: bool) -> Ending {
             stop(context, STOP).await?;
             false
         }
-        Some(info) => version(context, &executable)?.as_deref() != Some(&info.version),
+        Some(info) => is_outdated(info) || version(context, &executable)?.as_deref() != Some(&info.version),
         None => false,
     };
     let change = match (moves, is_written, is_another) {
@@ -131,6 +132,11 @@ async fn running(context: &mut Context<'_>) -> Option<DaemonInfo> {
 async fn started(context: &Context<'_>) -> Result<DaemonInfo, Failure> {
     let client = autostart::connect(&context.plan(), true).await.map_err(|error| error.problem())?;
     Ok(client.daemon_info().await?)
+}
+
+/// Whether this daemon is one from before an upgrade. A version number alone does not tell: builds of one version differ.
+fn is_outdated(info: &DaemonInfo) -> bool {
+    info.program_replaced || info.api_level < API_LEVEL
 }
 
 /// What the program says of its version.

@@ -457,6 +457,9 @@ fn info() -> DaemonInfo {
         log_path: None,
         state_directory: "/state".to_owned(),
         warnings: vec!["a warning".to_owned()],
+        commit: None,
+        program: None,
+        program_replaced: false,
     }
 }
 
