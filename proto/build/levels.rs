@@ -126,10 +126,12 @@ impl<'a> Parts<'a> {
 
     fn holds(&self, field: &FieldDescriptorProto) -> String {
         let name = short(field.type_name());
-        match field.r#type() {
-            Type::Message if self.messages.contains_key(name) => format!("Message({name:?})"),
-            Type::Enum => format!("Enum({name:?})"),
-            _ => "Nothing".to_owned(),
+        if field.r#type() == Type::Message && self.messages.contains_key(name) {
+            format!("Message({name:?})")
+        } else if field.r#type() == Type::Enum {
+            format!("Enum({name:?})")
+        } else {
+            "Nothing".to_owned()
         }
     }
 

@@ -4,6 +4,7 @@ mod doctor;
 mod profiles;
 mod prompts;
 mod sign_in;
+mod skew;
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -16,7 +17,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use prost::{Message, Name};
 use stormtunnel_model::{Event, Fault, Tunnel, TunnelStatistics};
 use thiserror::Error;
 use tokio::net::UnixStream;
@@ -31,7 +31,6 @@ use crate::calls::{
     WatchEvents, WatchTunnels, WatchUpdate,
 };
 use crate::conversions::{ConversionError, parse_events};
-use crate::levels;
 use crate::status;
 use crate::v1::daemon_service_client::DaemonServiceClient;
 use crate::v1::event_service_client::EventServiceClient;
@@ -44,6 +43,7 @@ pub use self::doctor::RunningChecks;
 pub use self::profiles::ProfileWatch;
 pub use self::prompts::PromptWatch;
 pub use self::sign_in::{RunningLogin, SignInWatch};
+use self::skew::next_known;
 
 /// The daemon could not be connected to.
 #[derive(Debug, Error)]
@@ -171,6 +171,7 @@ impl Client {
     /// # Errors
     /// [`CallError`], like every call.
     pub async fn create_tunnel(&self, create: CreateTunnel) -> Result<Tunnel, CallError> {
+        self.guards(Some(&create.spec.labels)).await?;
         let request = self.request(v1::CreateTunnelRequest::from(create)).await?;
         let response = answer(self.tunnels().create_tunnel(request)).await?;
         tunnel(response.tunnel)
@@ -181,11 +182,9 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn update_tunnel(&self, update: UpdateTunnel) -> Result<UpdatedTunnel, CallError> {
+        self.guards(update.patch.labels.as_ref()).await?;
         let message = v1::UpdateTunnelRequest::from(update);
-        // What is taken away stands in the mask alone.
-        let paths = message.update_mask.iter().flat_map(|mask| &mask.paths);
-        let levels = paths.filter_map(|path| levels::of_field("TunnelSpec", path));
-        self.has_level(levels.max().unwrap_or(1)).await?;
+        self.reads_mask(message.update_mask.as_ref()).await?;
         let request = self.request(message).await?;
         Ok(answer(self.tunnels().update_tunnel(request)).await?.try_into()?)
     }
@@ -368,28 +367,6 @@ impl Client {
         DaemonServiceClient::new(self.channel.clone())
     }
 
-    /// A request that the daemon reads all of, with the deadline of this client.
-    async fn request<M: Message + Name>(&self, message: M) -> Result<Request<M>, CallError> {
-        Ok(self.timed(self.endless(message).await?))
-    }
-
-    /// The same for a watch.
-    async fn endless<M: Message + Name>(&self, message: M) -> Result<Request<M>, CallError> {
-        self.has_level(levels::needed(&message).unwrap_or(1)).await?;
-        Ok(Request::new(message))
-    }
-
-    /// Fails unless the daemon has this level. Asks it at most once per connection, and not at all for the first level.
-    async fn has_level(&self, needs: u32) -> Result<(), CallError> {
-        if needs <= 1 {
-            return Ok(());
-        }
-        let known = self.level.load(Ordering::Relaxed);
-        let has = if known == 0 { self.daemon_info().await?.api_level } else { known };
-        self.level.store(has, Ordering::Relaxed);
-        if has < needs { Err(CallError::OlderDaemon { needs, has }) } else { Ok(()) }
-    }
-
     fn timed<M>(&self, mut request: Request<M>) -> Request<M> {
         if let Some(deadline) = self.deadline {
             request.set_timeout(deadline);
@@ -448,19 +425,6 @@ impl EventWatch {
     pub async fn next(&mut self) -> Result<Option<EventWatchUpdate>, CallError> {
         let message = next_known(&mut self.messages, |message| message.update.is_some()).await?;
         Ok(message.map(EventWatchUpdate::try_from).transpose()?)
-    }
-}
-
-/// The next message of a watch that says something this program knows. What a newer daemon tells besides is no news here.
-async fn next_known<M>(
-    messages: &mut Streaming<M>,
-    is_known: impl Fn(&M) -> bool,
-) -> Result<Option<M>, CallError> {
-    loop {
-        match messages.message().await? {
-            Some(message) if !is_known(&message) => {}
-            message => return Ok(message),
-        }
     }
 }
 

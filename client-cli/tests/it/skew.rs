@@ -22,6 +22,8 @@ async fn a_request_that_an_older_daemon_would_not_read_all_of_is_not_sent() {
             "restart db --ttl 1h --no-wait",
             &format!("{add} --local unix:/run/user/1000/db.sock"),
             &format!("{add} --ttl 1h"),
+            &format!("{add} --label confirm=true"),
+            "tunnel edit db --label confirm=yes",
             "tunnel edit db --reason routine",
             // Taken away, it stands in the mask alone.
             "tunnel edit db --no-ttl",
