@@ -156,6 +156,9 @@ async fn install_replaces_a_daemon_of_an_older_build_of_the_same_version() {
             assert_eq!(ran.code, 0, "{ran:?}");
             let asked = system.asked();
             assert!(asked.contains(&"systemctl --user restart stormtunneld.service".to_owned()), "{asked:?}");
+            // The one that answers afterwards is as old: there is no newer one on disk.
+            let older = format!("API level {level}, stctl {API_LEVEL}: replace /usr/bin/stormtunneld by");
+            assert_eq!(ran.err.contains(&older), level < API_LEVEL, "{ran:?}");
         })
         .await;
     }

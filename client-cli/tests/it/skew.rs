@@ -110,17 +110,15 @@ async fn the_remedy_is_the_services_where_it_starts_the_daemon() {
 
 #[tokio::test]
 async fn the_status_says_which_side_to_update() {
-    for (level, expected) in [
-        (
-            API_LEVEL - 1,
-            "warning: the daemon has API level 5, stctl 6: `stctl daemon restart` starts the daemon",
-        ),
-        (API_LEVEL + 1, "the daemon has API level 7, stctl 6: update stctl"),
-    ] {
+    let restart =
+        "warning: the daemon has API level LEVEL, stctl OURS: `stctl daemon restart` starts the daemon";
+    let update = "the daemon has API level LEVEL, stctl OURS: update stctl";
+    for (level, expected) in [(API_LEVEL - 1, restart), (API_LEVEL + 1, update)] {
+        let expected = expected.replace("LEVEL", &level.to_string()).replace("OURS", &API_LEVEL.to_string());
         Fake::of_level(level, vec![stopped("db", "80", "auto")], async |fake: Fake| {
             let ran = stctl(fake.socket(), "daemon status").await;
             assert_eq!(ran.code, 0, "{ran:?}");
-            assert!(ran.err.starts_with(expected), "{ran:?}");
+            assert!(ran.err.starts_with(&expected), "{ran:?}");
             assert_eq!(stctl(fake.socket(), "daemon status -o json").await.json()["api_level"], level);
             fake.plot("db", vec![TunnelState::Up]);
             let guarded = stctl(fake.socket(), "up db --ttl 1h").await;

@@ -33,7 +33,7 @@ use stormtunnel_proto::calls::{
     WatchEvent, WatchTunnels,
 };
 use stormtunnel_proto::v1::tunnel_service_client::TunnelServiceClient;
-use stormtunnel_proto::{CallError, Client, v1};
+use stormtunnel_proto::{API_LEVEL, CallError, Client, v1};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
@@ -450,7 +450,7 @@ impl DaemonControl for FakeDaemon {
 fn info() -> DaemonInfo {
     DaemonInfo {
         version: "1.2.3".to_owned(),
-        api_level: 1,
+        api_level: API_LEVEL,
         started_at: Timestamp::from_millis(1_700_000_000_000),
         epoch: Epoch(7),
         pid: 42,
