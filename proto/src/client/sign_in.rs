@@ -141,7 +141,10 @@ impl RunningLogin {
     pub async fn next(&mut self) -> Result<Option<LoginUpdate>, CallError> {
         let is_known = |message: &v1::LoginResponse| match &message.news {
             Some(News::Progress(progress)) => progress.progress.is_some(),
-            Some(News::Begun(_) | News::SignedIn(_)) => true,
+            Some(News::Begun(begun)) => {
+                v1::LoginFlow::try_from(begun.flow).is_ok_and(|flow| flow != v1::LoginFlow::Unspecified)
+            }
+            Some(News::SignedIn(_)) => true,
             None => false,
         };
         let message = next_known(&mut self.messages, is_known).await?;
