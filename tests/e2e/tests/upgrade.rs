@@ -126,7 +126,7 @@ async fn without_a_service_a_restart_finishes_the_upgrade_on_the_same_ports() ->
     ensure!(scene.daemon_pid().await? != pid, "the old daemon serves");
     ensure!(tunnels(&scene.ok(&["ls", "-o", "json"]).await?)? == before, "state was lost");
     let mut refused = visits.iter().filter(|visit| visit.is_refused()).map(|visit| visit.at);
-    let closed = refused.next().map_or(Duration::ZERO, |first| refused.last().unwrap_or(first) - first);
+    let closed = refused.next().map_or(Duration::ZERO, |first| refused.next_back().unwrap_or(first) - first);
     ensure!(visits.iter().any(|visit| visit.carried().is_some()), "nobody was served: {visits:?}");
     println!(
         "promise service.upgrade-without: the ports are the same; for {:.2} s connects were refused, then they waited; the status \
