@@ -69,7 +69,7 @@ pub enum CallError {
     #[error("the connection to the daemon was lost: {0}")]
     Disconnected(String),
     /// The daemon is older than this client and does not know the call.
-    #[error("the daemon does not know this call: it is older than this program")]
+    #[error("the daemon does not know this call")]
     Unimplemented,
     /// The daemon is older than this client and would take no notice of a part of the request. It was not sent.
     #[error("the daemon has API level {has}, and this needs level {needs}")]

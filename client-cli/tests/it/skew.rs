@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use stormtunnel_model::TunnelState;
+use stormtunnel_model::{Fault, FaultKind, TunnelState};
 use stormtunnel_proto::API_LEVEL;
 use stormtunnel_proto::paths::Platform;
 
 use crate::fake::Fake;
 use crate::starting::script;
-use crate::support::{on, stctl, stctl_with, stopped};
+use crate::support::{asked, on, stctl, stctl_with, stopped};
 use crate::system::System;
 
 #[tokio::test]
@@ -80,6 +80,19 @@ async fn a_call_that_an_older_daemon_does_not_have_is_told_in_a_sentence() {
             );
             assert!(ran.err.contains("`stctl daemon restart`"), "{line}: {ran:?}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_signs_nobody_in_leaves_the_tunnel_its_own_words() {
+    let tunnels = vec![stopped("db", "80", "auto")];
+    Fake::of_level(3, tunnels, async |fake: Fake| {
+        let fault = Fault::new(FaultKind::SignInNeeded { sign_in: "corp".to_owned() }, "");
+        fake.plot("db", vec![TunnelState::Blocked { fault }]);
+        let ran = asked(fake.socket(), "up db", || Ok("yes\n".to_owned())).await;
+        assert_eq!(ran.code, 4, "{ran:?}");
+        assert!(ran.err.contains("`stctl sso login") && !ran.err.contains("older"), "{ran:?}");
     })
     .await;
 }
