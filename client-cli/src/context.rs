@@ -200,12 +200,14 @@ impl<'o> Context<'o> {
         }
     }
 
-    /// The problem, with the remedy that depends on what starts the daemon here.
-    pub(crate) fn remedied(&self, problem: Problem) -> Problem {
-        if problem.kind == OLDER_DAEMON && problem.remedy.is_empty() {
-            return Problem { remedy: self.newer_daemon().to_owned(), ..problem };
+    /// The failure, with the remedy that depends on what starts the daemon here.
+    pub(crate) fn remedied(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Problem(problem) if problem.kind == OLDER_DAEMON => {
+                Problem { remedy: self.newer_daemon().to_owned(), ..*problem }.into()
+            }
+            other @ (Failure::Problem(_) | Failure::ClosedPipe) => other,
         }
-        problem
     }
 
     /// How a daemon is found and started.

@@ -80,7 +80,6 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>
     match cmds::run(&mut context, &cli.verb).await {
         Ok(code) => code,
         Err(Failure::Problem(problem)) => {
-            let problem = context.remedied(*problem);
             context.out.problem(&problem);
             problem.exit
         }

@@ -117,6 +117,15 @@ impl Process {
     }
 }
 
+/// What stands in parentheses behind the number in `--version`, where the build has a version of its own.
+fn build() -> Option<&'static str> {
+    build_of(option_env!("STORMTUNNEL_VERSION")?)
+}
+
+fn build_of(version: &str) -> Option<&str> {
+    version.split_once(" (")?.1.strip_suffix(')')
+}
+
 impl DaemonControl for Process {
     fn info(&self) -> DaemonInfo {
         DaemonInfo {
@@ -128,7 +137,7 @@ impl DaemonControl for Process {
             log_path: self.log_path.as_ref().map(|path| path.display().to_string()),
             state_directory: self.state_dir.display().to_string(),
             warnings: self.warnings(),
-            commit: option_env!("STORMTUNNEL_COMMIT").map(str::to_owned),
+            build: build().map(str::to_owned),
             program: self.program.path().map(|path| path.display().to_string()),
             program_replaced: self.program.is_replaced(),
         }
@@ -142,5 +151,16 @@ impl DaemonControl for Process {
         let in_force = self.log.set_filter(filter)?;
         tracing::info!(filter = in_force, "log filter changed");
         Ok(in_force)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_is_what_stands_behind_the_number() {
+        assert_eq!(build_of("0.1.0 (c5b40d1 2026-11-28)"), Some("c5b40d1 2026-11-28"));
+        assert_eq!(build_of("0.1.0"), None);
     }
 }

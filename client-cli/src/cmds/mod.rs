@@ -39,6 +39,10 @@ type Ending = Result<ExitCode, Failure>;
 
 /// Runs one verb.
 pub(crate) async fn run(context: &mut Context<'_>, verb: &Verb) -> Ending {
+    dispatch(context, verb).await.map_err(|failure| context.remedied(failure))
+}
+
+async fn dispatch(context: &mut Context<'_>, verb: &Verb) -> Ending {
     match verb {
         Verb::Tunnel(verb) => tunnel::run(context, verb).await,
         Verb::Up(args) => up::up(context, args).await,

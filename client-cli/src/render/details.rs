@@ -69,8 +69,8 @@ pub fn tunnel(tunnel: &Tunnel, now: Timestamp, style: Style) -> String {
 /// The daemon.
 pub fn daemon(info: &DaemonInfo, view: &DaemonView, now: Timestamp, style: Style) -> String {
     let running = style.paint("running", Tone::Good);
-    let commit = info.commit.as_ref().map(|commit| format!(" ({commit})")).unwrap_or_default();
-    let mut text = format!("stormtunneld {}{commit} is {running}\n", info.version);
+    let build = info.build.as_ref().map(|build| format!(" ({build})")).unwrap_or_default();
+    let mut text = format!("stormtunneld {}{build} is {running}\n", info.version);
     row(&mut text, "process", &format!("pid {}, up {}", info.pid, times::span(now.since(info.started_at))));
     row(&mut text, "api", &format!("level {}", info.api_level));
     if let Some(program) = &info.program {

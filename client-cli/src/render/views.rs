@@ -182,7 +182,7 @@ pub struct SettingView {
 pub struct DaemonView {
     running: bool,
     version: String,
-    commit: Option<String>,
+    build: Option<String>,
     api_level: u32,
     pid: u32,
     program: Option<String>,
@@ -438,7 +438,7 @@ impl DaemonView {
         Self {
             running: true,
             version: info.version.clone(),
-            commit: info.commit.clone(),
+            build: info.build.clone(),
             api_level: info.api_level,
             pid: info.pid,
             program: info.program.clone(),

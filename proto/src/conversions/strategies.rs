@@ -354,7 +354,7 @@ pub(super) fn daemon_info() -> impl Strategy<Value = DaemonInfo> {
     let program = (option::of(text), option::of(text), any::<bool>());
     (text, numbers, time(), option::of(text), text, vec(text, 0..3), program).prop_map(
         |(version, (api_level, epoch, pid), started_at, log_path, state_directory, warnings, program)| {
-            let (commit, program, program_replaced) = program;
+            let (build, program, program_replaced) = program;
             DaemonInfo {
                 version,
                 api_level,
@@ -364,7 +364,7 @@ pub(super) fn daemon_info() -> impl Strategy<Value = DaemonInfo> {
                 log_path,
                 state_directory,
                 warnings,
-                commit,
+                build,
                 program,
                 program_replaced,
             }

@@ -42,7 +42,7 @@ impl DaemonService for Fake {
             log_path: Some("/home/u/.local/state/stormtunnel/daemon.log".to_owned()),
             state_directory: "/home/u/.local/state/stormtunnel".to_owned(),
             warnings: vec!["the limit of open files is 256".to_owned()],
-            commit: Some("0123abcd".to_owned()),
+            build: Some("0123abc 2026-11-28".to_owned()),
             program: Some("/usr/bin/stormtunneld".to_owned()),
             program_replaced: replaced,
         };

@@ -457,7 +457,7 @@ fn info() -> DaemonInfo {
         log_path: None,
         state_directory: "/state".to_owned(),
         warnings: vec!["a warning".to_owned()],
-        commit: None,
+        build: None,
         program: None,
         program_replaced: false,
     }
