@@ -21,8 +21,9 @@ pub enum Failure {
 pub struct Problem {
     /// What the program returns.
     pub exit: ExitCode,
-    /// For programs: the name of the fault's kind, or one of `call_failed`, `daemon_older`, `daemon_unreachable`, `no_log`,
-    /// `not_assigned`, `not_confirmed`, `not_up`, `nothing_selected`, `paths`, `runtime`, `service`, `timeout`, `usage`.
+    /// For programs: the name of the fault's kind, or one of `call_failed`, `changed_meanwhile`, `daemon_older`,
+    /// `daemon_unreachable`, `no_editor`, `no_log`, `not_assigned`, `not_confirmed`, `not_up`, `nothing_selected`, `paths`,
+    /// `runtime`, `service`, `timeout`, `usage`.
     pub kind: String,
     /// The tunnel it is about, where the sentence does not name it.
     pub tunnel: Option<String>,

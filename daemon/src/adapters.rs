@@ -243,12 +243,13 @@ struct Observer {
 }
 
 impl SignInObserver for Observer {
-    fn notify(&self, name: &SignInName, notice: &Notice) {
-        tracing::info!(sign_in = %name, ?notice, "a person is needed");
+    // Told by the sign-in's own task, whose lines name it.
+    fn notify(&self, _name: &SignInName, notice: &Notice) {
+        tracing::info!(?notice, "a person is needed");
     }
 
-    fn record(&self, name: &SignInName, event: &SignInEvent) {
-        tracing::debug!(sign_in = %name, ?event, "sign-in");
+    fn record(&self, _name: &SignInName, event: &SignInEvent) {
+        tracing::debug!(?event, "sign-in");
     }
 
     fn forget_credentials(&self, name: &SignInName) {

@@ -28,7 +28,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::{self, Adapters, Surroundings};
-use crate::args::Args;
+use crate::args::{Args, LogFormat};
 use crate::control::{FileSettings, Process};
 use crate::detach;
 use crate::instance::{
@@ -155,7 +155,8 @@ pub async fn run(args: &Args, service: Service) -> Result<(), AppError> {
     let log_file = (args.detached || args.log_to_file).then(|| LogFile::open(&paths.log())).transpose()?;
     let background = log_file.as_ref().filter(|_| args.detached).map(LogFile::now).transpose();
     let log_path = log_file.as_ref().map(|file| file.path().to_owned());
-    let log = logging::start(args.log_format, log_file)?;
+    let format = args.log_format.unwrap_or_else(|| LogFormat::of(&SettingsFile::peek(&paths.settings)));
+    let log = logging::start(format, log_file)?;
     let daemon = Daemon::start(Start {
         instance,
         log_path,

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Parser, ValueEnum};
+use stormtunnel_model::settings::Settings;
 
 use crate::environment::AwsVariables;
 
 /// The per-user daemon that owns AWS Session Manager tunnels. `stctl` starts it when it is needed.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "stormtunneld", version)]
+#[command(name = "stormtunneld", version = env!("STORMTUNNEL_VERSION"))]
 pub struct Args {
     /// Socket to serve the API on [env: STORMTUNNEL_SOCKET]
     #[arg(long, value_name = "PATH")]
@@ -38,9 +39,12 @@ pub struct Args {
     /// Remove the state directory with all tunnels and their history, and nothing else; refused while a daemon runs
     #[arg(long, conflicts_with_all = ["detach", "detached"])]
     pub purge: bool,
-    /// Format of the log
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
+    /// Print the manual page.
+    #[arg(long, hide = true, exclusive = true)]
+    pub man_page: bool,
+    /// Format of the log; without it, the setting log.json says
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
 }
 
 impl Args {
@@ -59,6 +63,13 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// What the settings say.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        if settings.log_json { Self::Json } else { Self::Text }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -68,6 +79,13 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    /// What installs the daemon as a service reads the number there.
+    #[test]
+    fn the_version_begins_with_the_number() {
+        let version = Args::command().render_version();
+        assert_eq!(version.split_whitespace().nth(1), Some(env!("CARGO_PKG_VERSION")), "{version}");
     }
 
     #[test]

@@ -10,13 +10,15 @@ use stormtunnel_engine::ports::PortFuture;
 use stormtunnel_model::settings::SettingError;
 use stormtunnel_model::{Fault, FaultKind, Timestamp};
 use stormtunnel_proto::API_LEVEL;
-use stormtunnel_proto::calls::{DaemonInfo, SettingChange, SettingState, SettingsState};
+use stormtunnel_proto::calls::{
+    self, DaemonInfo, ReplacedSettings, SettingChange, SettingState, SettingsProblem, SettingsState,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::logging::LogControl;
 use crate::program::Program;
-use crate::settings_file::document::{Change, EditError};
-use crate::settings_file::{SettingValue, SettingsFile, UpdateError};
+use crate::settings_file::document::{Change, EditError, Problem};
+use crate::settings_file::{Replaced, SettingValue, SettingsFile, UpdateError};
 
 /// Settings over the API.
 pub(crate) struct FileSettings(pub(crate) Arc<SettingsFile>);
@@ -35,11 +37,50 @@ impl SettingsControl for FileSettings {
     fn update(&self, changes: Vec<SettingChange>) -> PortFuture<'_, Result<Vec<SettingState>, Fault>> {
         Box::pin(async move {
             let file = Arc::clone(&self.0);
-            // On a thread of its own it goes on when the caller goes away.
-            let write = tokio::task::spawn_blocking(move || update(&file, changes));
-            write.await.map_err(|error| Fault::internal(error.to_string()))?
+            on_disk(move || update(&file, changes)).await
         })
     }
+
+    fn file(&self) -> PortFuture<'_, Result<calls::SettingsFile, Fault>> {
+        Box::pin(async move {
+            let file = Arc::clone(&self.0);
+            on_disk(move || place(&file)).await
+        })
+    }
+
+    fn replace(&self, text: String, etag: String) -> PortFuture<'_, Result<ReplacedSettings, Fault>> {
+        Box::pin(async move {
+            let file = Arc::clone(&self.0);
+            on_disk(move || replace(&file, text, &etag)).await
+        })
+    }
+}
+
+/// On a thread of its own, where it goes on when the caller goes away.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Fault::internal(error.to_string()))?
+}
+
+fn place(file: &SettingsFile) -> Result<calls::SettingsFile, Fault> {
+    let etag = file.etag().map_err(|error| update_fault(&error))?;
+    let path = file.path().display().to_string();
+    Ok(calls::SettingsFile { path, etag, template: SettingsFile::template() })
+}
+
+fn replace(file: &SettingsFile, text: String, etag: &str) -> Result<ReplacedSettings, Fault> {
+    Ok(match file.replace(text, etag).map_err(|error| update_fault(&error))? {
+        Replaced::Written(changed) => ReplacedSettings::Written(changed.into_iter().map(state).collect()),
+        Replaced::Refused(problems) => ReplacedSettings::Refused(problems.into_iter().map(problem).collect()),
+        Replaced::ChangedMeanwhile => ReplacedSettings::ChangedMeanwhile,
+    })
+}
+
+fn problem(Problem { at, message }: Problem) -> SettingsProblem {
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    SettingsProblem { at: at.map(|at| (number(at.line), number(at.column))), message }
 }
 
 fn update(file: &SettingsFile, changes: Vec<SettingChange>) -> Result<Vec<SettingState>, Fault> {

@@ -336,6 +336,47 @@ pub struct SettingChange {
     pub value: Option<String>,
 }
 
+/// Where the settings file is, for an editor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsFile {
+    /// The settings file, which need not be there.
+    pub path: String,
+    /// Stands for what it says.
+    pub etag: String,
+    /// What a new file may begin with.
+    pub template: String,
+}
+
+/// What became of another text for the settings file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplacedSettings {
+    /// It is in the file, and in force; these settings are not as they were.
+    Written(Vec<SettingState>),
+    /// The file is as it was, because of these.
+    Refused(Vec<SettingsProblem>),
+    /// Somebody else has changed the file since it was read, and it stays so.
+    ChangedMeanwhile,
+}
+
+/// Something that is wrong in a text of settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsProblem {
+    /// Line and column, from 1; absent where the whole text is meant.
+    pub at: Option<(u32, u32)>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl SettingsProblem {
+    /// The problem with the file's name in front, as compilers write it.
+    pub fn in_file(&self, file: &str) -> String {
+        match self.at {
+            Some((line, column)) => format!("{file}:{line}:{column}: {}", self.message),
+            None => format!("{file}: {}", self.message),
+        }
+    }
+}
+
 impl fmt::Display for SettingChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {

@@ -26,9 +26,9 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tower::service_fn;
 
 use crate::calls::{
-    CreateTunnel, DaemonInfo, EventWatchUpdate, ListEvents, ListTargets, SettingChange, SettingState,
-    SettingsState, StartTunnels, TargetList, TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel,
-    WatchEvents, WatchTunnels, WatchUpdate,
+    CreateTunnel, DaemonInfo, EventWatchUpdate, ListEvents, ListTargets, ReplacedSettings, SettingChange,
+    SettingState, SettingsFile, SettingsState, StartTunnels, TargetList, TunnelOutcome, TunnelPage,
+    UpdateTunnel, UpdatedTunnel, WatchEvents, WatchTunnels, WatchUpdate,
 };
 use crate::conversions::{ConversionError, parse_events};
 use crate::status;
@@ -318,6 +318,28 @@ impl Client {
         let request = self.request(v1::UpdateSettingsRequest { changes }).await?;
         let response = answer(self.settings_service().update_settings(request)).await?;
         Ok(response.settings.into_iter().map(Into::into).collect())
+    }
+
+    /// Where the settings file is, for an editor.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn settings_file(&self) -> Result<SettingsFile, CallError> {
+        let request = self.request(v1::GetSettingsFileRequest {}).await?;
+        Ok(answer(self.settings_service().get_settings_file(request)).await?.into())
+    }
+
+    /// Puts another text into the settings file that had this etag when it was read.
+    ///
+    /// # Errors
+    /// [`CallError`]. A text that is refused is none.
+    pub async fn replace_settings_file(
+        &self,
+        text: String,
+        etag: String,
+    ) -> Result<ReplacedSettings, CallError> {
+        let request = self.request(v1::ReplaceSettingsFileRequest { text, etag }).await?;
+        Ok(answer(self.settings_service().replace_settings_file(request)).await?.try_into()?)
     }
 
     /// What the daemon is.

@@ -27,6 +27,13 @@ pub enum SettingsVerb {
         #[arg(value_name = "KEY", required = true)]
         keys: Vec<String>,
     },
+    /// Edit the settings file with VISUAL or EDITOR; what is wrong is refused, and the old settings stay in force
+    ///
+    /// You edit a copy, in which a new file begins with all settings as comments. The daemon checks it when you leave the editor;
+    /// a text that it refuses can be edited again, or is kept. An editor that returns at once needs its flag to wait: EDITOR="code
+    /// --wait".
+    #[command(after_help = "Example:\n  stctl settings edit")]
+    Edit,
     /// Print the path of the settings file
     #[command(after_help = "Example:\n  $EDITOR \"$(stctl settings path)\"")]
     Path,

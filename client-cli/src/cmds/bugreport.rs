@@ -5,6 +5,7 @@
 mod archive;
 mod masks;
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -23,10 +24,14 @@ use crate::render::history_views::EventView;
 use crate::render::profile_views::ProfileListView;
 use crate::render::sign_in_views::SignInView;
 use crate::render::views::{DaemonView, SettingView, TunnelView};
+use crate::service::is_installed;
 
 /// Events that are told: those of the last day, at most as many as the daemon gives.
 const EVENTS_SINCE: Duration = Duration::from_secs(24 * 60 * 60);
 const EVENTS: u32 = 1000;
+
+/// Lines of the journal: as many as the daemon tells of a file.
+const LOG_LINES: u32 = 2000;
 
 /// A file of the archive.
 struct Part {
@@ -50,10 +55,17 @@ pub(super) async fn run(context: &mut Context<'_>, args: &BugreportArgs) -> Endi
         part("doctor.json", &FindingsView::of(&findings))?,
     ];
     let mut masks = Masks::default();
+    let mut log = journal(context)?;
     match context.running_client().await {
-        Ok(client) => parts.extend(of_daemon(context, &client, &mut masks).await?),
+        Ok(client) => {
+            parts.extend(of_daemon(context, &client, &mut masks).await?);
+            if log.is_none() {
+                log = client.log(0).await.ok().map(|lines| lines.join("\n") + "\n");
+            }
+        }
         Err(_absent) => context.out.note("the daemon does not run: its part is missing"),
     }
+    parts.extend(log.map(|text| Part { name: "daemon.log", text }));
     for part in &mut parts {
         part.text = Redactor::text(&part.text);
         if args.anonymous {
@@ -96,18 +108,25 @@ async fn of_daemon(context: &Context<'_>, client: &Client, masks: &mut Masks) ->
     let events = client.list_events(ListEvents { since, limit: EVENTS, ..Default::default() }).await?;
     masks.learn(&tunnels, &profiles, &sign_ins);
     let settings_views: Vec<SettingView> = settings.settings.iter().map(SettingView::of).collect();
-    let mut parts = vec![
+    Ok(vec![
         part("daemon.json", &DaemonView::of(&info, &socket, &settings.path, service_view(context)?))?,
         part("settings.json", &settings_views)?,
         part("tunnels.json", &tunnels.iter().map(TunnelView::of).collect::<Vec<_>>())?,
         part("profiles.json", &ProfileListView::of(&profiles))?,
         part("sign_ins.json", &sign_ins.iter().map(SignInView::of).collect::<Vec<_>>())?,
         part("events.json", &events.iter().map(EventView::of).collect::<Vec<_>>())?,
-    ];
-    if let Ok(log) = client.log(0).await {
-        parts.push(Part { name: "daemon.log", text: log.join("\n") + "\n" });
+    ])
+}
+
+/// The log of a service that writes into the journal; nothing of any other daemon, whose log is a file.
+fn journal(context: &Context<'_>) -> Result<Option<String>, Failure> {
+    let service = context.service()?;
+    if !is_installed(service.as_ref(), &context.paths) {
+        return Ok(None);
     }
-    Ok(parts)
+    let Some((program, arguments)) = service.log_reader(LOG_LINES, false) else { return Ok(None) };
+    let ran = context.programs.run(Path::new(program), &arguments);
+    Ok(ran.ok().filter(|ended| ended.code == 0).map(|ended| ended.stdout))
 }
 
 fn part(name: &'static str, value: &impl Serialize) -> Result<Part, Failure> {

@@ -30,6 +30,7 @@ use crate::cli::{DoctorVerb, Filter, Format, ProfileVerb, Selection, Verb};
 use crate::context::Context;
 use crate::exit::{Failure, Problem};
 use crate::follow::{Progress, Settled};
+use crate::manual;
 use crate::output::Output;
 use crate::prompts::Word;
 use crate::render::views::ResultView;
@@ -63,6 +64,7 @@ async fn dispatch(context: &mut Context<'_>, verb: &Verb) -> Ending {
         Verb::Doctor(DoctorVerb::Doctor(args)) => doctor::run(context, args).await,
         Verb::Doctor(DoctorVerb::Bugreport(args)) => bugreport::run(context, args).await,
         Verb::Daemon(verb) => daemon::run(context, verb).await,
+        Verb::Manual(verb) => manual::run(&mut context.out, verb),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `settings`: reads and changes them through the daemon, which owns the file.
 
+mod edit;
+
 use stormtunnel_model::ExitCode;
 use stormtunnel_proto::calls::{SettingChange, SettingState};
 
@@ -22,6 +24,7 @@ pub(super) async fn run(context: &mut Context<'_>, verb: &SettingsVerb) -> Endin
             let unset = |key: String| SettingChange { key, value: None };
             update(context, without_repeats(keys).into_iter().map(unset).collect()).await
         }
+        SettingsVerb::Edit => edit::run(context).await,
         SettingsVerb::Path => {
             let state = context.client().await?.settings(&[]).await?;
             context.out.text(&state.path)?;
@@ -44,13 +47,17 @@ async fn show(context: &mut Context<'_>, keys: &[String]) -> Ending {
 
 async fn update(context: &mut Context<'_>, changes: Vec<SettingChange>) -> Ending {
     let changed = context.client().await?.update_settings(changes).await?;
+    show_changed(context, &changed)
+}
+
+fn show_changed(context: &mut Context<'_>, changed: &[SettingState]) -> Ending {
     match context.out.format {
         Format::Table | Format::Wide => {
-            for setting in &changed {
+            for setting in changed {
                 context.out.text(&format!("{} is {}", setting.key, shown(setting)))?;
             }
         }
-        Format::Json | Format::Yaml | Format::Name => print(&mut context.out, &changed)?,
+        Format::Json | Format::Yaml | Format::Name => print(&mut context.out, changed)?,
     }
     Ok(ExitCode::Ok)
 }

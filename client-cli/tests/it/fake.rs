@@ -41,6 +41,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 pub(crate) use self::prompts::CODE;
+pub(crate) use self::settings::TEMPLATE;
 use crate::support::{running, stopped};
 
 /// A daemon to talk to. Clones share everything.

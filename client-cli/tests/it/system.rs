@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 
 use stctl::world::{ProgramEnd, Programs};
@@ -16,13 +17,21 @@ pub(crate) struct System {
     scripts: Vec<Script>,
     /// Whether programs without a script succeed; else there are none.
     has_programs: bool,
+    /// Whether they are this machine's.
+    is_real: bool,
     asked: Mutex<Vec<String>>,
 }
 
 impl Default for System {
     /// Without any program.
     fn default() -> Self {
-        Self { platform: Platform::Linux, scripts: Vec::new(), has_programs: false, asked: Mutex::default() }
+        Self {
+            platform: Platform::Linux,
+            scripts: Vec::new(),
+            has_programs: false,
+            is_real: false,
+            asked: Mutex::default(),
+        }
     }
 }
 
@@ -30,6 +39,11 @@ impl System {
     /// One on which all programs succeed and say nothing, but for those with a script.
     pub(crate) fn of(platform: Platform) -> Self {
         Self { platform, has_programs: true, ..Self::default() }
+    }
+
+    /// One with the programs of this machine.
+    pub(crate) fn real() -> Self {
+        Self { is_real: true, ..Self::default() }
     }
 
     /// A program that says this and succeeds.
@@ -62,6 +76,10 @@ impl Programs for System {
         self.asked.lock().unwrap().push(line.clone());
         match script {
             Some((_, script)) => Ok(script()),
+            None if self.is_real => {
+                let status = Command::new(program).args(arguments).status()?;
+                Ok(ProgramEnd { code: status.code().unwrap_or(-1), ..ProgramEnd::default() })
+            }
             None if self.has_programs => Ok(ProgramEnd::default()),
             None => Err(io::Error::from(io::ErrorKind::NotFound)),
         }

@@ -125,7 +125,7 @@ async fn settings_go_to_the_file_and_their_problems_to_people() {
     let change = SettingChange { key: "tunnels.message_rate".to_owned(), value: Some("800".to_owned()) };
     client.update_settings(vec![change]).await.unwrap();
     let state = client.settings(&[]).await.unwrap();
-    assert!(state.problem.unwrap().contains("settings.toml:3: there is no setting \"log.filtre\""));
+    assert!(state.problem.unwrap().contains("settings.toml:3:1: there is no setting \"log.filtre\""));
     assert!(client.daemon_info().await.unwrap().warnings[0].contains("log.filtre"));
     daemon.stop().await;
 }

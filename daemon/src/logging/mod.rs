@@ -1,31 +1,34 @@
-//! Logging: one stream, text or JSON, with a filter that can change while the daemon runs.
+//! Logging: into a file, to standard error or into the journal of systemd, with a filter that can change while the daemon runs.
+//!
+//! What a line is about stands in the spans around the tasks (`stormtunnel_engine::spans`).
 //!
 //! Third-party code is capped at INFO whatever the filter says. Below that level HTTP and WebSocket libraries write
 //! requests and frames, and these hold tokens. `aws_config` is capped at WARN: at INFO it names access keys.
 
 mod file;
+mod filter;
+mod journal;
+#[cfg(test)]
+mod span_tests;
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::Mutex;
 
-use stormtunnel_model::Fault;
-use stormtunnel_model::FaultKind;
+use stormtunnel_engine::spans;
+use stormtunnel_model::{Fault, FaultKind};
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
-use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{EnvFilter, FilterExt, ParseError, filter_fn};
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Registry, reload};
 
 use crate::args::LogFormat;
 pub use file::{LogFile, LogFileError};
-
-/// The setting that holds the filter.
-pub const FILTER_KEY: &str = "log.filter";
+pub use filter::{FILTER_KEY, parse_filter};
+use journal::Journal;
 
 /// Crates whose messages are written with our rules for secrets; all others are capped.
 const OURS: &[&str] = &["stormtunnel", "stormtunneld", "ssm_session", "smux", "stctl"];
@@ -50,40 +53,26 @@ pub struct LogControl {
 /// The filter until the settings are read.
 const FIRST_FILTER: &str = "info";
 
-/// Sets up logging for the whole process: into `file`, or to standard error.
+/// What writes lines, whatever they are filtered by.
+type Output = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Sets up logging for the whole process: into `file`, else into the journal where standard error leads there, else to standard
+/// error. JSON never goes into the journal, which has fields of its own.
 ///
 /// # Errors
 /// [`LoggingError::Twice`].
 pub fn start(format: LogFormat, file: Option<LogFile>) -> Result<LogControl, LoggingError> {
-    let (writer, ansi) = match file {
-        Some(file) => (BoxMakeWriter::new(Mutex::new(file)), false),
-        None => (BoxMakeWriter::new(io::stderr), io::IsTerminal::is_terminal(&io::stderr())),
+    let journal = || (format == LogFormat::Text).then(Journal::behind_stderr).flatten();
+    let output = match file {
+        Some(file) => lines(format, BoxMakeWriter::new(Mutex::new(file)), false),
+        None => match journal() {
+            Some(journal) => Box::new(journal),
+            None => lines(format, BoxMakeWriter::new(io::stderr), io::IsTerminal::is_terminal(&io::stderr())),
+        },
     };
-    let (layer, control) = layer(format, writer, ansi, FIRST_FILTER);
+    let (layer, control) = filtered(output, FIRST_FILTER);
     tracing_subscriber::registry().with(layer).try_init().map_err(LoggingError::Twice)?;
     Ok(control)
-}
-
-/// Parses a filter; an empty one means the default.
-///
-/// The values of fields are taken as they stand, not as regular expressions: one of a hundred characters could take
-/// gigabytes.
-///
-/// # Errors
-/// What is wrong with the first directive that cannot be read.
-pub fn parse_filter(text: &str) -> Result<EnvFilter, ParseError> {
-    // The parser cuts a directive with a space in front in the wrong places, be it within a character.
-    // Of two for the same span and fields the last one counts. The library means that, too, but takes two such for
-    // different ones, and panics about it in a debug build.
-    let (mut directives, mut scopes) = (Vec::new(), HashSet::new());
-    for directive in text.split(',').map(str::trim).rev() {
-        if directive.rfind(']').is_none_or(|end| scopes.insert(&directive[..=end])) {
-            directives.push(directive);
-        }
-    }
-    directives.reverse();
-    let builder = EnvFilter::builder().with_regex(false).with_default_directive(LevelFilter::INFO.into());
-    builder.parse(directives.join(","))
 }
 
 impl LogControl {
@@ -96,42 +85,37 @@ impl LogControl {
         let filter = parse_filter(text).map_err(|error| Fault::new(invalid(), error.to_string()))?;
         let in_force = filter.to_string();
         self.filter.reload(filter).map_err(|error| Fault::internal(error.to_string()))?;
+        spans::renew();
         Ok(in_force)
     }
 }
 
-fn layer(
-    format: LogFormat,
-    writer: BoxMakeWriter,
-    ansi: bool,
-    filter: &str,
-) -> (impl Layer<Registry> + Send + Sync + 'static, LogControl) {
+fn lines(format: LogFormat, writer: BoxMakeWriter, ansi: bool) -> Output {
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    match format {
+        LogFormat::Text => Box::new(layer.with_ansi(ansi)),
+        // A task has one span: a list of them would say the same again.
+        LogFormat::Json => Box::new(layer.json().flatten_event(true).with_span_list(false)),
+    }
+}
+
+fn filtered(output: Output, filter: &str) -> (impl Layer<Registry> + Send + Sync + 'static, LogControl) {
     let filter = parse_filter(filter).unwrap_or_else(|_| EnvFilter::new(FIRST_FILTER));
     let (filter, handle) = reload::Layer::new(filter);
     // Without a hint, every event and every record of the `log` crate would be built and asked about: several for each
     // WebSocket frame. The filter itself says how far it goes.
     let filter = filter.and(filter_fn(is_allowed).with_max_level_hint(LevelFilter::TRACE));
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
-    let layer = match format {
-        LogFormat::Text => boxed(layer.with_ansi(ansi)),
-        LogFormat::Json => boxed(layer.json().flatten_event(true)),
-    };
-    (layer.with_filter(filter), LogControl { filter: handle })
+    (output.with_filter(filter), LogControl { filter: handle })
 }
 
 /// A control of a filter that no log uses: a test process has one log for all tests.
 #[cfg(test)]
 pub(crate) fn unattached() -> LogControl {
-    let (layer, control) = layer(LogFormat::Text, BoxMakeWriter::new(io::sink), false, FIRST_FILTER);
+    let output = lines(LogFormat::Text, BoxMakeWriter::new(io::sink), false);
+    let (layer, control) = filtered(output, FIRST_FILTER);
     // The handle works while its layer lives.
     std::mem::forget(layer);
     control
-}
-
-fn boxed<S: Subscriber + for<'a> LookupSpan<'a>>(
-    layer: impl Layer<S> + Send + Sync + 'static,
-) -> Box<dyn Layer<S> + Send + Sync> {
-    Box::new(layer)
 }
 
 /// The cap on third-party code.
@@ -160,7 +144,14 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Lines {
+        /// What was written since the last look.
+        pub(super) fn take(&self) -> String {
+            String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+        }
+    }
 
     impl Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -183,10 +174,10 @@ mod tests {
 
     fn logged(format: LogFormat, filter: &str, act: impl FnOnce(&LogControl)) -> String {
         let lines = Lines::default();
-        let (layer, control) = layer(format, BoxMakeWriter::new(lines.clone()), false, filter);
+        let (layer, control) =
+            filtered(super::lines(format, BoxMakeWriter::new(lines.clone()), false), filter);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || act(&control));
-        let bytes = lines.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        lines.take()
     }
 
     #[test]
@@ -211,7 +202,8 @@ mod tests {
     #[test]
     fn what_the_filter_hides_is_not_even_built() {
         for (filter, most) in [("info", LevelFilter::INFO), ("warn,stormtunneld=debug", LevelFilter::DEBUG)] {
-            let (layer, _control) = layer(LogFormat::Text, BoxMakeWriter::new(io::sink), false, filter);
+            let output = lines(LogFormat::Text, BoxMakeWriter::new(io::sink), false);
+            let (layer, _control) = filtered(output, filter);
             assert_eq!(Layer::<Registry>::max_level_hint(&layer), Some(most), "{filter}");
         }
     }
@@ -235,28 +227,6 @@ mod tests {
             tracing::debug!(target: "stormtunneld", "still here");
         });
         assert!(text.contains("still here"), "{text}");
-    }
-
-    #[test]
-    fn spaces_around_directives_do_not_count() {
-        for text in ["warn, stormtunneld=debug", " stormtunneld=debug ,\twarn", "warn, ,stormtunneld=debug"] {
-            assert_eq!(parse_filter(text).unwrap().to_string(), "stormtunneld=debug,warn", "{text:?}");
-        }
-        assert!(parse_filter("info,\u{a0}t\u{fc}r=debug").is_ok(), "not cut within a character");
-    }
-
-    #[test]
-    fn the_last_directive_of_a_span_and_its_fields_counts() {
-        let text = r#"t[s{f="v"}]=info,warn,t[s{f="w"}]=info,t[s{f="v"}]=debug"#;
-        let filter = parse_filter(text).unwrap().to_string();
-        assert!(filter.contains("debug") && filter.matches("t[s{f=").count() == 2, "{filter}");
-    }
-
-    /// As a regular expression it would have a state for each of 2^40 pasts.
-    #[test]
-    fn a_field_is_no_regular_expression() {
-        let text = format!("[{{tunnel=(a|b)*a{}}}]=debug", "(a|b)".repeat(40));
-        assert!(parse_filter(&text).unwrap().to_string().contains("tunnel=(a|b)*a"));
     }
 
     #[test]

@@ -14,17 +14,37 @@ use crate::logging;
 /// One thing that is wrong in a settings file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Line, counted from 1; absent where the whole file is meant.
-    pub line: Option<usize>,
+    /// Where; absent where the whole file is meant.
+    pub at: Option<Position>,
     /// What is wrong and what would be right.
     pub message: String,
+}
+
+/// A place in a text. Both are counted from 1, columns in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Line.
+    pub line: usize,
+    /// Column.
+    pub column: usize,
+}
+
+impl Position {
+    /// Of this byte.
+    fn of(text: &str, byte: usize) -> Self {
+        let before = &text[..text.floor_char_boundary(byte)];
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+    }
 }
 
 impl Problem {
     /// The problem with the file's name in front, as compilers write it.
     pub fn in_file(&self, path: &Path) -> String {
-        match self.line {
-            Some(line) => format!("{}:{line}: {}", path.display(), self.message),
+        match self.at {
+            Some(Position { line, column }) => {
+                format!("{}:{line}:{column}: {}", path.display(), self.message)
+            }
             None => format!("{}: {}", path.display(), self.message),
         }
     }
@@ -69,8 +89,8 @@ pub enum EditError {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "line {line}: {}", self.message),
+        match self.at {
+            Some(Position { line, column }) => write!(f, "line {line}, column {column}: {}", self.message),
             None => f.write_str(&self.message),
         }
     }
@@ -83,7 +103,7 @@ pub fn read(text: &str, before: &Reading) -> Reading {
         Ok(document) => document,
         Err(error) => {
             let message = format!("this is no TOML: {}", error.message().trim_end());
-            let problem = Problem { line: error.span().map(|span| line(text, &span)), message };
+            let problem = Problem { at: position(text, error.span()), message };
             return Reading { problems: vec![problem], ..before.clone() };
         }
     };
@@ -98,21 +118,21 @@ pub fn read(text: &str, before: &Reading) -> Reading {
             ),
         }
     }
-    reading.problems.sort_by_key(|problem| problem.line);
+    reading.problems.sort_by_key(|problem| problem.at);
     reading
 }
 
 fn read_section(text: &str, section: &str, table: &dyn TableLike, before: &Reading, reading: &mut Reading) {
     for (name, item) in table.iter() {
         let key_span = table.key(name).and_then(toml_edit::Key::span);
-        let span = item.span().or(key_span);
         let setting = match Setting::by_key(&format!("{section}.{name}")) {
             Ok(setting) => setting,
             Err(error) => {
-                reading.problem(text, span, error.to_string());
+                reading.problem(text, key_span.or(item.span()), error.to_string());
                 continue;
             }
         };
+        let span = item.span().or(key_span);
         reading.set.insert(setting.key);
         let taken = match value_text(item) {
             Some(value) => assign(setting, &mut reading.settings, &value).map_err(|error| error.to_string()),
@@ -132,8 +152,8 @@ fn read_section(text: &str, section: &str, table: &dyn TableLike, before: &Readi
 pub fn edit(text: &str, changes: &[Change]) -> Result<String, EditError> {
     let mut checked = Settings::default();
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
-        let line = error.span().map(|span| line(text, &span));
-        EditError::Unreadable(Problem { line, message: error.message().trim_end().to_owned() })
+        let at = position(text, error.span());
+        EditError::Unreadable(Problem { at, message: error.message().trim_end().to_owned() })
     })?;
     for (index, Change { key, value }) in changes.iter().enumerate() {
         let setting = Setting::by_key(key)?;
@@ -189,7 +209,7 @@ fn unset(document: &mut DocumentMut, setting: &Setting) {
     }
 }
 
-fn to_value(setting: &Setting, value: &str) -> Value {
+pub(super) fn to_value(setting: &Setting, value: &str) -> Value {
     let number = || value.parse::<i64>().ok().map(Value::from);
     let flag = || value.parse::<bool>().ok().map(Value::from);
     let typed = match setting.kind {
@@ -210,17 +230,17 @@ fn value_text(item: &Item) -> Option<String> {
     }
 }
 
-fn split(key: &str) -> (&str, &str) {
+pub(super) fn split(key: &str) -> (&str, &str) {
     key.split_once('.').unwrap_or((key, ""))
 }
 
-fn line(text: &str, span: &Range<usize>) -> usize {
-    text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1
+fn position(text: &str, span: Option<Range<usize>>) -> Option<Position> {
+    span.map(|span| Position::of(text, span.start))
 }
 
 impl Reading {
     fn problem(&mut self, text: &str, span: Option<Range<usize>>, message: String) {
-        self.problems.push(Problem { line: span.map(|span| line(text, &span)), message });
+        self.problems.push(Problem { at: position(text, span), message });
     }
 }
 
@@ -270,7 +290,7 @@ mod tests {
         assert_eq!(after.settings.connect_timeout, Duration::from_secs(60));
         assert_eq!(after.settings.payload_bytes, 2048, "its neighbour is taken");
         let problem = after.problems[0].in_file(Path::new("/etc/s.toml"));
-        assert!(problem.starts_with("/etc/s.toml:3: tunnels.connect_timeout"), "{problem}");
+        assert!(problem.starts_with("/etc/s.toml:3:19: tunnels.connect_timeout"), "{problem}");
         assert!(problem.contains("from 10 to 120"), "{problem}");
     }
 
@@ -279,15 +299,18 @@ mod tests {
         let before = read_new("[tunnels]\nconnect_timeout = 60\n");
         let after = read("[tunnels]\nconnect_timeout = \n", &before);
         assert_eq!((after.settings, after.set), (before.settings, before.set));
-        assert_eq!(after.problems[0].line, Some(2), "{:?}", after.problems);
+        assert_eq!(after.problems[0].at.unwrap().line, 2, "{:?}", after.problems);
     }
 
     #[test]
     fn misspelt_keys_and_sections_are_problems() {
         let found = problems("speed = 9\n[tunnels]\nconect_timeout = 60\n[network]\nca_bundle = [1]\n");
-        assert!(found[0].starts_with("line 1: \"speed\" is no section"), "{found:?}");
-        assert!(found[1].starts_with("line 3: there is no setting \"tunnels.conect_timeout\""), "{found:?}");
-        assert!(found[2].starts_with("line 5: network.ca_bundle must be text"), "{found:?}");
+        assert!(found[0].starts_with("line 1, column 9: \"speed\" is no section"), "{found:?}");
+        assert!(
+            found[1].starts_with("line 3, column 1: there is no setting \"tunnels.conect_timeout\""),
+            "{found:?}"
+        );
+        assert!(found[2].starts_with("line 5, column 13: network.ca_bundle must be text"), "{found:?}");
     }
 
     #[test]

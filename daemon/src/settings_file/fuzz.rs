@@ -129,7 +129,7 @@ fn checked_read(text: &str, before: &Reading) -> Reading {
     for problem in &reading.problems {
         check_problem(text, problem);
     }
-    assert!(reading.problems.is_sorted_by_key(|problem| problem.line), "from top to bottom");
+    assert!(reading.problems.is_sorted_by_key(|problem| problem.at), "from top to bottom");
     for setting in SETTINGS {
         let value = setting.value(&reading.settings);
         assert!(is_value(setting, &value), "{} = {value:?} is in force and out of range", setting.key);
@@ -148,7 +148,7 @@ fn checked_read(text: &str, before: &Reading) -> Reading {
 
 fn check_problem(text: &str, problem: &Problem) {
     let lines = text.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    assert!(problem.line.is_none_or(|line| (1..=lines).contains(&line)), "{problem}");
+    assert!(problem.at.is_none_or(|at| (1..=lines).contains(&at.line) && at.column > 0), "{problem}");
     assert!(!problem.message.is_empty());
     assert!(problem.in_file(Path::new("settings.toml")).starts_with("settings.toml:"));
 }

@@ -6,11 +6,15 @@
 pub mod document;
 #[cfg(test)]
 pub mod fuzz;
+mod template;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use stormtunnel_engine::tasks::{Tasks, TasksClosed};
 use stormtunnel_model::settings::{Setting, SettingError, Settings};
 use thiserror::Error;
@@ -43,6 +47,17 @@ pub enum UpdateError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// What became of another text for the file.
+#[derive(Clone, Debug)]
+pub enum Replaced {
+    /// It is in the file and in force; these settings are not as they were.
+    Written(Vec<SettingValue>),
+    /// It says something wrong, and the file is as it was.
+    Refused(Vec<Problem>),
+    /// The file was not the one any more that the text was made from.
+    ChangedMeanwhile,
 }
 
 /// One setting as it is now.
@@ -88,6 +103,13 @@ impl SettingsFile {
         Arc::new(file)
     }
 
+    /// The settings that the file says, for what comes before the log and everything else. What is wrong with it is told by
+    /// [`SettingsFile::open`]. Blocks for the disk.
+    pub fn peek(path: &Path) -> Settings {
+        let seen = look(path).unwrap_or(Seen::Unreadable);
+        document::read(seen.text(), &Reading::default()).settings
+    }
+
     /// Where the file is, or would be.
     pub fn path(&self) -> &Path {
         &self.path
@@ -109,15 +131,10 @@ impl SettingsFile {
     /// [`SettingError::UnknownKey`].
     pub fn values(&self, keys: &[String]) -> Result<Vec<SettingValue>, SettingError> {
         let state = self.state();
-        let value = |setting: &'static Setting| SettingValue {
-            setting,
-            value: setting.shown(&state.reading.settings),
-            is_set: state.reading.set.contains(setting.key),
-        };
         if keys.is_empty() {
-            return Ok(document::all().map(value).collect());
+            return Ok(document::all().map(|setting| value(&state.reading, setting)).collect());
         }
-        keys.iter().map(|key| Setting::by_key(key).map(value)).collect()
+        keys.iter().map(|key| Setting::by_key(key).map(|setting| value(&state.reading, setting))).collect()
     }
 
     /// Writes changes into the file and puts them in force: all of them or none. Blocks for the disk.
@@ -126,13 +143,48 @@ impl SettingsFile {
     /// [`UpdateError`]; nothing was changed then.
     pub fn update(&self, changes: &[Change]) -> Result<(), UpdateError> {
         let mut state = self.state();
-        let seen =
-            look(&self.path).map_err(|source| UpdateError::Read { path: self.path.clone(), source })?;
-        let edited = document::edit(seen.text(), changes)?;
-        atomic_file::replace(&self.path, edited.as_bytes())
-            .map_err(|source| UpdateError::Write { path: self.path.clone(), source })?;
+        let edited = document::edit(self.look()?.text(), changes)?;
+        self.write(&edited)?;
         self.take(&mut state, Seen::Text(edited));
         Ok(())
+    }
+
+    /// What stands for the text of the file as it is now. Blocks for the disk.
+    ///
+    /// # Errors
+    /// [`UpdateError::Read`].
+    pub fn etag(&self) -> Result<String, UpdateError> {
+        Ok(self.look()?.etag())
+    }
+
+    /// What a new file may begin with: all settings in comments.
+    pub fn template() -> String {
+        template::of_all()
+    }
+
+    /// Puts another text in the place of the one that `etag` stands for, if nothing in it is wrong. Blocks for the disk.
+    ///
+    /// # Errors
+    /// [`UpdateError`]; nothing was changed then.
+    pub fn replace(&self, text: String, etag: &str) -> Result<Replaced, UpdateError> {
+        let mut state = self.state();
+        if self.look()?.etag() != etag {
+            return Ok(Replaced::ChangedMeanwhile);
+        }
+        let reading = document::read(&text, &state.reading);
+        if !reading.problems.is_empty() {
+            return Ok(Replaced::Refused(reading.problems));
+        }
+        self.write(&text)?;
+        let before = state.reading.clone();
+        self.take(&mut state, Seen::Text(text));
+        let now = &state.reading;
+        // By the values themselves: two passwords look the same.
+        let said = |reading: &Reading, setting: &Setting| {
+            (setting.value(&reading.settings), reading.set.contains(setting.key))
+        };
+        let changed = document::all().filter(|setting| said(now, setting) != said(&before, setting));
+        Ok(Replaced::Written(changed.map(|setting| value(now, setting)).collect()))
     }
 
     /// Reads the file again. One with the same text, such as what [`SettingsFile::update`] has just written, changes
@@ -143,7 +195,7 @@ impl SettingsFile {
             Ok(seen) if seen == state.seen => {}
             Ok(seen) => self.take(&mut state, seen),
             Err(error) => {
-                let problem = Problem { line: None, message: format!("cannot be read: {error}") };
+                let problem = Problem { at: None, message: format!("cannot be read: {error}") };
                 if state.seen != Seen::Unreadable {
                     tracing::warn!("{}", problem.in_file(&self.path));
                 }
@@ -163,6 +215,15 @@ impl SettingsFile {
             file.reload();
             None
         })
+    }
+
+    fn look(&self) -> Result<Seen, UpdateError> {
+        look(&self.path).map_err(|source| UpdateError::Read { path: self.path.clone(), source })
+    }
+
+    fn write(&self, text: &str) -> Result<(), UpdateError> {
+        let written = atomic_file::replace(&self.path, text.as_bytes());
+        written.map_err(|source| UpdateError::Write { path: self.path.clone(), source })
     }
 
     fn take(&self, state: &mut State, seen: Seen) {
@@ -187,12 +248,25 @@ impl SettingsFile {
     }
 }
 
+fn value(reading: &Reading, setting: &'static Setting) -> SettingValue {
+    let value = setting.shown(&reading.settings);
+    SettingValue { setting, value, is_set: reading.set.contains(setting.key) }
+}
+
 impl Seen {
     /// A file that is not there says as much as an empty one.
     fn text(&self) -> &str {
         match self {
             Self::Text(text) => text,
             Self::Missing | Self::Unreadable => "",
+        }
+    }
+
+    /// A file that is empty is another one than none.
+    fn etag(&self) -> String {
+        match self {
+            Self::Text(text) => BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes())),
+            Self::Missing | Self::Unreadable => "none".to_owned(),
         }
     }
 }

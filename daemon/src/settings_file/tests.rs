@@ -19,6 +19,14 @@ fn a_missing_file_means_defaults() {
 }
 
 #[test]
+fn a_peek_takes_what_is_right_and_nothing_else() {
+    let (_home, file) = open(Some("[log]\njson = true\nfilter = \"a=b=c\"\n"));
+    let settings = SettingsFile::peek(file.path());
+    assert_eq!((settings.log_json, settings.log_filter.as_str()), (true, "info"));
+    assert_eq!(SettingsFile::peek(Path::new("/nonexistent")), Settings::default());
+}
+
+#[test]
 fn an_update_writes_publishes_and_is_private() {
     let (_home, file) = open(None);
     let settings = file.subscribe();
@@ -76,7 +84,11 @@ fn a_wrong_value_is_told_and_mended() {
         Duration::from_secs(60),
         "the old one stays in force"
     );
-    assert!(file.problems()[0].contains("settings.toml:2: tunnels.connect_timeout"), "{:?}", file.problems());
+    assert!(
+        file.problems()[0].contains("settings.toml:2:19: tunnels.connect_timeout"),
+        "{:?}",
+        file.problems()
+    );
     fs::write(file.path(), "[tunnels]\nconnect_timeout = 99\n").unwrap();
     file.reload();
     assert_eq!(file.problems(), [""; 0]);
@@ -153,4 +165,59 @@ fn open(text: Option<&str>) -> (TempDir, Arc<SettingsFile>) {
 
 fn set(key: &str, value: &str) -> Change {
     Change { key: key.to_owned(), value: Some(value.to_owned()) }
+}
+
+#[test]
+fn a_text_takes_the_place_of_the_one_that_it_was_made_from() {
+    let (_home, file) = open(None);
+    let etag = file.etag().unwrap();
+    let wanted = "# mine\n[tunnels]\nconnect_timeout = 60 # slow VPN\nmax_connections = 1024\n";
+    let Replaced::Written(changed) = file.replace(wanted.to_owned(), &etag).unwrap() else { panic!() };
+    let changed: Vec<_> = changed.iter().map(|value| (value.setting.key, value.value.as_str())).collect();
+    assert_eq!(changed[0], ("tunnels.connect_timeout", "60"));
+    assert_eq!(fs::read_to_string(file.path()).unwrap(), wanted);
+    assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(file.subscribe().borrow().connect_timeout, Duration::from_secs(60));
+
+    let etag = file.etag().unwrap();
+    let Replaced::Written(changed) = file.replace(format!("{wanted}\n# more\n"), &etag).unwrap() else {
+        panic!()
+    };
+    assert!(changed.is_empty(), "a comment changes no setting: {changed:?}");
+}
+
+#[test]
+fn a_wrong_text_is_refused_with_all_that_is_wrong_and_the_old_one_stays() {
+    let (_home, file) = open(Some("[tunnels]\nconnect_timeout = 60\n"));
+    let etag = file.etag().unwrap();
+    let wrong = "[tunnels]\nconnect_timeout = 5\n  spead = 1\n";
+    let Replaced::Refused(problems) = file.replace(wrong.to_owned(), &etag).unwrap() else { panic!() };
+    let problems: Vec<_> = problems.iter().map(|problem| problem.in_file(Path::new("s.toml"))).collect();
+    assert!(problems[0].starts_with("s.toml:2:19: tunnels.connect_timeout"), "{problems:?}");
+    assert!(problems[0].contains("whole seconds from 10 to 120; \"60\" stays in force"), "{problems:?}");
+    assert!(problems[1].starts_with("s.toml:3:3: there is no setting \"tunnels.spead\""), "{problems:?}");
+    assert_eq!(fs::read_to_string(file.path()).unwrap(), "[tunnels]\nconnect_timeout = 60\n");
+    assert_eq!(file.problems(), [""; 0], "what was refused is no problem of the file");
+    assert_eq!(file.etag().unwrap(), etag);
+}
+
+#[test]
+fn a_text_that_was_made_from_another_one_is_not_written() {
+    let (_home, file) = open(None);
+    let etag = file.etag().unwrap();
+    // By somebody's editor, and not read yet.
+    fs::write(file.path(), "").unwrap();
+    let replaced = file.replace("[log]\n".to_owned(), &etag).unwrap();
+    assert!(matches!(replaced, Replaced::ChangedMeanwhile), "{replaced:?}");
+    assert_eq!(fs::read_to_string(file.path()).unwrap(), "");
+}
+
+#[test]
+fn another_password_is_a_change_though_it_looks_the_same() {
+    let (_home, file) = open(Some("[network]\nproxy = \"http://me:ONE@proxy:1\"\n"));
+    let etag = file.etag().unwrap();
+    let text = "[network]\nproxy = \"http://me:TWO@proxy:1\"\n";
+    let Replaced::Written(changed) = file.replace(text.to_owned(), &etag).unwrap() else { panic!() };
+    assert_eq!(changed.len(), 1);
+    assert_eq!(changed[0].value, "http://me:***@proxy:1");
 }

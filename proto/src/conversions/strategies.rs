@@ -20,9 +20,10 @@ use uuid::Uuid;
 
 use super::sign_in_strategies;
 use crate::calls::{
-    CreateTunnel, DaemonInfo, EventUpdate, EventWatchUpdate, ListEvents, ListTargets, SettingChange,
-    SettingState, SettingsState, StartTunnels, TargetList, TunnelOutcome, TunnelPage, UpdateTunnel,
-    UpdatedTunnel, WatchEvent, WatchEvents, WatchTunnels, WatchUpdate,
+    CreateTunnel, DaemonInfo, EventUpdate, EventWatchUpdate, ListEvents, ListTargets, ReplacedSettings,
+    SettingChange, SettingState, SettingsFile, SettingsProblem, SettingsState, StartTunnels, TargetList,
+    TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchEvents, WatchTunnels,
+    WatchUpdate,
 };
 
 fn name() -> impl Strategy<Value = TunnelName> {
@@ -372,9 +373,9 @@ pub(super) fn daemon_info() -> impl Strategy<Value = DaemonInfo> {
     )
 }
 
-pub(super) fn settings() -> impl Strategy<Value = SettingsState> {
+fn setting() -> impl Strategy<Value = SettingState> {
     let text = "\\PC{0,20}";
-    let setting = (text, text, text, text, text, any::<bool>()).prop_map(
+    (text, text, text, text, text, any::<bool>()).prop_map(
         |(key, value, default_value, range, meaning, is_set)| SettingState {
             key,
             value,
@@ -383,8 +384,27 @@ pub(super) fn settings() -> impl Strategy<Value = SettingsState> {
             meaning,
             is_set,
         },
-    );
-    (vec(setting, 0..3), text, option::of(text)).prop_map(|(settings, path, problem)| SettingsState {
+    )
+}
+
+pub(super) fn settings_file() -> impl Strategy<Value = SettingsFile> {
+    let text = "\\PC{0,20}";
+    (text, text, text).prop_map(|(path, etag, template)| SettingsFile { path, etag, template })
+}
+
+pub(super) fn replaced_settings() -> impl Strategy<Value = ReplacedSettings> {
+    let problem = (option::of(any::<(u32, u32)>()), "\\PC{0,20}")
+        .prop_map(|(at, message)| SettingsProblem { at, message });
+    prop_oneof![
+        vec(setting(), 0..3).prop_map(ReplacedSettings::Written),
+        vec(problem, 1..3).prop_map(ReplacedSettings::Refused),
+        Just(ReplacedSettings::ChangedMeanwhile),
+    ]
+}
+
+pub(super) fn settings() -> impl Strategy<Value = SettingsState> {
+    let text = "\\PC{0,20}";
+    (vec(setting(), 0..3), text, option::of(text)).prop_map(|(settings, path, problem)| SettingsState {
         settings,
         path,
         problem,

@@ -277,9 +277,17 @@ impl Machine {
     }
 
     async fn journal(&self) -> String {
+        self.journalctl(&["--lines=40"]).await.unwrap_or_default()
+    }
+
+    /// Asks the journal.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn journalctl(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new("journalctl");
-        command.args(["--no-pager", "--lines=40"]);
-        process::run(command, DEADLINE).await.map(|output| output.stdout).unwrap_or_default()
+        command.arg("--no-pager").args(arguments);
+        Ok(process::run(command, DEADLINE).await?.stdout)
     }
 
     /// `stctl daemon status`. Without a daemon it is an answer, too.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use aws_emulator::Config;
+use serde_json::Value;
 use stormtunnel_e2e::bulk::EchoServer;
 use stormtunnel_e2e::own_systemd::{self, Machine, Session};
 use stormtunnel_e2e::process::{self, Signal};
@@ -172,11 +173,66 @@ async fn a_path_is_one_argument_whatever_is_in_it() -> Result<()> {
     let flags = ["--state-dir", state, "--socket", socket];
     machine.ok(&[&["daemon", "install"], &flags[..]].concat()).await?;
     let status = machine.ok(&[&["daemon", "status", "-o", "json"], &flags[..]].concat()).await?;
-    let status: serde_json::Value = serde_json::from_str(&status)?;
+    let status: Value = serde_json::from_str(&status)?;
     ensure!(status["state_directory"] == state && status["socket"] == socket, "{status}");
     ensure!(status["service"]["active"] == true, "{status}");
     ensure!(status["pid"].as_u64() == machine.main_pid().await?.map(u64::from), "{status}");
     Ok(())
+}
+
+#[tokio::test]
+async fn the_journal_has_levels_and_fields() -> Result<()> {
+    if !own_systemd::enter("the_journal_has_levels_and_fields").await? {
+        return Ok(());
+    }
+    let echo = EchoServer::start().await?;
+    let machine = machine(&echo).await?;
+    machine.ok(&["daemon", "install"]).await?;
+    tunnel(&machine).await?;
+    let unit = "--user-unit=stormtunneld.service";
+    let about_db = [unit, "-o", "json", "TUNNEL=db"];
+    let is_up = |entry: &Value| entry["MESSAGE"].as_str().unwrap_or_default().starts_with("tunnel is Up");
+    machine.until(async || entries(&machine, &about_db).await.iter().any(is_up)).await?;
+    let about_db = entries(&machine, &about_db).await;
+    let up = about_db.iter().find(|entry| is_up(entry)).context("db is not up")?;
+    ensure!(up["PRIORITY"] == "6" && up["SYSLOG_IDENTIFIER"] == "stormtunneld", "{up}");
+    ensure!(up["ATTEMPT"] == "1" && up["TARGET"] == "stormtunnel_engine::tunnel::actor", "{up}");
+    ensure!(about_db.iter().all(|entry| entry["TUNNEL"] == "db"), "{about_db:?}");
+
+    // A setting that cannot be taken is a warning.
+    let path = machine.ok(&["settings", "path"]).await?;
+    machine.ok(&["settings", "set", "tunnels.message_rate", "800"]).await?;
+    std::fs::write(path.trim(), "[tunnels]\nconnect_timeout = 7\n")?;
+    let warnings = [unit, "-o", "json", "-p", "warning"];
+    let is_told = |entry: &Value| entry["MESSAGE"].as_str().unwrap_or_default().contains("connect_timeout");
+    machine.until(async || entries(&machine, &warnings).await.iter().any(is_told)).await?;
+    let warnings = entries(&machine, &warnings).await;
+    ensure!(warnings.iter().all(|entry| entry["PRIORITY"].as_str().is_some_and(|level| level <= "4")));
+    ensure!(warnings.iter().any(|entry| is_told(entry) && entry["PRIORITY"] == "4"), "{warnings:?}");
+
+    let shown = machine.ok(&["daemon", "logs"]).await?;
+    let line = shown.lines().find(|line| line.contains("tunnel is Up")).context(shown.clone())?;
+    ensure!(line.contains("attempt=1 tunnel=db"), "for people the text says it, too: {line}");
+
+    let archive = machine.scene().sandbox().directory().join("report.tar.gz");
+    let archive = archive.to_str().context("text")?;
+    machine.ok(&["bugreport", "--file", archive]).await?;
+    let mut unpack = std::process::Command::new("tar");
+    unpack.args(["-xzOf", archive, "--wildcards", "*daemon.log"]);
+    let log = process::run(unpack, DEADLINE).await?.success()?;
+    ensure!(log.contains("tunnel is Up attempt=1 tunnel=db"), "a report has the journal: {log}");
+    println!(
+        "promise logs.journald: TUNNEL=db finds {} entries, -p warning {}; `stctl daemon logs` says which tunnel",
+        about_db.len(),
+        warnings.len()
+    );
+    Ok(())
+}
+
+/// Entries of the journal; none where it does not answer.
+async fn entries(machine: &Machine, arguments: &[&str]) -> Vec<Value> {
+    let said = machine.journalctl(arguments).await.unwrap_or_default();
+    said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 #[tokio::test]

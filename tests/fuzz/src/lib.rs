@@ -1,9 +1,6 @@
 //! The daemon's settings file without the daemon, which links the AWS SDK and SQLite: its sources, as they are.
 
-#[path = "../../../daemon/src/args.rs"]
-pub mod args;
-#[path = "../../../daemon/src/environment.rs"]
-pub mod environment;
-#[path = "../../../daemon/src/logging/mod.rs"]
+/// Of the log, the language of its filter.
+#[path = "../../../daemon/src/logging/filter.rs"]
 pub mod logging;
 pub mod settings_file;

@@ -28,7 +28,9 @@ use stormtunnel_engine::ports::PortFuture;
 use stormtunnel_engine::prompts::Prompts;
 use stormtunnel_model::Fault;
 use stormtunnel_proto::FILE_DESCRIPTOR_SET;
-use stormtunnel_proto::calls::{DaemonInfo, SettingChange, SettingState, SettingsState};
+use stormtunnel_proto::calls::{
+    DaemonInfo, ReplacedSettings, SettingChange, SettingState, SettingsFile, SettingsState,
+};
 use stormtunnel_proto::v1::daemon_service_server::DaemonServiceServer;
 use stormtunnel_proto::v1::doctor_service_server::DoctorServiceServer;
 use stormtunnel_proto::v1::event_service_server::EventServiceServer;
@@ -70,6 +72,18 @@ pub trait SettingsControl: Send + Sync {
     /// # Errors
     /// `InvalidArgument` for an unknown name or a value out of range, `Internal` when the file cannot be written.
     fn update(&self, changes: Vec<SettingChange>) -> PortFuture<'_, Result<Vec<SettingState>, Fault>>;
+
+    /// Where the settings file is, for an editor.
+    ///
+    /// # Errors
+    /// `Internal` when it cannot be read.
+    fn file(&self) -> PortFuture<'_, Result<SettingsFile, Fault>>;
+
+    /// Puts another text into the file that had this etag when it was read. Goes on when the future is dropped.
+    ///
+    /// # Errors
+    /// `Internal` when the file cannot be read or written.
+    fn replace(&self, text: String, etag: String) -> PortFuture<'_, Result<ReplacedSettings, Fault>>;
 }
 
 /// The daemon itself.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use stormtunnel_proto::status::from_fault;
 use stormtunnel_proto::v1::settings_service_server::SettingsService;
 use stormtunnel_proto::v1::{
-    GetSettingsRequest, GetSettingsResponse, UpdateSettingsRequest, UpdateSettingsResponse,
+    GetSettingsFileRequest, GetSettingsFileResponse, GetSettingsRequest, GetSettingsResponse,
+    ReplaceSettingsFileRequest, ReplaceSettingsFileResponse, UpdateSettingsRequest, UpdateSettingsResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -39,5 +40,20 @@ impl SettingsService for SettingsApi {
             request.into_inner().changes.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
         let settings = self.settings.update(changes).await.map_err(from_fault)?;
         Ok(Response::new(UpdateSettingsResponse { settings: settings.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn get_settings_file(
+        &self,
+        _request: Request<GetSettingsFileRequest>,
+    ) -> Result<Response<GetSettingsFileResponse>, Status> {
+        Ok(Response::new(self.settings.file().await.map_err(from_fault)?.into()))
+    }
+
+    async fn replace_settings_file(
+        &self,
+        request: Request<ReplaceSettingsFileRequest>,
+    ) -> Result<Response<ReplaceSettingsFileResponse>, Status> {
+        let ReplaceSettingsFileRequest { text, etag } = request.into_inner();
+        Ok(Response::new(self.settings.replace(text, etag).await.map_err(from_fault)?.into()))
     }
 }

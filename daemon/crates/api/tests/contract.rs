@@ -29,8 +29,8 @@ use stormtunnel_model::{
     Epoch, Fault, FaultKind, Intent, Label, RequestId, StartOptions, Timestamp, TunnelSpec, TunnelSpecPatch,
 };
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, SettingChange, SettingState, SettingsState, StartTunnels, UpdateTunnel,
-    WatchEvent, WatchTunnels,
+    CreateTunnel, DaemonInfo, ReplacedSettings, SettingChange, SettingState, SettingsFile, SettingsProblem,
+    SettingsState, StartTunnels, UpdateTunnel, WatchEvent, WatchTunnels,
 };
 use stormtunnel_proto::v1::tunnel_service_client::TunnelServiceClient;
 use stormtunnel_proto::{API_LEVEL, CallError, Client, v1};
@@ -269,6 +269,12 @@ async fn settings_and_daemon_answer() {
     assert_eq!(client.settings(&[]).await.unwrap().path, "/settings.toml");
     let unknown = client.settings(&["x.y".to_owned()]).await;
     assert_eq!(fault(unknown).kind, FaultKind::InvalidArgument { field: "x.y".to_owned() });
+    assert_eq!(client.settings_file().await.unwrap(), settings_place());
+    let replaced = client.replace_settings_file("bad".to_owned(), "e1".to_owned()).await.unwrap();
+    let problem = SettingsProblem { at: Some((2, 7)), message: "bad".to_owned() };
+    assert_eq!(replaced, ReplacedSettings::Refused(vec![problem]));
+    let late = client.replace_settings_file(String::new(), "e0".to_owned()).await.unwrap();
+    assert_eq!(late, ReplacedSettings::ChangedMeanwhile);
     assert_eq!(client.daemon_info().await.unwrap(), info());
     assert_eq!(client.set_log_filter("warn").await.unwrap(), "warn");
     client.shutdown().await.unwrap();
@@ -410,6 +416,24 @@ impl SettingsControl for FakeSettings {
             Ok(changes.into_iter().map(state).collect())
         })
     }
+
+    fn file(&self) -> PortFuture<'_, Result<SettingsFile, Fault>> {
+        Box::pin(async { Ok(settings_place()) })
+    }
+
+    fn replace(&self, text: String, etag: String) -> PortFuture<'_, Result<ReplacedSettings, Fault>> {
+        Box::pin(async move {
+            let problem = || SettingsProblem { at: Some((2, 7)), message: text };
+            Ok(match etag.as_str() {
+                "e1" => ReplacedSettings::Refused(vec![problem()]),
+                _ => ReplacedSettings::ChangedMeanwhile,
+            })
+        })
+    }
+}
+
+fn settings_place() -> SettingsFile {
+    SettingsFile { path: "/settings.toml".to_owned(), etag: "e1".to_owned(), template: "# all\n".to_owned() }
 }
 
 struct GivenUp(Arc<Notify>);

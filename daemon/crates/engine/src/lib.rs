@@ -24,6 +24,7 @@ pub mod prompts;
 pub mod publish;
 pub mod retry;
 pub mod sign_in;
+pub mod spans;
 pub mod tasks;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

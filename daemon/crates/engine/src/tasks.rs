@@ -12,6 +12,11 @@ use futures_util::FutureExt as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Span;
+
+#[cfg(doc)]
+use crate::spans;
+use crate::spans::Within;
 
 /// A family of tasks that end together.
 #[derive(Clone, Debug, Default)]
@@ -77,17 +82,37 @@ impl Tasks {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        self.track(name, guarded(name, future))
+    }
+
+    /// Starts a task whose lines in the log are about what this span says. It is made when the task runs, and again after each
+    /// [`spans::renew`].
+    ///
+    /// # Errors
+    /// [`TasksClosed`] once [`Tasks::shutdown`] began.
+    pub fn spawn_within<F, M>(
+        &self,
+        name: &'static str,
+        span: M,
+        future: F,
+    ) -> Result<Task<F::Output>, TasksClosed>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+        M: Fn() -> Span + Send + Unpin + 'static,
+    {
+        // Around the guard, so that a panic is about the same.
+        self.track(name, Within::new(span, guarded(name, future)))
+    }
+
+    fn track<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        guarded: impl Future<Output = Result<T, TaskFailed>> + Send + 'static,
+    ) -> Result<Task<T>, TasksClosed> {
         if self.tracker.is_closed() {
             return Err(TasksClosed);
         }
-        // A panic is reported, and the values it crossed are dropped with the task: nobody sees them half-changed.
-        let guarded = AssertUnwindSafe(future).catch_unwind().map(move |outcome| {
-            outcome.map_err(|panic| {
-                let message = panic_message(panic.as_ref());
-                tracing::error!(task = name, %message, "task panicked");
-                TaskFailed { task: name, message }
-            })
-        });
         Ok(Task { name, handle: self.tracker.spawn(guarded) })
     }
 
@@ -116,6 +141,17 @@ impl Tasks {
     pub fn is_empty(&self) -> bool {
         self.tracker.is_empty()
     }
+}
+
+/// A panic is reported, and the values it crossed are dropped with the task: nobody sees them half-changed.
+fn guarded<F: Future>(name: &'static str, future: F) -> impl Future<Output = Result<F::Output, TaskFailed>> {
+    AssertUnwindSafe(future).catch_unwind().map(move |outcome| {
+        outcome.map_err(|panic| {
+            let message = panic_message(panic.as_ref());
+            tracing::error!(task = name, %message, "task panicked");
+            TaskFailed { task: name, message }
+        })
+    })
 }
 
 /// What a panic said; panics carry text unless somebody went out of their way.

@@ -90,6 +90,8 @@ pub struct Settings {
     pub notify_tunnels: bool,
     /// `log.filter`
     pub log_filter: String,
+    /// `log.json`; read at the start only.
+    pub log_json: bool,
 }
 
 impl Default for Settings {
@@ -129,6 +131,7 @@ impl Default for Settings {
             notify_sign_in: true,
             notify_tunnels: true,
             log_filter: "info".to_owned(),
+            log_json: false,
         }
     }
 }

@@ -296,13 +296,20 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         key: "log.filter",
         kind: SettingKind::Text,
-        meaning: "what is logged, as tracing directives such as \"info,stormtunnel_engine=debug\"",
+        meaning: "what is logged, as tracing directives such as \"info,stormtunnel_engine=debug\" or, for one tunnel, \
+                  \"info,[{tunnel=db}]=debug\"",
         read: |settings| settings.log_filter.clone(),
         write: |settings, value| {
             value.clone_into(&mut settings.log_filter);
             Ok(())
         },
     },
+    switch!(
+        "log.json",
+        log_json,
+        "whether each line of the log is a JSON object, from the next start of the daemon on; without it, a service of systemd \
+         writes fields of the journal"
+    ),
 ];
 
 fn parse_profile(value: &str) -> Result<Profile, String> {

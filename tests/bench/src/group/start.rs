@@ -34,13 +34,16 @@ const EMPTY: &str = "/bin/true";
 
 /// Promised beyond the start of an empty process, in milliseconds.
 const LISTED: f64 = 3.0;
+/// Promised size of the command line, in bytes: it is read from the disk at each start.
+const SIZE: u64 = 5_000_000;
 
 pub(super) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let scene = Scene::start(bench.server.address(), unpaced(1024), &[]).await?;
     let measurements = Box::pin(async {
         connections(&scene, bench, report).await?;
         starts(&scene, report).await?;
-        lists(&scene, report).await
+        lists(&scene, report).await?;
+        size(&scene, report).await
     });
     scene.measuring(measurements).await
 }
@@ -96,6 +99,15 @@ async fn lists(scene: &Scene, report: &mut Report) -> Result<()> {
         empty.millis(0.5)
     );
     report.promise(Promise { id: "fast.ls", nature: Nature::Timed, figure, holds: more <= LISTED })
+}
+
+/// What `stctl` takes on the disk.
+async fn size(scene: &Scene, report: &mut Report) -> Result<()> {
+    let command = scene.place().stctl_command(&[]);
+    let bytes = tokio::fs::metadata(command.get_program()).await.context("stctl has no size")?.len();
+    let figure = format!("{:.2} MB (limit {} MB)", bytes as f64 / 1e6, SIZE / 1_000_000);
+    report.row(Row::alone("stctl: size of the program".to_owned(), "MB", bytes as f64 / 1e6))?;
+    report.promise(Promise { id: "fast.size", nature: Nature::Counted, figure, holds: bytes < SIZE })
 }
 
 fn beside_empty(name: &str, found: &Quantiles, empty: &Quantiles, report: &mut Report) -> Result<()> {

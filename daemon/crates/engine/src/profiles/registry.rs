@@ -329,7 +329,9 @@ impl Profiles {
             let underway = Underway { profiles, name: checked, check };
             let _ended = cancelled.run_until_cancelled(underway.run(home)).await;
         };
-        if world.tasks.spawn("check profile", work).is_err() {
+        let profile = name.clone();
+        let span = move || tracing::error_span!(parent: None, "profile", %profile);
+        if world.tasks.spawn_within("check profile", span, work).is_err() {
             entry.check = None;
             self.show(name, entry, given_up(true));
         }

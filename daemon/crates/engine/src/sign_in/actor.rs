@@ -14,6 +14,7 @@ use stormtunnel_model::{Attempt, Fault, SignInName, SignInStatus};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::classify::{self, LoginFailure, RefreshFailure};
 use super::login::LoginTask;
@@ -107,7 +108,8 @@ impl SignInHandle {
             due: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         };
-        tasks.spawn("sign-in", actor.run())?;
+        let about = Arc::clone(&actor.outside.site);
+        tasks.spawn_within("sign-in", move || span_of(&about.name), actor.run())?;
         Ok(handle)
     }
 
@@ -254,9 +256,20 @@ impl Outside {
             });
             outside.report(report).await;
         };
-        // Refused only while the daemon stops, when nobody waits for the answer.
-        let _stopping = self.tasks.spawn(name, task);
+        // While the daemon stops nobody waits for the answer.
+        self.spawn(name, task);
     }
+
+    /// Refused only while the daemon stops.
+    pub(super) fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let site = Arc::clone(&self.site);
+        let _stopping = self.tasks.spawn_within(name, move || span_of(&site.name), task);
+    }
+}
+
+/// What the lines of the log about a sign-in say of it.
+pub(super) fn span_of(name: &SignInName) -> Span {
+    tracing::error_span!(parent: None, "sign_in", sign_in = %name)
 }
 
 /// Who waits for what.
@@ -452,7 +465,7 @@ impl Actor {
         let label = status.state.label();
         let before = self.published.send_replace(status).state.label();
         if before != label {
-            tracing::info!(sign_in = %self.outside.site.name, "{label}, was {before}");
+            tracing::info!("{label}, was {before}");
         }
     }
 
@@ -496,11 +509,10 @@ impl Actor {
         let outside = self.outside.clone();
         let task = async move {
             if let Err(error) = outside.ports.oidc.logout(&outside.site, &token).await {
-                let name = &outside.site.name;
-                tracing::info!(sign_in = %name, "AWS did not revoke the token: {:?}", classify::portal_failure(error));
+                tracing::info!("AWS did not revoke the token: {:?}", classify::portal_failure(error));
             }
         };
-        let _stopping = self.outside.tasks.spawn("revoke token", task);
+        self.outside.spawn("revoke token", task);
     }
 
     fn end_login(&mut self, attempt: Attempt) {

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use stormtunnel_model::{Fault, FaultKind, Recovery, SignInName, Timestamp};
 use tokio::sync::watch;
 
-use super::actor::{SignInHandle, UsableToken};
+use super::actor::{SignInHandle, UsableToken, span_of};
 use super::classify::{PortalFailure, SsoError, portal_failure};
 use super::ports::PortalApi;
 use super::token::SsoToken;
@@ -205,7 +205,7 @@ impl Broker {
     /// Asks, whoever waits for it.
     fn begin(self: &Arc<Self>, key: Key, sign_in: SignInHandle) -> Flight {
         let (landing, flight) = watch::channel(None);
-        let (broker, tasks) = (Arc::clone(self), sign_in.tasks().clone());
+        let (broker, tasks, name) = (Arc::clone(self), sign_in.tasks().clone(), sign_in.name().clone());
         let task = async move {
             let fetch = fetch(broker.portal.as_ref(), &sign_in, &key.1);
             let outcome = AssertUnwindSafe(fetch).catch_unwind().await;
@@ -214,7 +214,7 @@ impl Broker {
             landing.send_replace(Some(landed));
         };
         // Refused only while the daemon stops: then nothing lands.
-        let _stopping = tasks.spawn("role credentials", task);
+        let _stopping = tasks.spawn_within("role credentials", move || span_of(&name), task);
         flight
     }
 

@@ -77,7 +77,7 @@ impl LoginTask {
         let client = Arc::new(registered);
         let kept = StoredClient { client: Arc::clone(&client), site: Arc::clone(site), registered_at: now };
         if let Err(fault) = ports.keys.put_client(&site.name, flow, Some(kept)).await {
-            tracing::warn!(sign_in = %site.name, "could not keep a client registration: {fault}");
+            tracing::warn!("could not keep a client registration: {fault}");
         }
         Ok(client)
     }
@@ -117,7 +117,7 @@ impl LoginTask {
             match classify::poll(error) {
                 Poll::Pending => {}
                 Poll::SlowDown => interval += SLOW_DOWN,
-                Poll::Again(fault) => tracing::debug!(sign_in = %site.name, "a poll failed: {fault}"),
+                Poll::Again(fault) => tracing::debug!("a poll failed: {fault}"),
                 Poll::Over(failure) => return Err(failure),
             }
         }
@@ -137,8 +137,7 @@ impl LoginTask {
             let became = if opened { LoginPage::Opened } else { LoginPage::NotOpened };
             outside.report(Report::Answer(attempt, Answer::Page(became))).await;
         };
-        // Refused only while the daemon stops.
-        let _stopping = self.outside.tasks.spawn("open login page", open);
+        self.outside.spawn("open login page", open);
     }
 
     async fn progress(&self, progress: LoginProgress) {

@@ -93,17 +93,17 @@ impl Operation {
             }
             Self::Wipe(attempt) => {
                 let wiped = ports.keys.put_token(&site.name, None).await;
-                Some((attempt, Answer::Wiped(tell(outside, "wipe the key store", wiped))))
+                Some((attempt, Answer::Wiped(tell("wipe the key store", wiped))))
             }
             Self::Delete(attempt) => {
                 let deleted = ports.cache.delete(site).await;
-                Some((attempt, Answer::Deleted(tell(outside, "delete the shared token file", deleted))))
+                Some((attempt, Answer::Deleted(tell("delete the shared token file", deleted))))
             }
             Self::ForgetClients => {
                 for flow in [LoginFlow::AuthorizationCode, LoginFlow::DeviceCode] {
                     let forgotten = ports.keys.put_client(&site.name, flow, None).await;
                     // The next login registers another one, whatever is left of this.
-                    let _logged = tell(outside, "forget a client registration", forgotten);
+                    let _logged = tell("forget a client registration", forgotten);
                 }
                 None
             }
@@ -112,9 +112,9 @@ impl Operation {
 }
 
 /// Logs what failed. The token is not used any more, whatever is left of it.
-fn tell(outside: &Outside, what: &str, outcome: Result<(), Fault>) -> Result<(), Fault> {
+fn tell(what: &str, outcome: Result<(), Fault>) -> Result<(), Fault> {
     outcome.inspect_err(|fault| {
-        tracing::warn!(sign_in = %outside.site.name, "could not {what}: {fault}");
+        tracing::warn!("could not {what}: {fault}");
     })
 }
 

@@ -25,10 +25,11 @@ use crate::history::ledger::Ledger;
 use crate::ports::{BindError, BoxChannel, BoxLocalStream, LocalListener, OpenSession, Resumption};
 use crate::prompts::{CODE_TIMEOUT, CODES};
 use crate::publish::Meter;
+use crate::tunnel::about::About;
 use crate::tunnel::binding::Binding;
 use crate::tunnel::chronicle::Chronicle;
 use crate::tunnel::context::Context;
-use crate::tunnel::effects::{Effects, abandon};
+use crate::tunnel::effects::{Effects, Work, abandon};
 use crate::tunnel::front::Front;
 use crate::tunnel::lanes::{Admission, Lanes};
 use crate::tunnel::machine::{self, Answer, Effect, Input, Output, TunnelMachine};
@@ -41,6 +42,7 @@ use crate::tunnel::session_task::{SessionHandle, SessionTask, is_unused};
 pub(crate) struct ActorParts {
     pub(crate) context: Arc<Context>,
     pub(crate) id: TunnelId,
+    pub(crate) about: About,
     pub(crate) wanted: Wanted,
     pub(crate) meter: Arc<Meter>,
     pub(crate) ledger: Arc<Ledger>,
@@ -116,7 +118,7 @@ impl Actor {
         }
         self.parts.mailbox.close();
         while let Some(message) = self.parts.mailbox.recv().await {
-            abandon(&self.parts.context, message).await;
+            abandon(&self.parts.context, &self.parts.about, message).await;
         }
     }
 
@@ -155,6 +157,8 @@ impl Actor {
 
     fn on_order(&mut self, Order { command, wanted, done }: Order) {
         self.parts.wanted = wanted.keeping_port_of(&self.parts.wanted);
+        self.parts.about.rename(&self.parts.wanted.spec.name);
+        tracing::debug!(?command, "order");
         self.chronicle.begin(command);
         let main = &mut self.lanes.main.machine;
         main.set_keep(self.parts.wanted.spec.keep);
@@ -213,7 +217,8 @@ impl Actor {
         let patience = if asks { CODE_TIMEOUT * CODES } else { Duration::ZERO };
         let within = self.parts.context.settings().connect_timeout;
         self.answer(attempt, Answer::Admitted { within, patience });
-        self.effects.start_session(attempt, order);
+        let work = self.work(attempt);
+        self.effects.start_session(work, order);
     }
 
     fn on_started(&mut self, attempt: Attempt, started: Result<Box<Started>, NotStarted>) {
@@ -241,9 +246,10 @@ impl Actor {
         session: (OpenSession, Choice),
         principal: Option<Principal>,
     ) {
+        let work = self.work(attempt);
         let ActorParts { context, wanted, meter, sender, .. } = &self.parts;
         let (task, mut handle) =
-            SessionTask::new(Arc::clone(context), session, &wanted.spec, meter, attempt, sender.clone());
+            SessionTask::new(Arc::clone(context), session, &wanted.spec, meter, &work, sender.clone());
         handle.principal = principal;
         if handle.principal.is_none() {
             self.effects.find_opener(attempt, &handle);
@@ -295,6 +301,12 @@ impl Actor {
         self.answer(attempt, answer);
     }
 
+    /// With what its lines in the log are about.
+    fn work(&mut self, attempt: Attempt) -> Work {
+        let connects = self.lanes.of(attempt).map(|lane| lane.machine.connects());
+        Work { attempt, about: self.parts.about.attempt(attempt, connects.unwrap_or_default()) }
+    }
+
     fn answer(&mut self, attempt: Attempt, answer: Answer) {
         self.input(attempt, Input::Answer(attempt, answer));
     }
@@ -303,6 +315,7 @@ impl Actor {
     fn input(&mut self, attempt: Attempt, input: Input) {
         let now = self.parts.context.now();
         if let Some(lane) = self.lanes.of(attempt) {
+            tracing::debug!(?input, "in");
             lane.machine.handle_input(input, now);
         }
     }
@@ -333,8 +346,8 @@ impl Actor {
                 // What a further lane says of listener and state is not the tunnel's.
                 Output::Effect(effect) if number == 0 || effect.is_of_session() => self.carry_out_one(effect),
                 Output::Effect(Effect::Note(fault)) => {
-                    let name = &self.parts.wanted.spec.name;
-                    tracing::info!(tunnel = %name, %fault, "trouble with one of several sessions");
+                    let attempt = lane.machine.connects().0;
+                    tracing::info!(lane = number, attempt, %fault, "trouble with one of several sessions");
                 }
                 Output::Effect(_) => {}
                 Output::Timeout(due) => {
@@ -352,19 +365,22 @@ impl Actor {
     }
 
     fn carry_out_one(&mut self, effect: Effect) {
+        tracing::debug!(?effect, "out");
         match effect {
             Effect::BindListener(attempt) => {
                 let binding = self.parts.binding.clone();
-                self.effects.bind(attempt, binding, self.parts.wanted.local());
+                let work = self.work(attempt);
+                self.effects.bind(work, binding, self.parts.wanted.local());
             }
             Effect::CloseListener => self.front.close(),
             Effect::StartSession(attempt) => self.queue_start(attempt),
             Effect::Dial(attempt) => self.dial(attempt),
             Effect::ResumeSession(attempt) => {
+                let work = self.work(attempt);
                 let session = self.lanes.of(attempt).and_then(|lane| lane.machine.session());
                 let session = session.and_then(|session| self.sessions.get(&session));
                 if let Some(session) = session {
-                    self.effects.resume_session(attempt, session.scope.clone(), session.id.clone());
+                    self.effects.resume_session(work, session.scope.clone(), session.id.clone());
                 }
             }
             Effect::Verify(session) => {
@@ -410,10 +426,11 @@ impl Actor {
     }
 
     fn dial(&mut self, attempt: Attempt) {
+        let work = self.work(attempt);
         let Some(lane) = self.lanes.of(attempt) else { return };
         let session = lane.machine.session().and_then(|session| self.sessions.get(&session));
         if let (Some(session), Some(grant)) = (session, lane.grant.take()) {
-            self.effects.dial(attempt, session.scope.clone(), grant);
+            self.effects.dial(work, session.scope.clone(), grant);
         }
     }
 
@@ -422,10 +439,10 @@ impl Actor {
         self.chronicle.enter(&state, &self.status.state, attempt, self.subject(), now.mono);
         if state.label() != self.status.state.label() {
             self.status.since = now.wall;
-            let name = &self.parts.wanted.spec.name;
+            let attempt = Some(attempt.0).filter(|attempt| *attempt > 0);
             match state.fault() {
-                Some(fault) => tracing::info!(tunnel = %name, %fault, "tunnel is {}", state.label()),
-                None => tracing::info!(tunnel = %name, "tunnel is {}", state.label()),
+                Some(fault) => tracing::info!(attempt, %fault, "tunnel is {}", state.label()),
+                None => tracing::info!(attempt, "tunnel is {}", state.label()),
             }
         }
         if state == TunnelState::Stopped {

@@ -10,6 +10,7 @@
 //!                                          -> pump task (one per local connection)
 //! ```
 
+pub(crate) mod about;
 pub(crate) mod actor;
 pub(crate) mod binding;
 pub(crate) mod byte_queue;

@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::ports::{AwsScope, OpenSession, SessionGrant, SessionRequest};
 use crate::retry::Backoff;
+use crate::tunnel::about::About;
 use crate::tunnel::candidates::{RecentFailures, choose, lost};
 use crate::tunnel::context::Context;
 use crate::tunnel::identity;
@@ -172,7 +173,7 @@ impl Nodes {
         &mut self,
         session: Attempt,
         hint: Hint,
-        (choice, scope): (&Choice, &AwsScope),
+        (choice, scope, about): (&Choice, &AwsScope, &About),
         (context, mailbox): (&Arc<Context>, &mpsc::Sender<Message>),
     ) {
         let weaker = |suspicion: &Suspicion| outweighs(hint, suspicion.hint);
@@ -183,7 +184,8 @@ impl Nodes {
         let look = Look { context: Arc::clone(context), scope: scope.clone(), choice: choice.clone(), hint };
         let task = look.tell(session, mailbox.clone(), acquitted.clone());
         // Refused only while the daemon stops, which ends the session too.
-        let _stopping = context.tasks.spawn("look at node", task);
+        let about = about.clone();
+        let _stopping = context.tasks.spawn_within("look at node", move || about.span(), task);
         self.suspicions.insert(session, Suspicion { hint, _acquitted: acquitted.drop_guard() });
     }
 }

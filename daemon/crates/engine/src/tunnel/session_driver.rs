@@ -22,6 +22,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::clock::Now;
 use crate::ports::{BoxChannel, Clock};
 use crate::publish::Meter;
+use crate::tunnel::about::About;
 use crate::tunnel::machine::SessionNews;
 use crate::tunnel::session_end::{Ending, ending, violation};
 use crate::tunnel::shared_session::{SharedSession, Wakers};
@@ -93,6 +94,8 @@ pub(crate) struct Driver {
     /// The agent was named as what holds downloads up.
     limited: bool,
     steps: VecDeque<Step>,
+    /// What its lines in the log are about.
+    about: About,
 }
 
 /// The present WebSocket.
@@ -131,6 +134,7 @@ impl Driver {
         meter: Arc<Meter>,
         connects: mpsc::Receiver<Connect>,
         end: CancellationToken,
+        about: About,
     ) -> Self {
         Self {
             shared,
@@ -148,6 +152,7 @@ impl Driver {
             remote: RemoteHealth::Unknown,
             limited: false,
             steps: VecDeque::new(),
+            about,
         }
     }
 
@@ -329,7 +334,8 @@ impl Driver {
         match event {
             SessionEvent::HandshakeComplete { agent_version, customer_message } => {
                 if !customer_message.is_empty() {
-                    tracing::info!(message = %customer_message, "message of the administrator");
+                    let told = || tracing::info!("message of the administrator: {customer_message}");
+                    self.about.span().in_scope(told);
                 }
                 self.tell(News::Agent(agent_version.as_str().to_owned()));
             }
@@ -367,7 +373,14 @@ impl Driver {
                 self.tell(News::Trouble(Fault::new(FaultKind::AgentUnresponsive, detail)));
             }
             SessionEvent::AgentResendsSlowly { missing, waiting } => {
-                tracing::info!(missing, waiting, "downloads wait for the SSM agent to resend lost messages");
+                let told = || {
+                    tracing::info!(
+                        missing,
+                        waiting,
+                        "downloads wait for the SSM agent to resend lost messages"
+                    );
+                };
+                self.about.span().in_scope(told);
                 let waiting_bytes = waiting as u64;
                 self.limit(Some(TunnelLimit::AgentResend { waiting_bytes }));
             }

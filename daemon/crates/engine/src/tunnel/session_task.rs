@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use ssm_session::PortSession;
 use stormtunnel_model::{
-    Attempt, Fault, FaultKind, Principal, ResolvedTarget, SessionStatus, SsmSessionId, Timestamp, TunnelSpec,
+    Fault, FaultKind, Principal, ResolvedTarget, SessionStatus, SsmSessionId, Timestamp, TunnelSpec,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -19,8 +19,11 @@ use crate::clock::Now;
 use crate::ports::{AwsScope, OpenSession};
 use crate::publish::Meter;
 use crate::retry::Backoff;
+use crate::spans::Within;
 use crate::tasks::panic_message;
+use crate::tunnel::about::About;
 use crate::tunnel::context::Context;
+use crate::tunnel::effects::Work;
 use crate::tunnel::machine::SessionNews;
 use crate::tunnel::mailbox::Message;
 use crate::tunnel::node::Choice;
@@ -56,6 +59,8 @@ pub(crate) struct SessionHandle {
     /// When it was started.
     pub(crate) since: Timestamp,
     pub(crate) shared: Arc<SharedSession>,
+    /// What its lines in the log are about.
+    pub(crate) about: About,
     connects: mpsc::Sender<Connect>,
     gone: CancellationToken,
     /// Fires when the session is to end.
@@ -95,7 +100,7 @@ pub(crate) struct SessionTask {
     context: Arc<Context>,
     record: OpenSession,
     node: ResolvedTarget,
-    started: Attempt,
+    work: Work,
     driver: Driver,
     shared: Arc<SharedSession>,
     gone: CancellationToken,
@@ -104,15 +109,16 @@ pub(crate) struct SessionTask {
 }
 
 impl SessionTask {
-    /// The session that was started in `started`.
+    /// The session that was started by `started`.
     pub(crate) fn new(
         context: Arc<Context>,
         (record, choice): (OpenSession, Choice),
         spec: &TunnelSpec,
         meter: &Arc<Meter>,
-        started: Attempt,
+        started: &Work,
         mailbox: mpsc::Sender<Message>,
     ) -> (Self, SessionHandle) {
+        let work = Work { attempt: started.attempt, about: started.about.session(&record.id) };
         let config = context.session_config(&record.scope);
         let seed = context.ports.entropy.seed();
         let now = context.now();
@@ -129,6 +135,7 @@ impl SessionTask {
             Arc::clone(meter),
             connects_receiver,
             end.clone(),
+            work.about.clone(),
         );
         let node = choice.node.clone();
         let handle = SessionHandle {
@@ -138,35 +145,43 @@ impl SessionTask {
             principal: None,
             since: now.wall,
             shared: Arc::clone(&shared),
+            about: work.about.clone(),
             connects,
             gone: gone.clone(),
             ended: end.clone(),
             _end: end.clone().drop_guard(),
         };
-        (Self { context, record, node, started, driver, shared, gone, end, mailbox }, handle)
+        (Self { context, record, node, work, driver, shared, gone, end, mailbox }, handle)
     }
 
     /// Drives the session, then ends it.
+    ///
+    /// The span is around the end alone: to enter and leave it with every message would cost more than some messages do.
     pub(crate) async fn run(mut self) {
         let looking = self.look_after();
         let driven = AssertUnwindSafe(self.drive()).catch_unwind().await;
         drop(looking);
-        let Ending { fault, over } = driven.unwrap_or_else(|panic| {
+        let about = self.work.about.clone();
+        let ending = driven.unwrap_or_else(|panic| {
             let message = panic_message(panic.as_ref());
-            tracing::error!(session = %self.record.id, %message, "session driver panicked");
+            about.span().in_scope(|| tracing::error!(%message, "session driver panicked"));
             Ending { fault: Fault::internal(message), over: false }
         });
+        Within::new(move || about.span(), self.end(ending)).await;
+    }
+
+    async fn end(mut self, Ending { fault, over }: Ending) {
         let unused = is_unused(&self.shared, self.context.now());
         self.shared.end();
         if !self.end.is_cancelled() {
-            tracing::info!(session = %self.record.id, %fault, "session ended");
+            tracing::info!(%fault, "session ended");
             self.tell(News::Machine(SessionNews::Ended { fault, over, unused })).await;
         }
         self.driver.close().await;
         // Nothing is held for as long as AWS may take to confirm.
-        let Self { context, record, started, gone, mailbox, .. } = self;
+        let Self { context, record, work, gone, mailbox, .. } = self;
         see_out(&context, &record, over || gone.is_cancelled()).await;
-        let _gone = mailbox.send(Message::Session(started, News::Machine(SessionNews::Closed))).await;
+        let _gone = mailbox.send(Message::Session(work.attempt, News::Machine(SessionNews::Closed))).await;
     }
 
     /// Has the agent looked after until the answer is dropped: a task of its own, not a burden on every message.
@@ -176,7 +191,9 @@ impl SessionTask {
         let looking = look_after(context, self.record.scope.clone(), self.node.clone(), shared);
         let looking = ended.clone().run_until_cancelled_owned(looking);
         // Refused only while the daemon stops.
-        let _stopping = self.context.tasks.spawn("look after agent", looking.map(drop));
+        let about = self.work.about.clone();
+        let span = move || about.span();
+        let _stopping = self.context.tasks.spawn_within("look after agent", span, looking.map(drop));
         ended.drop_guard()
     }
 
@@ -200,7 +217,7 @@ impl SessionTask {
 
     /// An actor that is gone needs no news.
     async fn tell(&mut self, news: News) {
-        let _gone = self.mailbox.send(Message::Session(self.started, news)).await;
+        let _gone = self.mailbox.send(Message::Session(self.work.attempt, news)).await;
     }
 }
 
@@ -215,7 +232,7 @@ pub(crate) async fn see_out(context: &Context, record: &OpenSession, over: bool)
         return;
     }
     if let Err(fault) = context.ports.store.delete_session(record.id.clone()).await {
-        tracing::warn!(session = %record.id, %fault, "an ended session stays noted as open");
+        tracing::warn!(%fault, "an ended session stays noted as open");
     }
 }
 
@@ -229,7 +246,7 @@ async fn terminate(context: &Context, record: &OpenSession) -> bool {
     while context.now().mono.saturating_duration_since(start) < LONGEST_LIFE {
         let Err(fault) = terminate_once(context, record).await else { return true };
         if told.replace(fault.kind.clone()).as_ref() != Some(&fault.kind) {
-            tracing::warn!(session = %record.id, %fault, "session could not be terminated");
+            tracing::warn!(%fault, "session could not be terminated");
         }
         if matches!(fault.kind, FaultKind::PermissionDenied { .. }) {
             return false;
@@ -240,7 +257,7 @@ async fn terminate(context: &Context, record: &OpenSession) -> bool {
             return false;
         }
     }
-    tracing::warn!(session = %record.id, "AWS never confirmed the end of a session, which must have ended by itself");
+    tracing::warn!("AWS never confirmed the end of a session, which must have ended by itself");
     true
 }
 

@@ -27,6 +27,7 @@ use crate::incidents::{Disturbance, told::Told};
 use crate::ports::{OpenSession, StoredTunnel};
 use crate::publish::{Meter, stopped_tunnel};
 use crate::tasks::TaskFailed;
+use crate::tunnel::about::About;
 use crate::tunnel::actor::{Actor, ActorParts};
 use crate::tunnel::binding::Binding;
 use crate::tunnel::chronicle::subject;
@@ -121,9 +122,11 @@ impl Supervisor {
         }
         tracing::info!(sessions = left.len(), "ending sessions that the last daemon left open");
         for record in left {
-            let context = Arc::clone(&self.context);
+            let (context, session) = (Arc::clone(&self.context), record.id.clone());
+            // Whose it was is not known any more.
+            let span = move || tracing::error_span!(parent: None, "session", %session);
             let ending = async move { see_out(&context, &record, false).await };
-            let _stopping = self.context.tasks.spawn("end left session", ending);
+            let _stopping = self.context.tasks.spawn_within("end left session", span, ending);
         }
     }
 
@@ -395,9 +398,15 @@ impl Supervisor {
         let (sender, mailbox) = mpsc::channel(MAILBOX_CAPACITY);
         let (context, chosen) = (Arc::clone(&self.context), self.ports_chosen.0.clone());
         let binding = Binding { context, tunnel: id, chosen };
+        let about = About::tunnel(id, wanted.spec.name.clone());
+        let span = {
+            let about = about.clone();
+            move || about.span()
+        };
         let parts = ActorParts {
             context: Arc::clone(&self.context),
             id,
+            about,
             wanted,
             meter,
             ledger,
@@ -405,7 +414,7 @@ impl Supervisor {
             mailbox,
             binding,
         };
-        if let Ok(task) = self.context.tasks.spawn("tunnel", Actor::new(machine, parts).run()) {
+        if let Ok(task) = self.context.tasks.spawn_within("tunnel", span, Actor::new(machine, parts).run()) {
             self.actors.push(Box::pin(task.map(move |ended| (id, ended))));
         }
         sender

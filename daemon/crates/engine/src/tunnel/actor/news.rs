@@ -58,7 +58,7 @@ impl Actor {
     pub(super) fn suspect_node(&mut self, session: Attempt, hint: Hint) {
         let ActorParts { context, sender, .. } = &self.parts;
         if let Some(handle) = self.sessions.get(&session) {
-            let subject = (&handle.choice, &handle.scope);
+            let subject = (&handle.choice, &handle.scope, &handle.about);
             self.nodes.suspect(session, hint, subject, (context, sender));
         }
     }

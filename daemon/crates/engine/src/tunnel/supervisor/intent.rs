@@ -102,12 +102,13 @@ impl Supervisor {
         }
         // The spec may be another one since the port was bound.
         if spec.local.is_automatic() {
+            let name = spec.name.clone();
             let stored = StoredTunnel { kept_port: Some(port), ..entry.stored.clone() };
             if let Some(entry) = self.tunnels.get_mut(&id) {
                 entry.stored = stored.clone();
             }
             if let Err(fault) = self.context.ports.store.put_tunnel(stored).await {
-                tracing::warn!(tunnel = %id, %fault, "the port could not be stored; the next start may choose another");
+                tracing::warn!(tunnel = %name, %fault, "the port could not be stored; the next start may choose another");
             }
         }
         let _actor_gone = kept.send(true);
