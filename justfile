@@ -31,6 +31,10 @@ test:
 soak *ARGUMENTS:
     cargo run -p stormtunnel-soak -- {{ARGUMENTS}}
 
+# An upgrade from the build of a commit (the newest tag, or the commit before) to the present one, with tunnels up.
+upgrade *REV:
+    tests/e2e/tools/upgrade {{REV}}
+
 # Emulator, daemon and a tunnel that works, until Ctrl-C.
 demo:
     cargo run -p stormtunnel-demo

@@ -1,5 +1,8 @@
 //! Compiles the contract with protox: nobody who builds this needs `protoc`.
 
+#[path = "build/levels.rs"]
+mod levels;
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::{env, fs};
@@ -23,11 +26,18 @@ const FILES: [&str; 10] = [
 const SECRETS: [&str; 1] = [".stormtunnel.v1.AnswerPromptRequest"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed=stormtunnel");
+    for input in ["stormtunnel", "levels.txt", "build.rs", "build"] {
+        println!("cargo::rerun-if-changed={input}");
+    }
     let descriptors = protox::compile(FILES, ["."])?;
     let out_dir = env::var_os("OUT_DIR").map(PathBuf::from).ok_or("cargo sets OUT_DIR for build scripts")?;
     fs::write(out_dir.join("stormtunnel.v1.fds"), descriptors.encode_to_vec())?;
+    fs::write(out_dir.join("levels.rs"), levels::rows(&fs::read_to_string("levels.txt")?, &descriptors)?)?;
+    // Requests are looked up by their names.
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
     // Without the transport methods: they would connect over TCP, and this API has none.
-    tonic_prost_build::configure().build_transport(false).skip_debug(SECRETS).compile_fds(descriptors)?;
+    let builder = tonic_prost_build::configure().build_transport(false).skip_debug(SECRETS);
+    builder.compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

@@ -12,11 +12,11 @@ use stormtunnel_proto::{CallError, Client};
 use crate::autostart::{self, Plan};
 use crate::cli::{Globals, Verb};
 use crate::cmds::waits;
-use crate::exit::{Failure, Problem};
+use crate::exit::{Failure, OLDER_DAEMON, Problem};
 use crate::lock::Lock;
 use crate::output::Output;
 use crate::prompts::Desk;
-use crate::service::Manager;
+use crate::service::{Manager, is_installed};
 use crate::world::{Answer, Ends, Environment, Programs, World};
 
 /// Longest wait for the answer of one call. Stopping and deleting end sessions at AWS first.
@@ -206,6 +206,26 @@ impl<'o> Context<'o> {
     /// The system's service manager.
     pub(crate) fn service(&self) -> Result<Box<dyn Manager + '_>, Failure> {
         self.plan().service()
+    }
+
+    /// How to get the daemon that belongs to this program where an older one runs.
+    pub(crate) fn newer_daemon(&self) -> &'static str {
+        match self.service() {
+            Ok(service) if is_installed(service.as_ref(), &self.paths) => {
+                "`stctl daemon install` has the service run the daemon that belongs to this stctl"
+            }
+            Ok(_) | Err(_) => "`stctl daemon restart` starts the daemon that belongs to this stctl",
+        }
+    }
+
+    /// The failure, with the remedy that depends on what starts the daemon here.
+    pub(crate) fn remedied(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Problem(problem) if problem.kind == OLDER_DAEMON => {
+                Problem { remedy: self.newer_daemon().to_owned(), ..*problem }.into()
+            }
+            other @ (Failure::Problem(_) | Failure::ClosedPipe) => other,
+        }
     }
 
     /// How a daemon is found and started.

@@ -21,8 +21,9 @@ pub enum Failure {
 pub struct Problem {
     /// What the program returns.
     pub exit: ExitCode,
-    /// For programs: the name of the fault's kind, or one of `call_failed`, `changed_meanwhile`, `daemon_unreachable`,
-    /// `no_editor`, `no_log`, `not_assigned`, `not_confirmed`, `not_up`, `nothing_selected`, `paths`, `runtime`, `service`, `timeout`, `usage`.
+    /// For programs: the name of the fault's kind, or one of `call_failed`, `changed_meanwhile`, `daemon_older`,
+    /// `daemon_unreachable`, `no_editor`, `no_log`, `not_assigned`, `not_confirmed`, `not_up`, `nothing_selected`, `paths`,
+    /// `runtime`, `service`, `timeout`, `usage`.
     pub kind: String,
     /// The tunnel it is about, where the sentence does not name it.
     pub tunnel: Option<String>,
@@ -119,14 +120,14 @@ impl Problem {
                 remedy: "repeat the command: it starts the daemon when it is gone".to_owned(),
                 ..unreachable
             },
-            CallError::Unimplemented => Self {
-                remedy: "`stctl daemon stop`, then repeat the command: it starts the daemon that belongs to this stctl"
-                    .to_owned(),
-                ..Self::failure("call_failed", error.to_string())
+            CallError::Unimplemented | CallError::OlderDaemon { .. } => Self {
+                headline: "the daemon is older than stctl and cannot do this".to_owned(),
+                detail: error.to_string(),
+                ..Self::failure(OLDER_DAEMON, "")
             },
             CallError::Malformed(cause) => Self {
                 detail: cause.to_string(),
-                remedy: "use the stctl that belongs to the running daemon (`stctl daemon status` shows its version)"
+                remedy: "update stctl: the daemon is newer, or not sound (`stctl daemon status` shows the levels of both)"
                     .to_owned(),
                 ..Self::failure("call_failed", error.to_string())
             },
@@ -137,6 +138,10 @@ impl Problem {
         }
     }
 }
+
+/// The kind of problem that a newer daemon is the remedy for. How to get it depends on what starts it, which
+/// [`Context`](crate::context::Context) knows.
+pub(crate) const OLDER_DAEMON: &str = "daemon_older";
 
 /// What to do about a daemon that takes connections, or holds its socket, and says nothing. A process that is suspended
 /// reacts to no other signal than the last.
@@ -245,6 +250,9 @@ mod tests {
             let problem = Problem::of_call(&error, Subject::default());
             assert_eq!((problem.exit as u8, problem.remedy.is_empty()), (5, false));
         }
-        assert_eq!(Problem::of_call(&CallError::Unimplemented, Subject::default()).exit as u8, 1);
+        for error in [CallError::Unimplemented, CallError::OlderDaemon { needs: 4, has: 3 }] {
+            let problem = Problem::of_call(&error, Subject::default());
+            assert_eq!((problem.exit as u8, problem.kind.as_str()), (1, OLDER_DAEMON));
+        }
     }
 }

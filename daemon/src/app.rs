@@ -38,6 +38,7 @@ use crate::local_network::SocketNetwork;
 use crate::logging::{self, LogControl, LogFile, LogFileError, LoggingError};
 use crate::notify;
 use crate::paths::{Paths, PathsError};
+use crate::program::Program;
 use crate::service::Service;
 use crate::settings_file::SettingsFile;
 use crate::signals::{self, SignalsError};
@@ -256,6 +257,7 @@ impl Daemon {
             warnings,
             settings: Arc::clone(&settings),
             log,
+            program: Program::of_process(),
             stop: stop.clone(),
         };
         let api_stopping = CancellationToken::new();

@@ -16,6 +16,7 @@ use stormtunnel_proto::calls::{
 use tokio_util::sync::CancellationToken;
 
 use crate::logging::LogControl;
+use crate::program::Program;
 use crate::settings_file::document::{Change, EditError, Problem};
 use crate::settings_file::{Replaced, SettingValue, SettingsFile, UpdateError};
 
@@ -146,14 +147,24 @@ pub(crate) struct Process {
     pub(crate) warnings: Vec<String>,
     pub(crate) settings: Arc<SettingsFile>,
     pub(crate) log: LogControl,
+    pub(crate) program: Program,
     pub(crate) stop: CancellationToken,
 }
 
 impl Process {
     fn warnings(&self) -> Vec<String> {
         let present = self.settings.problems().into_iter().chain(self.engine.warnings());
-        self.warnings.iter().cloned().chain(present).collect()
+        self.warnings.iter().cloned().chain(present).chain(self.program.warning()).collect()
     }
+}
+
+/// What stands in parentheses behind the number in `--version`, where the build has a version of its own.
+fn build() -> Option<&'static str> {
+    build_of(option_env!("STORMTUNNEL_VERSION")?)
+}
+
+fn build_of(version: &str) -> Option<&str> {
+    version.split_once(" (")?.1.strip_suffix(')')
 }
 
 impl DaemonControl for Process {
@@ -167,6 +178,9 @@ impl DaemonControl for Process {
             log_path: self.log_path.as_ref().map(|path| path.display().to_string()),
             state_directory: self.state_dir.display().to_string(),
             warnings: self.warnings(),
+            build: build().map(str::to_owned),
+            program: self.program.path().map(|path| path.display().to_string()),
+            program_replaced: self.program.is_replaced(),
         }
     }
 
@@ -178,5 +192,16 @@ impl DaemonControl for Process {
         let in_force = self.log.set_filter(filter)?;
         tracing::info!(filter = in_force, "log filter changed");
         Ok(in_force)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_is_what_stands_behind_the_number() {
+        assert_eq!(build_of("0.1.0 (c5b40d1 2026-11-28)"), Some("c5b40d1 2026-11-28"));
+        assert_eq!(build_of("0.1.0"), None);
     }
 }

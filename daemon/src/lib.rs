@@ -33,6 +33,7 @@ pub mod power;
 #[cfg(target_os = "linux")]
 mod private_bus;
 pub mod profiles;
+mod program;
 pub mod purge;
 pub mod service;
 pub mod settings_file;

@@ -291,6 +291,12 @@ pub struct DaemonInfo {
     pub state_directory: String,
     /// Troubles of the daemon itself, each in one sentence.
     pub warnings: Vec<String>,
+    /// What the build says of itself, such as the commit and its date.
+    pub build: Option<String>,
+    /// Path of its program, as it was started; absent where it does not tell.
+    pub program: Option<String>,
+    /// Another file is at that path since it was started, or none.
+    pub program_replaced: bool,
 }
 
 /// One setting as it is in force.

@@ -4,13 +4,16 @@ mod doctor;
 mod profiles;
 mod prompts;
 mod sign_in;
+mod skew;
 
 use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -40,6 +43,7 @@ pub use self::doctor::RunningChecks;
 pub use self::profiles::ProfileWatch;
 pub use self::prompts::PromptWatch;
 pub use self::sign_in::{RunningLogin, SignInWatch};
+use self::skew::next_known;
 
 /// The daemon could not be connected to.
 #[derive(Debug, Error)]
@@ -65,8 +69,16 @@ pub enum CallError {
     #[error("the connection to the daemon was lost: {0}")]
     Disconnected(String),
     /// The daemon is older than this client and does not know the call.
-    #[error("the daemon does not know this call: it is older than this program")]
+    #[error("the daemon does not know this call")]
     Unimplemented,
+    /// The daemon is older than this client and would take no notice of a part of the request. It was not sent.
+    #[error("the daemon has API level {has}, and this needs level {needs}")]
+    OlderDaemon {
+        /// The level that the request needs.
+        needs: u32,
+        /// The level of the daemon.
+        has: u32,
+    },
     /// The daemon sent something that this client cannot read.
     #[error("the daemon's answer cannot be read")]
     Malformed(#[source] ConversionError),
@@ -121,6 +133,8 @@ impl From<ConversionError> for CallError {
 pub struct Client {
     channel: Channel,
     deadline: Option<Duration>,
+    /// API level of the daemon at the other end, once it was asked; 0 before that.
+    level: Arc<AtomicU32>,
 }
 
 impl Client {
@@ -130,8 +144,12 @@ impl Client {
     /// [`ConnectError`], with the system's reason: no such file, nobody listening, no permission.
     pub async fn connect(socket: &Path) -> Result<Self, ConnectError> {
         let path = socket.to_owned();
+        let level = Arc::new(AtomicU32::new(0));
+        let next = Arc::clone(&level);
         let connector = service_fn(move |_| {
             let path = path.clone();
+            // It may be another daemon.
+            next.store(0, Ordering::Relaxed);
             async move { UnixStream::connect(path).await.map(TokioIo::new) }
         });
         // The authority of the calls; the connector does not look at it.
@@ -139,7 +157,7 @@ impl Client {
         let connected = endpoint.connect_with_connector(connector).await;
         let channel = connected
             .map_err(|error| ConnectError { socket: socket.to_owned(), source: io_cause(&error) })?;
-        Ok(Self { channel, deadline: None })
+        Ok(Self { channel, deadline: None, level })
     }
 
     /// The same connection, with a time limit for each call that is answered once. Watches have none.
@@ -153,7 +171,8 @@ impl Client {
     /// # Errors
     /// [`CallError`], like every call.
     pub async fn create_tunnel(&self, create: CreateTunnel) -> Result<Tunnel, CallError> {
-        let request = self.request(v1::CreateTunnelRequest::from(create));
+        self.guards(Some(&create.spec.labels)).await?;
+        let request = self.request(v1::CreateTunnelRequest::from(create)).await?;
         let response = answer(self.tunnels().create_tunnel(request)).await?;
         tunnel(response.tunnel)
     }
@@ -163,7 +182,10 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn update_tunnel(&self, update: UpdateTunnel) -> Result<UpdatedTunnel, CallError> {
-        let request = self.request(v1::UpdateTunnelRequest::from(update));
+        self.guards(update.patch.labels.as_ref()).await?;
+        let message = v1::UpdateTunnelRequest::from(update);
+        self.reads_mask(message.update_mask.as_ref()).await?;
+        let request = self.request(message).await?;
         Ok(answer(self.tunnels().update_tunnel(request)).await?.try_into()?)
     }
 
@@ -172,7 +194,7 @@ impl Client {
     /// # Errors
     /// [`CallError`] when the call as a whole failed.
     pub async fn delete_tunnels(&self, tunnels: &[String]) -> Result<Vec<TunnelOutcome>, CallError> {
-        let request = self.request(v1::DeleteTunnelsRequest { tunnels: tunnels.to_vec() });
+        let request = self.request(v1::DeleteTunnelsRequest { tunnels: tunnels.to_vec() }).await?;
         outcomes(answer(self.tunnels().delete_tunnels(request)).await?.results)
     }
 
@@ -181,7 +203,7 @@ impl Client {
     /// # Errors
     /// [`CallError`] when the call as a whole failed.
     pub async fn start_tunnels(&self, start: StartTunnels) -> Result<Vec<TunnelOutcome>, CallError> {
-        let request = self.request(v1::StartTunnelsRequest::from(start));
+        let request = self.request(v1::StartTunnelsRequest::from(start)).await?;
         outcomes(answer(self.tunnels().start_tunnels(request)).await?.results)
     }
 
@@ -190,7 +212,7 @@ impl Client {
     /// # Errors
     /// [`CallError`] when the call as a whole failed.
     pub async fn stop_tunnels(&self, tunnels: &[String]) -> Result<Vec<TunnelOutcome>, CallError> {
-        let request = self.request(v1::StopTunnelsRequest { tunnels: tunnels.to_vec() });
+        let request = self.request(v1::StopTunnelsRequest { tunnels: tunnels.to_vec() }).await?;
         outcomes(answer(self.tunnels().stop_tunnels(request)).await?.results)
     }
 
@@ -199,7 +221,7 @@ impl Client {
     /// # Errors
     /// [`CallError`] when the call as a whole failed.
     pub async fn restart_tunnels(&self, start: StartTunnels) -> Result<Vec<TunnelOutcome>, CallError> {
-        let request = self.request(v1::RestartTunnelsRequest::from(start));
+        let request = self.request(v1::RestartTunnelsRequest::from(start)).await?;
         outcomes(answer(self.tunnels().restart_tunnels(request)).await?.results)
     }
 
@@ -208,7 +230,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn tunnel(&self, name_or_id: &str) -> Result<Tunnel, CallError> {
-        let request = self.request(v1::GetTunnelRequest { tunnel: name_or_id.to_owned() });
+        let request = self.request(v1::GetTunnelRequest { tunnel: name_or_id.to_owned() }).await?;
         tunnel(answer(self.tunnels().get_tunnel(request)).await?.tunnel)
     }
 
@@ -220,7 +242,7 @@ impl Client {
         let mut tunnels = Vec::new();
         let mut page_token = String::new();
         loop {
-            let request = self.request(v1::ListTunnelsRequest { page_size: 0, page_token });
+            let request = self.request(v1::ListTunnelsRequest { page_size: 0, page_token }).await?;
             let page = TunnelPage::try_from(answer(self.tunnels().list_tunnels(request)).await?)?;
             tunnels.extend(page.tunnels);
             match page.next_page_token {
@@ -236,7 +258,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn watch_tunnels(&self, watch: WatchTunnels) -> Result<TunnelWatch, CallError> {
-        let request = Request::new(v1::WatchTunnelsRequest::from(watch));
+        let request = self.endless(v1::WatchTunnelsRequest::from(watch)).await?;
         Ok(TunnelWatch { messages: answer(self.tunnels().watch_tunnels(request)).await? })
     }
 
@@ -245,7 +267,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn list_events(&self, list: ListEvents) -> Result<Vec<Event>, CallError> {
-        let request = self.request(v1::ListEventsRequest::from(list));
+        let request = self.request(v1::ListEventsRequest::from(list)).await?;
         Ok(parse_events(answer(self.events().list_events(request)).await?.events)?)
     }
 
@@ -255,7 +277,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn watch_events(&self, watch: WatchEvents) -> Result<EventWatch, CallError> {
-        let request = Request::new(v1::WatchEventsRequest::from(watch));
+        let request = self.endless(v1::WatchEventsRequest::from(watch)).await?;
         Ok(EventWatch { messages: answer(self.events().watch_events(request)).await? })
     }
 
@@ -264,7 +286,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn statistics(&self, tunnels: &[String]) -> Result<Vec<TunnelStatistics>, CallError> {
-        let request = self.request(v1::GetStatisticsRequest { tunnels: tunnels.to_vec() });
+        let request = self.request(v1::GetStatisticsRequest { tunnels: tunnels.to_vec() }).await?;
         let response = answer(self.events().get_statistics(request)).await?;
         Ok(response.statistics.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
     }
@@ -274,7 +296,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn list_targets(&self, list: ListTargets) -> Result<TargetList, CallError> {
-        let request = self.request(v1::ListTargetsRequest::from(list));
+        let request = self.request(v1::ListTargetsRequest::from(list)).await?;
         Ok(answer(self.targets().list_targets(request)).await?.try_into()?)
     }
 
@@ -283,7 +305,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn settings(&self, keys: &[String]) -> Result<SettingsState, CallError> {
-        let request = self.request(v1::GetSettingsRequest { keys: keys.to_vec() });
+        let request = self.request(v1::GetSettingsRequest { keys: keys.to_vec() }).await?;
         Ok(answer(self.settings_service().get_settings(request)).await?.into())
     }
 
@@ -293,7 +315,7 @@ impl Client {
     /// [`CallError`].
     pub async fn update_settings(&self, changes: Vec<SettingChange>) -> Result<Vec<SettingState>, CallError> {
         let changes = changes.into_iter().map(Into::into).collect();
-        let request = self.request(v1::UpdateSettingsRequest { changes });
+        let request = self.request(v1::UpdateSettingsRequest { changes }).await?;
         let response = answer(self.settings_service().update_settings(request)).await?;
         Ok(response.settings.into_iter().map(Into::into).collect())
     }
@@ -303,7 +325,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn settings_file(&self) -> Result<SettingsFile, CallError> {
-        let request = self.request(v1::GetSettingsFileRequest {});
+        let request = self.request(v1::GetSettingsFileRequest {}).await?;
         Ok(answer(self.settings_service().get_settings_file(request)).await?.into())
     }
 
@@ -316,7 +338,7 @@ impl Client {
         text: String,
         etag: String,
     ) -> Result<ReplacedSettings, CallError> {
-        let request = self.request(v1::ReplaceSettingsFileRequest { text, etag });
+        let request = self.request(v1::ReplaceSettingsFileRequest { text, etag }).await?;
         Ok(answer(self.settings_service().replace_settings_file(request)).await?.try_into()?)
     }
 
@@ -325,7 +347,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn daemon_info(&self) -> Result<DaemonInfo, CallError> {
-        let request = self.request(v1::GetInfoRequest {});
+        let request = self.timed(Request::new(v1::GetInfoRequest {}));
         Ok(answer(self.daemon().get_info(request)).await?.try_into()?)
     }
 
@@ -334,7 +356,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn shutdown(&self) -> Result<(), CallError> {
-        let request = self.request(v1::ShutdownRequest {});
+        let request = self.request(v1::ShutdownRequest {}).await?;
         answer(self.daemon().shutdown(request)).await.map(|v1::ShutdownResponse {}| ())
     }
 
@@ -343,7 +365,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn set_log_filter(&self, filter: &str) -> Result<String, CallError> {
-        let request = self.request(v1::SetLogFilterRequest { filter: filter.to_owned() });
+        let request = self.request(v1::SetLogFilterRequest { filter: filter.to_owned() }).await?;
         Ok(answer(self.daemon().set_log_filter(request)).await?.filter)
     }
 
@@ -367,8 +389,7 @@ impl Client {
         DaemonServiceClient::new(self.channel.clone())
     }
 
-    fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
+    fn timed<M>(&self, mut request: Request<M>) -> Request<M> {
         if let Some(deadline) = self.deadline {
             request.set_timeout(deadline);
         }
@@ -392,7 +413,7 @@ impl TunnelWatch {
     /// # Errors
     /// [`CallError`] when the connection was lost or a message cannot be read.
     pub async fn next(&mut self) -> Result<Option<WatchUpdate>, CallError> {
-        let message = self.messages.message().await?;
+        let message = next_known(&mut self.messages, |message| message.event.is_some()).await?;
         Ok(message.map(WatchUpdate::try_from).transpose()?)
     }
 }
@@ -401,8 +422,14 @@ impl Stream for TunnelWatch {
     type Item = Result<WatchUpdate, CallError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let parse = |message: Result<_, Status>| Ok(WatchUpdate::try_from(message?)?);
-        Pin::new(&mut self.messages).poll_next(cx).map(|message| message.map(parse))
+        let parse = |message: v1::WatchTunnelsResponse| Ok(message.try_into()?);
+        loop {
+            let message = ready!(Pin::new(&mut self.messages).poll_next(cx));
+            // As in `next`.
+            if !matches!(&message, Some(Ok(message)) if message.event.is_none()) {
+                return Poll::Ready(message.map(|message| message.map_err(CallError::from).and_then(parse)));
+            }
+        }
     }
 }
 
@@ -418,7 +445,7 @@ impl EventWatch {
     /// # Errors
     /// [`CallError`] when the connection was lost or a message cannot be read.
     pub async fn next(&mut self) -> Result<Option<EventWatchUpdate>, CallError> {
-        let message = self.messages.message().await?;
+        let message = next_known(&mut self.messages, |message| message.update.is_some()).await?;
         Ok(message.map(EventWatchUpdate::try_from).transpose()?)
     }
 }

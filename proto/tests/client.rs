@@ -31,6 +31,9 @@ fn info() -> DaemonInfo {
         log_path: None,
         state_directory: "/state".to_owned(),
         warnings: vec!["the disk is full".to_owned()],
+        build: Some("0123abc 2026-11-28".to_owned()),
+        program: Some("/usr/bin/stormtunneld".to_owned()),
+        program_replaced: true,
     }
 }
 

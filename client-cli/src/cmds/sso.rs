@@ -14,7 +14,7 @@ use super::{Ending, sso_configure, up};
 use crate::browser;
 use crate::cli::{Format, LoginArgs, LogoutArgs, Selection, SignInArgs, SsoVerb};
 use crate::context::{CALL_DEADLINE, Context};
-use crate::exit::{Failure, Problem, Subject, quoted};
+use crate::exit::{Failure, OLDER_DAEMON, Problem, Subject, quoted};
 use crate::output::Output;
 use crate::render::logins::Telling;
 use crate::render::sign_in_views::{LoginView, SignInView};
@@ -159,7 +159,7 @@ pub(super) async fn login_on_the_way(
 }
 
 /// Kinds of problems of a daemon that has no such sign-in, or is too old to have any.
-const UNHELPFUL: [&str; 2] = ["sign_in_not_found", "call_failed"];
+const UNHELPFUL: [&str; 2] = ["sign_in_not_found", OLDER_DAEMON];
 
 /// Waits for a login, as long as a person takes: the daemon has its own limit.
 async fn follow(

@@ -72,9 +72,13 @@ pub fn tunnel(tunnel: &Tunnel, now: Timestamp, style: Style) -> String {
 /// The daemon.
 pub fn daemon(info: &DaemonInfo, view: &DaemonView, now: Timestamp, style: Style) -> String {
     let running = style.paint("running", Tone::Good);
-    let mut text = format!("stormtunneld {} is {running}\n", info.version);
+    let build = info.build.as_ref().map(|build| format!(" ({build})")).unwrap_or_default();
+    let mut text = format!("stormtunneld {}{build} is {running}\n", info.version);
     row(&mut text, "process", &format!("pid {}, up {}", info.pid, times::span(now.since(info.started_at))));
     row(&mut text, "api", &format!("level {}", info.api_level));
+    if let Some(program) = &info.program {
+        row(&mut text, "program", program);
+    }
     row(&mut text, "socket", &view.socket);
     row(&mut text, "state", &info.state_directory);
     row(&mut text, "settings", &view.settings_path);
@@ -132,6 +136,7 @@ pub(super) fn step_words(step: ConnectStep) -> &'static str {
         ConnectStep::Session => "asking Session Manager for a session",
         ConnectStep::Channel => "opening the data channel",
         ConnectStep::Resume => "resuming the session",
+        ConnectStep::Other => "on the way up",
     }
 }
 

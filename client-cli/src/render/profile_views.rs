@@ -152,5 +152,6 @@ fn why_name(why: OnDemand) -> &'static str {
         OnDemand::AsksForCode => "asks_for_code",
         OnDemand::RunsProgram => "runs_program",
         OnDemand::RenewsToken => "renews_token",
+        OnDemand::Other => "other",
     }
 }

@@ -176,6 +176,7 @@ pub fn rule(rule: ProfileRule) -> &'static str {
         ProfileRule::Asked => "request",
         ProfileRule::Setting => "aws.default_profile",
         ProfileRule::Default => "default",
+        ProfileRule::Other => "other",
     }
 }
 

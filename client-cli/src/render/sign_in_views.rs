@@ -178,6 +178,7 @@ fn rule_name(rule: RenewalRule) -> &'static str {
         RenewalRule::EarlyThird => "early_third",
         RenewalRule::HalfOfLifetime => "half_of_lifetime",
         RenewalRule::Retry => "retry",
+        RenewalRule::Other => "other",
     }
 }
 
@@ -187,6 +188,7 @@ fn cannot_renew_name(reason: CannotRenew) -> &'static str {
         CannotRenew::RegistrationExpired => "registration_expired",
         CannotRenew::SessionEnded => "session_ended",
         CannotRenew::Refused => "refused",
+        CannotRenew::Other => "other",
     }
 }
 
@@ -199,5 +201,6 @@ fn reason_name(reason: LoginReason) -> &'static str {
         LoginReason::SessionEnded => "session_ended",
         LoginReason::RefreshRefused => "refresh_refused",
         LoginReason::TokenRejected => "token_rejected",
+        LoginReason::Other => "other",
     }
 }

@@ -100,6 +100,7 @@ fn rule_name(rule: RenewalRule) -> &'static str {
         RenewalRule::EarlyTwentyMinutes | RenewalRule::EarlyThird => "early_renewal",
         RenewalRule::HalfOfLifetime => "half of its lifetime",
         RenewalRule::Retry => "the last try failed",
+        RenewalRule::Other => "as the daemon decides",
     }
 }
 

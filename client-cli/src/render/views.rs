@@ -182,8 +182,11 @@ pub struct SettingView {
 pub struct DaemonView {
     running: bool,
     version: String,
+    build: Option<String>,
     api_level: u32,
     pid: u32,
+    program: Option<String>,
+    program_replaced: bool,
     started_at: String,
     epoch: String,
     /// The socket that it was reached on.
@@ -353,6 +356,7 @@ fn step_name(step: ConnectStep) -> &'static str {
         ConnectStep::Session => "session",
         ConnectStep::Channel => "channel",
         ConnectStep::Resume => "resume",
+        ConnectStep::Other => "other",
     }
 }
 
@@ -434,8 +438,11 @@ impl DaemonView {
         Self {
             running: true,
             version: info.version.clone(),
+            build: info.build.clone(),
             api_level: info.api_level,
             pid: info.pid,
+            program: info.program.clone(),
+            program_replaced: info.program_replaced,
             started_at: rfc3339(info.started_at),
             epoch: info.epoch.0.to_string(),
             socket: socket.to_owned(),

@@ -1,5 +1,6 @@
 //! A daemon with the API and without tunnels: what it is told to say, it says.
 
+mod daemon;
 mod events;
 mod profiles;
 mod prompts;
@@ -16,14 +17,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use stormtunnel_model::{
     Account, Attempt, ConnectStep, Epoch, Event, Fault, FaultKind, Intent, Revision, SignIn, StartOptions,
-    Timestamp, Tunnel, TunnelState, TunnelStatistics,
+    Tunnel, TunnelState, TunnelStatistics,
 };
 use stormtunnel_proto::calls::{
-    CreateTunnel, DaemonInfo, EventWatchUpdate, LoginUpdate, PromptEvent, StartTunnels, TargetList,
-    TunnelOutcome, TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
+    CreateTunnel, EventWatchUpdate, LoginUpdate, PromptEvent, StartTunnels, TargetList, TunnelOutcome,
+    TunnelPage, UpdateTunnel, UpdatedTunnel, WatchEvent, WatchTunnels, WatchUpdate,
 };
 use stormtunnel_proto::status::from_fault;
-use stormtunnel_proto::v1::daemon_service_server::{DaemonService, DaemonServiceServer};
+use stormtunnel_proto::v1::daemon_service_server::DaemonServiceServer;
 use stormtunnel_proto::v1::event_service_server::EventServiceServer;
 use stormtunnel_proto::v1::profile_service_server::ProfileServiceServer;
 use stormtunnel_proto::v1::prompt_service_server::PromptServiceServer;
@@ -41,7 +42,7 @@ use tonic::{Request, Response, Status};
 
 pub(crate) use self::prompts::CODE;
 pub(crate) use self::settings::TEMPLATE;
-use crate::support::{now, running, stopped};
+use crate::support::{running, stopped};
 
 /// A daemon to talk to. Clones share everything.
 #[derive(Clone)]
@@ -85,19 +86,44 @@ struct State {
     holds_stops: bool,
     /// The next daemon takes the place of one that stops at once.
     successor: bool,
+    /// API level.
+    level: u32,
+    /// The program on disk is another one by now.
+    replaced: bool,
+    /// How often somebody asked what the daemon is.
+    looks: u32,
     counter: u64,
 }
 
 impl Fake {
     /// Runs `test` beside a daemon that has these tunnels.
     pub(crate) async fn beside<T>(tunnels: Vec<Tunnel>, test: impl AsyncFnOnce(Fake) -> T) -> T {
+        Self::of_level(API_LEVEL, tunnels, test).await
+    }
+
+    /// The same with a daemon of this API level, without the services that came later.
+    pub(crate) async fn of_level<T>(
+        level: u32,
+        tunnels: Vec<Tunnel>,
+        test: impl AsyncFnOnce(Fake) -> T,
+    ) -> T {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("daemon.sock");
-        Self::beside_at(&socket, &socket, tunnels, test).await
+        Self::beside_with(level, &socket, &socket, tunnels, test).await
     }
 
     /// The same with a daemon that listens at `bound` while its clients look at `socket`.
     pub(crate) async fn beside_at<T>(
+        bound: &Path,
+        socket: &Path,
+        tunnels: Vec<Tunnel>,
+        test: impl AsyncFnOnce(Fake) -> T,
+    ) -> T {
+        Self::beside_with(API_LEVEL, bound, socket, tunnels, test).await
+    }
+
+    async fn beside_with<T>(
+        level: u32,
         bound: &Path,
         socket: &Path,
         tunnels: Vec<Tunnel>,
@@ -123,6 +149,9 @@ impl Fake {
             refusal: None,
             holds_stops: false,
             successor: false,
+            level,
+            replaced: false,
+            looks: 0,
             counter: 0,
         };
         // More than any test publishes.
@@ -139,13 +168,14 @@ impl Fake {
 
     fn serve(&self, bound: &Path) -> impl Future<Output = ()> + use<> {
         let incoming = UnixListenerStream::new(UnixListener::bind(bound).unwrap());
+        let since = |level: u32| Some(self.clone()).filter(|fake| fake.lock().level >= level);
         let router = Server::builder()
             .add_service(TunnelServiceServer::new(self.clone()))
-            .add_service(EventServiceServer::new(self.clone()))
-            .add_service(TargetServiceServer::new(self.clone()))
-            .add_service(PromptServiceServer::new(self.clone()))
-            .add_service(SignInServiceServer::new(self.clone()))
-            .add_service(ProfileServiceServer::new(self.clone()))
+            .add_optional_service(since(2).map(EventServiceServer::new))
+            .add_optional_service(since(3).map(TargetServiceServer::new))
+            .add_optional_service(since(5).map(PromptServiceServer::new))
+            .add_optional_service(since(4).map(SignInServiceServer::new))
+            .add_optional_service(since(5).map(ProfileServiceServer::new))
             .add_service(SettingsServiceServer::new(self.clone()))
             .add_service(DaemonServiceServer::new(self.clone()));
         async move { router.serve_with_incoming(incoming).await.unwrap() }
@@ -404,6 +434,9 @@ impl TunnelService for Fake {
         let tunnels = self.lock().tunnels.values().cloned().collect();
         let snapshot = WatchUpdate { revision: revision(0), event: WatchEvent::Snapshot(tunnels) };
         let stream = tokio_stream::once(Ok(snapshot)).chain(changes);
+        // A newer daemon may tell of something that nobody here knows.
+        let unknown = v1::WatchTunnelsResponse { revision: Some(revision(0).into()), event: None };
+        let unknown = (self.lock().level > API_LEVEL).then_some(Ok(unknown));
         let ends = stream.map(|update| match update.unwrap() {
             // Tests end a watch with this.
             WatchUpdate { event: WatchEvent::Resumed, .. } => {
@@ -411,7 +444,7 @@ impl TunnelService for Fake {
             }
             update => Ok(update.into()),
         });
-        Ok(Response::new(Box::pin(ends)))
+        Ok(Response::new(Box::pin(tokio_stream::iter(unknown).chain(ends))))
     }
 }
 
@@ -436,51 +469,5 @@ impl Fake {
         while self.changes.receiver_count() == 0 {
             tokio::task::yield_now().await;
         }
-    }
-}
-
-#[tonic::async_trait]
-impl DaemonService for Fake {
-    async fn get_info(
-        &self,
-        _: Request<v1::GetInfoRequest>,
-    ) -> Result<Response<v1::GetInfoResponse>, Status> {
-        let info = DaemonInfo {
-            version: "1.2.3".to_owned(),
-            api_level: API_LEVEL,
-            started_at: Timestamp::from_millis(now().as_millis() - 7_200_000),
-            epoch: Epoch(u64::MAX),
-            pid: 4711,
-            log_path: Some("/home/u/.local/state/stormtunnel/daemon.log".to_owned()),
-            state_directory: "/home/u/.local/state/stormtunnel".to_owned(),
-            warnings: vec!["the limit of open files is 256".to_owned()],
-        };
-        Ok(Response::new(info.into()))
-    }
-
-    /// Removes the socket, which is how clients learn of the end.
-    async fn shutdown(
-        &self,
-        _: Request<v1::ShutdownRequest>,
-    ) -> Result<Response<v1::ShutdownResponse>, Status> {
-        self.heard("shutdown".to_owned())?;
-        let lock = self.socket.with_file_name("daemon.sock.lock");
-        if lock.exists() {
-            // A service manager's socket stays, and the next daemon has the lock.
-            std::fs::write(lock, "4712\n").unwrap();
-            return Ok(Response::new(v1::ShutdownResponse {}));
-        }
-        std::fs::remove_file(&self.socket).unwrap();
-        if self.lock().successor {
-            drop(UnixListener::bind(&self.socket).unwrap());
-        }
-        Ok(Response::new(v1::ShutdownResponse {}))
-    }
-
-    async fn set_log_filter(
-        &self,
-        request: Request<v1::SetLogFilterRequest>,
-    ) -> Result<Response<v1::SetLogFilterResponse>, Status> {
-        Ok(Response::new(v1::SetLogFilterResponse { filter: request.into_inner().filter }))
     }
 }

@@ -19,6 +19,7 @@ mod selectors;
 mod service;
 mod settings_edit;
 mod shells;
+mod skew;
 mod sso;
 mod sso_configure;
 mod starting;

@@ -198,6 +198,9 @@ fn rare_documents(contract: &mut Contract) {
         log_path: None,
         state_directory: "/s".to_owned(),
         warnings: Vec::new(),
+        build: None,
+        program: None,
+        program_replaced: false,
     };
     let service = ServiceView { manager: "systemd", installed: true, enabled: true, active: true };
     let view = DaemonView::of(&info, "/s/daemon.sock", "/c", service);

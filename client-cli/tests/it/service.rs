@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use stctl::world::{Answer, ProgramEnd};
+use stormtunnel_proto::API_LEVEL;
 use stormtunnel_proto::paths::Platform;
 
 use crate::fake::Fake;
@@ -145,6 +146,28 @@ async fn install_replaces_a_daemon_of_another_version_through_the_manager() {
         assert_eq!(fake.asked(), [""; 0], "its listeners stay with systemd");
     })
     .await;
+}
+
+#[tokio::test]
+async fn install_replaces_a_daemon_of_an_older_build_of_the_same_version() {
+    for level in [API_LEVEL - 1, API_LEVEL] {
+        Fake::of_level(level, Vec::new(), async |fake: Fake| {
+            let (home, system) = (Home::new(), linux().says("systemctl --user show", ITS_OWN));
+            home.run(&system, fake.socket(), "daemon install", None).await;
+            system.asked();
+            if level == API_LEVEL {
+                fake.is_replaced_on_disk();
+            }
+            let ran = home.run(&system, fake.socket(), "daemon install", None).await;
+            assert_eq!(ran.code, 0, "{ran:?}");
+            let asked = system.asked();
+            assert!(asked.contains(&"systemctl --user restart stormtunneld.service".to_owned()), "{asked:?}");
+            // The one that answers afterwards is as old: there is no newer one on disk.
+            let older = format!("API level {level}, stctl {API_LEVEL}: replace /usr/bin/stormtunneld by");
+            assert_eq!(ran.err.contains(&older), level < API_LEVEL, "{ran:?}");
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -7,11 +7,20 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Timestamp;
+use crate::label::{Label, Labels};
 use crate::name::{InvalidName, checked_name};
 
 /// The key of the label that makes a tunnel ask before it is started. Any value counts but `false`: a guard that is
 /// spelled differently must not be none.
 pub const CONFIRM_LABEL: &str = "confirm";
+
+/// Of these labels the one that asks for a confirmation, if there is one; see [`CONFIRM_LABEL`].
+pub fn confirm_label(labels: &Labels) -> Option<Label> {
+    let mut labels = labels.iter();
+    let (key, value) =
+        labels.find(|(key, value)| key.as_str() == CONFIRM_LABEL && value.as_str() != "false")?;
+    Some(Label { key: key.clone(), value: value.clone() })
+}
 
 checked_name! {
     /// Why a tunnel is used, for AWS's audit trail: 1 to 256 characters on one line (`Reason` of StartSession).

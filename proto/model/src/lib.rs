@@ -63,7 +63,7 @@ pub use endpoint::{BoundAddress, LocalAddress, LocalEndpoint, LocalPort, RemoteE
 pub use event::{Event, EventId, EventKind, EventSubject};
 pub use fault::{Fault, FaultKind};
 pub use finding::{Finding, Outcome};
-pub use guards::{CONFIRM_LABEL, Reason, RunTerms, StartOptions, Ttl};
+pub use guards::{CONFIRM_LABEL, Reason, RunTerms, StartOptions, Ttl, confirm_label};
 pub use ids::{Attempt, Epoch, Etag, Principal, RequestId, Revision, SsmSessionId, Timestamp, TunnelId};
 pub use keep::{Keep, SessionCount};
 pub use key_store::KeyStoreChoice;

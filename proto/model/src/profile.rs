@@ -91,6 +91,8 @@ pub enum OnDemand {
     RunsProgram,
     /// A token would be renewed, and `auto_refresh` is off.
     RenewsToken,
+    /// One that only a newer daemon knows. No daemon says it.
+    Other,
 }
 
 /// Something in the AWS files that a person should mend.
@@ -122,6 +124,8 @@ pub enum ProfileRule {
     Setting,
     /// Nothing names one: `default`, and where the files have none of that name, what the machine has.
     Default,
+    /// One that only a newer daemon knows. No daemon says it.
+    Other,
 }
 
 /// A profile after AWS was asked about it.
@@ -215,6 +219,7 @@ impl OnDemand {
             Self::AsksForCode => "it asks for an MFA code",
             Self::RunsProgram => "it runs a program (credential_process)",
             Self::RenewsToken => "it would renew the token, and auto_refresh is off",
+            Self::Other => "it is checked only when somebody asks",
         }
     }
 }

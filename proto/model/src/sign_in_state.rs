@@ -79,6 +79,8 @@ pub enum RenewalRule {
     HalfOfLifetime,
     /// The last try failed.
     Retry,
+    /// One that only a newer daemon knows. No daemon says it.
+    Other,
 }
 
 /// Why a token cannot be renewed.
@@ -92,6 +94,8 @@ pub enum CannotRenew {
     SessionEnded,
     /// AWS refused to renew it.
     Refused,
+    /// One that only a newer daemon knows. No daemon says it.
+    Other,
 }
 
 /// Why a login is needed.
@@ -111,6 +115,8 @@ pub enum LoginReason {
     RefreshRefused,
     /// AWS does not accept the token, although it should still be good: it was revoked, or the clock is wrong.
     TokenRejected,
+    /// One that only a newer daemon knows. No daemon says it.
+    Other,
 }
 
 /// What is being done for a sign-in.
@@ -213,6 +219,7 @@ impl CannotRenew {
             Self::RegistrationExpired => "the client registration that the token belongs to has expired",
             Self::SessionEnded => "the session at the AWS access portal is over",
             Self::Refused => "AWS refused to renew the token",
+            Self::Other => "the token cannot be renewed",
         }
     }
 }
@@ -230,6 +237,7 @@ impl LoginReason {
             Self::TokenRejected => {
                 "AWS does not accept the token although it has not expired: it was revoked, or the clock is wrong"
             }
+            Self::Other => "there is no token",
         }
     }
 }
@@ -243,6 +251,7 @@ impl RenewalRule {
             Self::EarlyThird => "early_renewal: a third of the lifetime before the end, ahead of other tools",
             Self::HalfOfLifetime => "half of the lifetime, which is short",
             Self::Retry => "the last try failed",
+            Self::Other => "as the daemon decides",
         }
     }
 }

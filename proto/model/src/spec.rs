@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::endpoint::{LocalEndpoint, RemoteEndpoint};
-use crate::guards::{CONFIRM_LABEL, Reason, Ttl};
+use crate::guards::{Reason, Ttl, confirm_label};
 use crate::keep::{Keep, SessionCount};
 use crate::label::{Label, Labels};
 use crate::name::{Profile, Region, TunnelName};
@@ -28,7 +28,7 @@ pub struct TunnelSpec {
     pub local: LocalEndpoint,
     /// The user agreed that other machines may connect to `local`.
     pub allow_non_loopback: bool,
-    /// What the user tells it apart by. The daemon only keeps them, but for one: see [`CONFIRM_LABEL`].
+    /// What the user tells it apart by. The daemon only keeps them, but for one: see [`CONFIRM_LABEL`](crate::CONFIRM_LABEL).
     pub labels: Labels,
     /// When it holds a session that nobody uses.
     #[serde(default)]
@@ -89,12 +89,9 @@ impl TunnelSpec {
         }
     }
 
-    /// The label that makes it ask before it is started, if it has it; see [`CONFIRM_LABEL`].
+    /// The label that makes it ask before it is started, if it has it; see [`CONFIRM_LABEL`](crate::CONFIRM_LABEL).
     pub fn confirm_label(&self) -> Option<Label> {
-        let mut labels = self.labels.iter();
-        let (key, value) =
-            labels.find(|(key, value)| key.as_str() == CONFIRM_LABEL && value.as_str() != "false")?;
-        Some(Label { key: key.clone(), value: value.clone() })
+        confirm_label(&self.labels)
     }
 
     /// The spec with the changes of `patch`.

@@ -78,6 +78,8 @@ pub enum ConnectStep {
     Channel,
     /// Opening a new data channel for the session that lost its old one.
     Resume,
+    /// One that only a newer daemon knows. No daemon says it.
+    Other,
 }
 
 /// What holds a tunnel's transfers up although nothing has failed.

@@ -1,8 +1,8 @@
 //! Calls about what is wrong around the daemon.
 
 use stormtunnel_model::Finding;
+use tonic::Streaming;
 use tonic::transport::Channel;
-use tonic::{Request, Streaming};
 
 use super::{CallError, Client, MAX_MESSAGE, answer};
 use crate::v1;
@@ -14,7 +14,7 @@ impl Client {
     /// # Errors
     /// [`CallError`]; `Unimplemented` of a daemon that is older.
     pub async fn run_checks(&self, fix: bool) -> Result<RunningChecks, CallError> {
-        let request = Request::new(v1::RunChecksRequest { fix });
+        let request = self.endless(v1::RunChecksRequest { fix }).await?;
         Ok(RunningChecks { messages: answer(self.doctor().run_checks(request)).await? })
     }
 
@@ -23,7 +23,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn log(&self, lines: u32) -> Result<Vec<String>, CallError> {
-        let request = self.request(v1::GetLogRequest { lines });
+        let request = self.request(v1::GetLogRequest { lines }).await?;
         Ok(answer(self.doctor().get_log(request)).await?.lines)
     }
 
@@ -42,9 +42,8 @@ impl RunningChecks {
     /// The next finding; nothing after the last one.
     ///
     /// # Errors
-    /// [`CallError`] when the connection was lost or a message cannot be read.
+    /// [`CallError`] when the connection was lost.
     pub async fn next(&mut self) -> Result<Option<Finding>, CallError> {
-        let message = self.messages.message().await?;
-        Ok(message.map(Finding::try_from).transpose()?)
+        Ok(self.messages.message().await?.map(Finding::from))
     }
 }

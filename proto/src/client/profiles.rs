@@ -1,10 +1,10 @@
 //! Calls about profiles.
 
 use stormtunnel_model::{CheckedProfile, Profile, ProfileList, Revision};
+use tonic::Streaming;
 use tonic::transport::Channel;
-use tonic::{Request, Streaming};
 
-use super::{CallError, Client, MAX_MESSAGE, answer};
+use super::{CallError, Client, MAX_MESSAGE, answer, next_known};
 use crate::calls::ProfileWatchUpdate;
 use crate::v1;
 use crate::v1::profile_service_client::ProfileServiceClient;
@@ -15,7 +15,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn list_profiles(&self) -> Result<ProfileList, CallError> {
-        let request = self.request(v1::ListProfilesRequest {});
+        let request = self.request(v1::ListProfilesRequest {}).await?;
         Ok(answer(self.profiles().list_profiles(request)).await?.try_into()?)
     }
 
@@ -24,7 +24,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn watch_profiles(&self, since: Option<Revision>) -> Result<ProfileWatch, CallError> {
-        let request = Request::new(v1::WatchProfilesRequest { since: since.map(Into::into) });
+        let request = self.endless(v1::WatchProfilesRequest { since: since.map(Into::into) }).await?;
         Ok(ProfileWatch { messages: answer(self.profiles().watch_profiles(request)).await? })
     }
 
@@ -33,7 +33,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn check_profile(&self, profile: Option<Profile>) -> Result<CheckedProfile, CallError> {
-        let request = self.request(v1::CheckProfileRequest { profile: profile.map(Into::into) });
+        let request = self.request(v1::CheckProfileRequest { profile: profile.map(Into::into) }).await?;
         Ok(answer(self.profiles().check_profile(request)).await?.try_into()?)
     }
 
@@ -54,7 +54,7 @@ impl ProfileWatch {
     /// # Errors
     /// [`CallError`] when the connection was lost or a message cannot be read.
     pub async fn next(&mut self) -> Result<Option<ProfileWatchUpdate>, CallError> {
-        let message = self.messages.message().await?;
+        let message = next_known(&mut self.messages, |message| message.event.is_some()).await?;
         Ok(message.map(ProfileWatchUpdate::try_from).transpose()?)
     }
 }

@@ -1,10 +1,10 @@
 //! Calls about prompts.
 
 use stormtunnel_model::PromptId;
+use tonic::Streaming;
 use tonic::transport::Channel;
-use tonic::{Request, Streaming};
 
-use super::{CallError, Client, answer};
+use super::{CallError, Client, answer, next_known};
 use crate::calls::PromptEvent;
 use crate::v1;
 use crate::v1::prompt_service_client::PromptServiceClient;
@@ -15,7 +15,7 @@ impl Client {
     /// # Errors
     /// [`CallError`]; `Unimplemented` of a daemon that asks nothing.
     pub async fn watch_prompts(&self) -> Result<PromptWatch, CallError> {
-        let request = Request::new(v1::WatchPromptsRequest {});
+        let request = self.endless(v1::WatchPromptsRequest {}).await?;
         Ok(PromptWatch { messages: answer(self.prompts().watch_prompts(request)).await? })
     }
 
@@ -24,7 +24,7 @@ impl Client {
     /// # Errors
     /// [`CallError`]: somebody else was faster, nobody waits for it any more, or it cannot be right.
     pub async fn answer_prompt(&self, id: PromptId, typed: &str) -> Result<(), CallError> {
-        let request = self.request(v1::AnswerPromptRequest { id: id.0, answer: typed.to_owned() });
+        let request = self.request(v1::AnswerPromptRequest { id: id.0, answer: typed.to_owned() }).await?;
         answer(self.prompts().answer_prompt(request)).await.map(|v1::AnswerPromptResponse {}| ())
     }
 
@@ -45,7 +45,7 @@ impl PromptWatch {
     /// # Errors
     /// [`CallError`] when the connection was lost or a message cannot be read.
     pub async fn next(&mut self) -> Result<Option<PromptEvent>, CallError> {
-        let message = self.messages.message().await?;
+        let message = next_known(&mut self.messages, |message| message.event.is_some()).await?;
         Ok(message.map(PromptEvent::try_from).transpose()?)
     }
 }

@@ -3,13 +3,14 @@
 use stormtunnel_model::{
     Account, AccountId, Revision, SignIn, SignInChoice, SignInName, SsoConfig, SsoConfigured,
 };
+use tonic::Streaming;
 use tonic::transport::Channel;
-use tonic::{Request, Streaming};
 
-use super::{CallError, Client, MAX_MESSAGE, answer};
+use super::{CallError, Client, MAX_MESSAGE, answer, next_known};
 use crate::calls::{Login, LoginUpdate, Logout, SignInWatchUpdate};
 use crate::conversions::{ConversionError, parse_sign_ins};
 use crate::v1;
+use crate::v1::login_response::News;
 use crate::v1::sign_in_service_client::SignInServiceClient;
 
 impl Client {
@@ -18,7 +19,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn list_sign_ins(&self) -> Result<Vec<SignIn>, CallError> {
-        let request = self.request(v1::ListSignInsRequest {});
+        let request = self.request(v1::ListSignInsRequest {}).await?;
         Ok(parse_sign_ins(answer(self.sign_ins().list_sign_ins(request)).await?.sign_ins)?)
     }
 
@@ -27,7 +28,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn watch_sign_ins(&self, since: Option<Revision>) -> Result<SignInWatch, CallError> {
-        let request = Request::new(v1::WatchSignInsRequest { since: since.map(Into::into) });
+        let request = self.endless(v1::WatchSignInsRequest { since: since.map(Into::into) }).await?;
         Ok(SignInWatch { messages: answer(self.sign_ins().watch_sign_ins(request)).await? })
     }
 
@@ -36,7 +37,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn login(&self, login: Login) -> Result<RunningLogin, CallError> {
-        let request = Request::new(v1::LoginRequest::from(login));
+        let request = self.endless(v1::LoginRequest::from(login)).await?;
         Ok(RunningLogin { messages: answer(self.sign_ins().login(request)).await? })
     }
 
@@ -45,7 +46,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn cancel_login(&self, sign_in: SignInChoice) -> Result<(), CallError> {
-        let request = self.request(v1::CancelLoginRequest { sign_in: Some(sign_in.into()) });
+        let request = self.request(v1::CancelLoginRequest { sign_in: Some(sign_in.into()) }).await?;
         answer(self.sign_ins().cancel_login(request)).await.map(|v1::CancelLoginResponse {}| ())
     }
 
@@ -54,7 +55,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn logout(&self, logout: Logout) -> Result<Vec<SignInName>, CallError> {
-        let request = self.request(v1::LogoutRequest::from(logout));
+        let request = self.request(v1::LogoutRequest::from(logout)).await?;
         let names = answer(self.sign_ins().logout(request)).await?.sign_ins;
         let parse = |name: String| Ok(name.parse().map_err(ConversionError::from)?);
         names.into_iter().map(parse).collect()
@@ -65,7 +66,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn refresh(&self, sign_in: SignInChoice) -> Result<SignIn, CallError> {
-        let request = self.request(v1::RefreshRequest { sign_in: Some(sign_in.into()) });
+        let request = self.request(v1::RefreshRequest { sign_in: Some(sign_in.into()) }).await?;
         let sign_in = answer(self.sign_ins().refresh(request)).await?.sign_in;
         let sign_in = sign_in.ok_or_else(|| ConversionError::Missing { field: "sign_in".to_owned() })?;
         Ok(sign_in.try_into()?)
@@ -76,7 +77,7 @@ impl Client {
     /// # Errors
     /// [`CallError`].
     pub async fn list_accounts(&self, sign_in: SignInChoice) -> Result<Vec<Account>, CallError> {
-        let request = self.request(v1::ListAccountsRequest { sign_in: Some(sign_in.into()) });
+        let request = self.request(v1::ListAccountsRequest { sign_in: Some(sign_in.into()) }).await?;
         let accounts = answer(self.sign_ins().list_accounts(request)).await?.accounts;
         Ok(accounts.into_iter().map(Into::into).collect())
     }
@@ -91,7 +92,7 @@ impl Client {
         account: &AccountId,
     ) -> Result<Vec<String>, CallError> {
         let account = account.to_string();
-        let request = self.request(v1::ListRolesRequest { sign_in: Some(sign_in.into()), account });
+        let request = self.request(v1::ListRolesRequest { sign_in: Some(sign_in.into()), account }).await?;
         Ok(answer(self.sign_ins().list_roles(request)).await?.roles)
     }
 
@@ -100,7 +101,7 @@ impl Client {
     /// # Errors
     /// [`CallError`]; the file is as it was.
     pub async fn configure(&self, config: SsoConfig) -> Result<SsoConfigured, CallError> {
-        let request = self.request(v1::ConfigureRequest::from(config));
+        let request = self.request(v1::ConfigureRequest::from(config)).await?;
         Ok(answer(self.sign_ins().configure(request)).await?.try_into()?)
     }
 
@@ -121,7 +122,7 @@ impl SignInWatch {
     /// # Errors
     /// [`CallError`] when the connection was lost or a message cannot be read.
     pub async fn next(&mut self) -> Result<Option<SignInWatchUpdate>, CallError> {
-        let message = self.messages.message().await?;
+        let message = next_known(&mut self.messages, |message| message.event.is_some()).await?;
         Ok(message.map(SignInWatchUpdate::try_from).transpose()?)
     }
 }
@@ -138,7 +139,15 @@ impl RunningLogin {
     /// # Errors
     /// [`CallError`]: how the login failed, or that the connection was lost.
     pub async fn next(&mut self) -> Result<Option<LoginUpdate>, CallError> {
-        let message = self.messages.message().await?;
+        let is_known = |message: &v1::LoginResponse| match &message.news {
+            Some(News::Progress(progress)) => progress.progress.is_some(),
+            Some(News::Begun(begun)) => {
+                v1::LoginFlow::try_from(begun.flow).is_ok_and(|flow| flow != v1::LoginFlow::Unspecified)
+            }
+            Some(News::SignedIn(_)) => true,
+            None => false,
+        };
+        let message = next_known(&mut self.messages, is_known).await?;
         Ok(message.map(LoginUpdate::try_from).transpose()?)
     }
 }

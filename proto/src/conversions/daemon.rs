@@ -17,6 +17,9 @@ impl From<DaemonInfo> for v1::GetInfoResponse {
             log_path: info.log_path.unwrap_or_default(),
             state_directory: info.state_directory,
             warnings: info.warnings,
+            build: info.build.unwrap_or_default(),
+            program: info.program.unwrap_or_default(),
+            program_replaced: info.program_replaced,
         }
     }
 }
@@ -34,6 +37,9 @@ impl TryFrom<v1::GetInfoResponse> for DaemonInfo {
             log_path: non_empty(response.log_path),
             state_directory: response.state_directory,
             warnings: response.warnings,
+            build: non_empty(response.build),
+            program: non_empty(response.program),
+            program_replaced: response.program_replaced,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use stormtunnel_model::{Finding, Outcome};
 
-use super::{ConversionError, enum_value};
+use super::known;
 use crate::v1;
 
 impl From<Finding> for v1::RunChecksResponse {
@@ -12,19 +12,17 @@ impl From<Finding> for v1::RunChecksResponse {
     }
 }
 
-impl TryFrom<v1::RunChecksResponse> for Finding {
-    type Error = ConversionError;
-
-    fn try_from(response: v1::RunChecksResponse) -> Result<Self, Self::Error> {
+impl From<v1::RunChecksResponse> for Finding {
+    fn from(response: v1::RunChecksResponse) -> Self {
         let v1::RunChecksResponse { id, title, outcome, detail, remedy, fixable, fixed } = response;
-        let outcome = match enum_value("outcome", outcome)? {
+        let outcome = match known(outcome) {
             v1::CheckOutcome::Pass => Outcome::Pass,
-            v1::CheckOutcome::Warn => Outcome::Warn,
+            // What a newer daemon has to say is worth a look.
+            v1::CheckOutcome::Warn | v1::CheckOutcome::Unspecified => Outcome::Warn,
             v1::CheckOutcome::Fail => Outcome::Fail,
             v1::CheckOutcome::Skipped => Outcome::Skipped,
-            v1::CheckOutcome::Unspecified => return Err(ConversionError::missing("outcome")),
         };
-        Ok(Self { id, title, outcome, detail, remedy, fixable, fixed })
+        Self { id, title, outcome, detail, remedy, fixable, fixed }
     }
 }
 
@@ -51,13 +49,13 @@ mod tests {
                 fixed: "closed /f".to_owned(),
                 ..Finding::new("files.aws", "AWS files", outcome, "open").with_remedy("close it")
             };
-            assert_eq!(Finding::try_from(v1::RunChecksResponse::from(finding.clone())), Ok(finding));
+            assert_eq!(Finding::from(v1::RunChecksResponse::from(finding.clone())), finding);
         }
     }
 
     #[test]
-    fn a_finding_without_an_outcome_is_none() {
-        let error = Finding::try_from(v1::RunChecksResponse::default()).unwrap_err();
-        assert_eq!(error.field(), "outcome");
+    fn a_finding_with_an_outcome_of_a_newer_daemon_is_shown() {
+        let response = v1::RunChecksResponse { outcome: 9, ..Default::default() };
+        assert_eq!(Finding::from(response).outcome, Outcome::Warn);
     }
 }

@@ -36,9 +36,14 @@ fn parse_options(options: Option<v1::StartOptions>) -> Result<StartOptions, Conv
     Ok(StartOptions { confirmed, reason: parse_reason(reason)?, ttl: parse_ttl(ttl)? })
 }
 
+/// Options that say nothing are left out: an older daemon understands that as well.
+fn options_to_message(options: StartOptions) -> Option<v1::StartOptions> {
+    (options != StartOptions::default()).then(|| options.into())
+}
+
 impl From<StartTunnels> for v1::StartTunnelsRequest {
     fn from(start: StartTunnels) -> Self {
-        Self { tunnels: start.tunnels, options: Some(start.options.into()) }
+        Self { tunnels: start.tunnels, options: options_to_message(start.options) }
     }
 }
 
@@ -52,7 +57,7 @@ impl TryFrom<v1::StartTunnelsRequest> for StartTunnels {
 
 impl From<StartTunnels> for v1::RestartTunnelsRequest {
     fn from(start: StartTunnels) -> Self {
-        Self { tunnels: start.tunnels, options: Some(start.options.into()) }
+        Self { tunnels: start.tunnels, options: options_to_message(start.options) }
     }
 }
 

@@ -135,6 +135,11 @@ fn enum_value<E: TryFrom<i32> + Default + PartialEq>(field: &str, number: i32) -
     })
 }
 
+/// An enum value of an answer; one that only a newer daemon knows is the unspecified one.
+fn known<E: TryFrom<i32> + Default>(number: i32) -> E {
+    E::try_from(number).unwrap_or_default()
+}
+
 /// Empty text stands for nothing where the API says so.
 fn non_empty(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())

@@ -1,11 +1,11 @@
 //! The messages of the profile service.
 
 use stormtunnel_model::{
-    AwsProfile, CheckedProfile, FileProblem, OnDemand, Principal, Profile, ProfileKind, ProfileList,
+    AwsProfile, CheckedProfile, Fault, FileProblem, OnDemand, Principal, Profile, ProfileKind, ProfileList,
     ProfileRule, ProfileState, Region, SignInName,
 };
 
-use super::{ConversionError, enum_value, parse_timestamp, parsed, required, timestamp};
+use super::{ConversionError, known, parse_timestamp, parsed, required, timestamp};
 use crate::calls::{ProfileWatchEvent, ProfileWatchUpdate};
 use crate::v1;
 use crate::v1::profile_state::{Checking, Connected, Invalid, State, Unchecked, Unknown};
@@ -108,7 +108,11 @@ impl TryFrom<v1::ProfileState> for ProfileState {
     type Error = ConversionError;
 
     fn try_from(state: v1::ProfileState) -> Result<Self, Self::Error> {
-        Ok(match required("state", state.state)? {
+        let Some(state) = state.state else {
+            let detail = "its state is one that this program does not know: the daemon is newer";
+            return Ok(Self::Unknown { fault: Fault::internal(detail) });
+        };
+        Ok(match state {
             // What is read out of the ARN is read out of it here as well.
             State::Connected(Connected { principal, at, .. }) => {
                 Self::Connected { principal: principal.parse::<Principal>()?, at: parse_timestamp("at", at)? }
@@ -116,7 +120,7 @@ impl TryFrom<v1::ProfileState> for ProfileState {
             State::Checking(Checking {}) => Self::Checking,
             State::Invalid(Invalid { fault }) => Self::Invalid { fault: parsed("fault", fault)? },
             State::Unknown(Unknown { fault }) => Self::Unknown { fault: parsed("fault", fault)? },
-            State::Unchecked(Unchecked { why }) => Self::Unchecked { why: parse_why(why)? },
+            State::Unchecked(Unchecked { why }) => Self::Unchecked { why: parse_why(why) },
         })
     }
 }
@@ -127,16 +131,17 @@ impl From<OnDemand> for v1::CheckedOnDemand {
             OnDemand::AsksForCode => Self::AsksForCode,
             OnDemand::RunsProgram => Self::RunsProgram,
             OnDemand::RenewsToken => Self::RenewsToken,
+            OnDemand::Other => Self::Unspecified,
         }
     }
 }
 
-fn parse_why(number: i32) -> Result<OnDemand, ConversionError> {
-    match enum_value("why", number)? {
-        v1::CheckedOnDemand::AsksForCode => Ok(OnDemand::AsksForCode),
-        v1::CheckedOnDemand::RunsProgram => Ok(OnDemand::RunsProgram),
-        v1::CheckedOnDemand::RenewsToken => Ok(OnDemand::RenewsToken),
-        v1::CheckedOnDemand::Unspecified => Err(ConversionError::missing("why")),
+fn parse_why(number: i32) -> OnDemand {
+    match known(number) {
+        v1::CheckedOnDemand::AsksForCode => OnDemand::AsksForCode,
+        v1::CheckedOnDemand::RunsProgram => OnDemand::RunsProgram,
+        v1::CheckedOnDemand::RenewsToken => OnDemand::RenewsToken,
+        v1::CheckedOnDemand::Unspecified => OnDemand::Other,
     }
 }
 
@@ -210,6 +215,7 @@ impl From<CheckedProfile> for v1::CheckProfileResponse {
             ProfileRule::Asked => v1::ProfileRule::Asked,
             ProfileRule::Setting => v1::ProfileRule::Setting,
             ProfileRule::Default => v1::ProfileRule::Default,
+            ProfileRule::Other => v1::ProfileRule::Unspecified,
         };
         Self { profile: Some(profile.into()), rule: rule.into() }
     }
@@ -219,11 +225,11 @@ impl TryFrom<v1::CheckProfileResponse> for CheckedProfile {
     type Error = ConversionError;
 
     fn try_from(response: v1::CheckProfileResponse) -> Result<Self, Self::Error> {
-        let rule = match enum_value("rule", response.rule)? {
+        let rule = match known(response.rule) {
             v1::ProfileRule::Asked => ProfileRule::Asked,
             v1::ProfileRule::Setting => ProfileRule::Setting,
             v1::ProfileRule::Default => ProfileRule::Default,
-            v1::ProfileRule::Unspecified => return Err(ConversionError::missing("rule")),
+            v1::ProfileRule::Unspecified => ProfileRule::Other,
         };
         Ok(Self { profile: parsed("profile", response.profile)?, rule })
     }
@@ -340,6 +346,21 @@ mod tests {
         let Some(State::Connected(connected)) = message.state else { panic!("{message:?}") };
         let parts = [connected.account, connected.role, connected.user].map(Option::unwrap);
         assert_eq!(parts, ["123456789012", "Admin", "ada@x"]);
+    }
+
+    #[test]
+    fn states_and_reasons_of_a_newer_daemon_are_unknown_ones() {
+        let newer = ProfileState::try_from(v1::ProfileState { state: None }).unwrap();
+        let ProfileState::Unknown { fault } = newer else { panic!("{newer:?}") };
+        assert!(fault.detail.contains("the daemon is newer"), "{fault}");
+        assert_eq!(parse_why(9), OnDemand::Other);
+        let profile = v1::Profile {
+            name: "p".to_owned(),
+            state: Some(v1::ProfileState::default()),
+            ..Default::default()
+        };
+        let checked = v1::CheckProfileResponse { profile: Some(profile), rule: 9 };
+        assert_eq!(CheckedProfile::try_from(checked).unwrap().rule, ProfileRule::Other);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use stormtunnel_model::{
     SignInProfile, SignInState, SignInStatus,
 };
 
-use super::{ConversionError, enum_value, parse_timestamp, parsed, required, timestamp};
+use super::{ConversionError, known, parse_timestamp, parsed, required, timestamp};
 use crate::v1;
 use crate::v1::login_progress::{self, Progress};
 use crate::v1::renewal::{self, Renewal as RenewalKind};
@@ -41,7 +41,7 @@ impl TryFrom<v1::SignIn> for SignIn {
             profiles: profiles.collect::<Result<_, _>>()?,
             status: SignInStatus {
                 state: parsed("state", state)?,
-                activity: activity.map(|activity| parsed("activity", Some(activity))).transpose()?,
+                activity: activity.map(parse_activity).transpose()?.flatten(),
                 trouble: trouble.map(|fault| parsed("trouble", Some(fault))).transpose()?,
             },
         })
@@ -92,22 +92,23 @@ impl TryFrom<v1::SignInState> for SignInState {
     type Error = ConversionError;
 
     fn try_from(state: v1::SignInState) -> Result<Self, Self::Error> {
-        Ok(match required("state", state.state)? {
-            State::Unknown(sign_in_state::Unknown {}) => Self::Unknown,
-            State::Authenticated(sign_in_state::Authenticated { expires_at, renewal }) => {
+        Ok(match state.state {
+            // A state of a newer daemon is not known here.
+            Some(State::Unknown(sign_in_state::Unknown {})) | None => Self::Unknown,
+            Some(State::Authenticated(sign_in_state::Authenticated { expires_at, renewal })) => {
                 let expires_at = parse_timestamp("authenticated.expires_at", expires_at)?;
                 Self::Authenticated { expires_at, renewal: parsed("authenticated.renewal", renewal)? }
             }
-            State::ExpiringSoon(sign_in_state::ExpiringSoon { expires_at, renewal }) => {
+            Some(State::ExpiringSoon(sign_in_state::ExpiringSoon { expires_at, renewal })) => {
                 let expires_at = parse_timestamp("expiring_soon.expires_at", expires_at)?;
                 Self::ExpiringSoon { expires_at, renewal: parsed("expiring_soon.renewal", renewal)? }
             }
-            State::Expired(sign_in_state::Expired { since, renewal }) => Self::Expired {
+            Some(State::Expired(sign_in_state::Expired { since, renewal })) => Self::Expired {
                 since: parse_timestamp("expired.since", since)?,
                 renewal: parsed("expired.renewal", renewal)?,
             },
-            State::NeedsLogin(sign_in_state::NeedsLogin { reason }) => {
-                Self::NeedsLogin { reason: parse_reason(reason)? }
+            Some(State::NeedsLogin(sign_in_state::NeedsLogin { reason })) => {
+                Self::NeedsLogin { reason: parse_reason(reason) }
             }
         })
     }
@@ -136,12 +137,12 @@ impl TryFrom<v1::Renewal> for Renewal {
     fn try_from(renewal: v1::Renewal) -> Result<Self, Self::Error> {
         Ok(match required("renewal", renewal.renewal)? {
             RenewalKind::At(renewal::At { at, rule }) => {
-                Self::At { at: parse_timestamp("at.at", at)?, rule: parse_rule(rule)? }
+                Self::At { at: parse_timestamp("at.at", at)?, rule: parse_rule(rule) }
             }
             RenewalKind::WhenAwake(renewal::WhenAwake {}) => Self::WhenAwake,
             RenewalKind::OnDemand(renewal::OnDemand {}) => Self::OnDemand,
             RenewalKind::Impossible(renewal::Impossible { reason }) => {
-                Self::Impossible(parse_cannot_renew(reason)?)
+                Self::Impossible(parse_cannot_renew(reason))
             }
         })
     }
@@ -155,18 +156,19 @@ impl From<RenewalRule> for v1::RenewalRule {
             RenewalRule::EarlyThird => Self::EarlyThird,
             RenewalRule::HalfOfLifetime => Self::HalfOfLifetime,
             RenewalRule::Retry => Self::Retry,
+            RenewalRule::Other => Self::Unspecified,
         }
     }
 }
 
-fn parse_rule(number: i32) -> Result<RenewalRule, ConversionError> {
-    match enum_value("at.rule", number)? {
-        v1::RenewalRule::Threshold => Ok(RenewalRule::Threshold),
-        v1::RenewalRule::EarlyTwentyMinutes => Ok(RenewalRule::EarlyTwentyMinutes),
-        v1::RenewalRule::EarlyThird => Ok(RenewalRule::EarlyThird),
-        v1::RenewalRule::HalfOfLifetime => Ok(RenewalRule::HalfOfLifetime),
-        v1::RenewalRule::Retry => Ok(RenewalRule::Retry),
-        v1::RenewalRule::Unspecified => Err(ConversionError::missing("at.rule")),
+fn parse_rule(number: i32) -> RenewalRule {
+    match known(number) {
+        v1::RenewalRule::Threshold => RenewalRule::Threshold,
+        v1::RenewalRule::EarlyTwentyMinutes => RenewalRule::EarlyTwentyMinutes,
+        v1::RenewalRule::EarlyThird => RenewalRule::EarlyThird,
+        v1::RenewalRule::HalfOfLifetime => RenewalRule::HalfOfLifetime,
+        v1::RenewalRule::Retry => RenewalRule::Retry,
+        v1::RenewalRule::Unspecified => RenewalRule::Other,
     }
 }
 
@@ -181,13 +183,14 @@ impl From<LoginPage> for v1::LoginPage {
     }
 }
 
-fn parse_page(number: i32) -> Result<LoginPage, ConversionError> {
-    match enum_value("waiting.page", number)? {
-        v1::LoginPage::Opening => Ok(LoginPage::Opening),
-        v1::LoginPage::Opened => Ok(LoginPage::Opened),
-        v1::LoginPage::NotOpened => Ok(LoginPage::NotOpened),
-        v1::LoginPage::LeftToPerson => Ok(LoginPage::LeftToPerson),
-        v1::LoginPage::Unspecified => Err(ConversionError::missing("waiting.page")),
+fn parse_page(number: i32) -> LoginPage {
+    match known(number) {
+        v1::LoginPage::Opening => LoginPage::Opening,
+        v1::LoginPage::Opened => LoginPage::Opened,
+        v1::LoginPage::NotOpened => LoginPage::NotOpened,
+        v1::LoginPage::LeftToPerson => LoginPage::LeftToPerson,
+        // The address is shown.
+        v1::LoginPage::Unspecified => LoginPage::LeftToPerson,
     }
 }
 
@@ -198,17 +201,18 @@ impl From<CannotRenew> for v1::CannotRenew {
             CannotRenew::RegistrationExpired => Self::RegistrationExpired,
             CannotRenew::SessionEnded => Self::SessionEnded,
             CannotRenew::Refused => Self::Refused,
+            CannotRenew::Other => Self::Unspecified,
         }
     }
 }
 
-fn parse_cannot_renew(number: i32) -> Result<CannotRenew, ConversionError> {
-    match enum_value("impossible.reason", number)? {
-        v1::CannotRenew::NoRefreshToken => Ok(CannotRenew::NoRefreshToken),
-        v1::CannotRenew::RegistrationExpired => Ok(CannotRenew::RegistrationExpired),
-        v1::CannotRenew::SessionEnded => Ok(CannotRenew::SessionEnded),
-        v1::CannotRenew::Refused => Ok(CannotRenew::Refused),
-        v1::CannotRenew::Unspecified => Err(ConversionError::missing("impossible.reason")),
+fn parse_cannot_renew(number: i32) -> CannotRenew {
+    match known(number) {
+        v1::CannotRenew::NoRefreshToken => CannotRenew::NoRefreshToken,
+        v1::CannotRenew::RegistrationExpired => CannotRenew::RegistrationExpired,
+        v1::CannotRenew::SessionEnded => CannotRenew::SessionEnded,
+        v1::CannotRenew::Refused => CannotRenew::Refused,
+        v1::CannotRenew::Unspecified => CannotRenew::Other,
     }
 }
 
@@ -222,20 +226,21 @@ impl From<LoginReason> for v1::LoginReason {
             LoginReason::SessionEnded => Self::SessionEnded,
             LoginReason::RefreshRefused => Self::RefreshRefused,
             LoginReason::TokenRejected => Self::TokenRejected,
+            LoginReason::Other => Self::Unspecified,
         }
     }
 }
 
-fn parse_reason(number: i32) -> Result<LoginReason, ConversionError> {
-    match enum_value("needs_login.reason", number)? {
-        v1::LoginReason::NeverSignedIn => Ok(LoginReason::NeverSignedIn),
-        v1::LoginReason::SignedOutHere => Ok(LoginReason::SignedOutHere),
-        v1::LoginReason::SignedOutElsewhere => Ok(LoginReason::SignedOutElsewhere),
-        v1::LoginReason::ExpiredElsewhere => Ok(LoginReason::ExpiredElsewhere),
-        v1::LoginReason::SessionEnded => Ok(LoginReason::SessionEnded),
-        v1::LoginReason::RefreshRefused => Ok(LoginReason::RefreshRefused),
-        v1::LoginReason::TokenRejected => Ok(LoginReason::TokenRejected),
-        v1::LoginReason::Unspecified => Err(ConversionError::missing("needs_login.reason")),
+fn parse_reason(number: i32) -> LoginReason {
+    match known(number) {
+        v1::LoginReason::NeverSignedIn => LoginReason::NeverSignedIn,
+        v1::LoginReason::SignedOutHere => LoginReason::SignedOutHere,
+        v1::LoginReason::SignedOutElsewhere => LoginReason::SignedOutElsewhere,
+        v1::LoginReason::ExpiredElsewhere => LoginReason::ExpiredElsewhere,
+        v1::LoginReason::SessionEnded => LoginReason::SessionEnded,
+        v1::LoginReason::RefreshRefused => LoginReason::RefreshRefused,
+        v1::LoginReason::TokenRejected => LoginReason::TokenRejected,
+        v1::LoginReason::Unspecified => LoginReason::Other,
     }
 }
 
@@ -250,16 +255,16 @@ impl From<SignInActivity> for v1::SignInActivity {
     }
 }
 
-impl TryFrom<v1::SignInActivity> for SignInActivity {
-    type Error = ConversionError;
-
-    fn try_from(activity: v1::SignInActivity) -> Result<Self, Self::Error> {
-        Ok(match required("activity", activity.activity)? {
-            Activity::Reading(sign_in_activity::Reading {}) => Self::Reading,
-            Activity::Renewing(sign_in_activity::Renewing {}) => Self::Renewing,
-            Activity::LoggingIn(progress) => Self::LoggingIn(parsed("logging_in", Some(progress))?),
-        })
-    }
+/// What a newer daemon may do for a sign-in is left out.
+fn parse_activity(activity: v1::SignInActivity) -> Result<Option<SignInActivity>, ConversionError> {
+    Ok(match activity.activity {
+        Some(Activity::Reading(sign_in_activity::Reading {})) => Some(SignInActivity::Reading),
+        Some(Activity::Renewing(sign_in_activity::Renewing {})) => Some(SignInActivity::Renewing),
+        Some(Activity::LoggingIn(progress)) => {
+            Some(SignInActivity::LoggingIn(parsed("activity.logging_in", Some(progress))?))
+        }
+        None => None,
+    })
 }
 
 impl From<LoginProgress> for v1::LoginProgress {
@@ -283,9 +288,29 @@ impl TryFrom<v1::LoginProgress> for LoginProgress {
         Ok(match required("progress", progress.progress)? {
             Progress::Starting(login_progress::Starting {}) => Self::Starting,
             Progress::Waiting(login_progress::Waiting { url, user_code, page }) => {
-                Self::Waiting { url, user_code, page: parse_page(page)? }
+                Self::Waiting { url, user_code, page: parse_page(page) }
             }
             Progress::Finishing(login_progress::Finishing {}) => Self::Finishing,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_newer_daemon_has_does_not_hide_the_rest() {
+        assert_eq!((parse_rule(99), parse_cannot_renew(99)), (RenewalRule::Other, CannotRenew::Other));
+        assert_eq!((parse_reason(99), parse_page(99)), (LoginReason::Other, LoginPage::LeftToPerson));
+        let message = v1::SignIn {
+            name: "corp".to_owned(),
+            region: "eu-west-1".to_owned(),
+            state: Some(v1::SignInState { state: None }),
+            activity: Some(v1::SignInActivity { activity: None }),
+            ..Default::default()
+        };
+        let status = SignIn::try_from(message).unwrap().status;
+        assert_eq!((status.state, status.activity), (SignInState::Unknown, None));
     }
 }

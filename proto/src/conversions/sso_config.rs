@@ -7,7 +7,7 @@ use stormtunnel_model::{
     SsoSession,
 };
 
-use super::{ConversionError, enum_value, parsed, required};
+use super::{ConversionError, known, parsed, required};
 use crate::v1;
 use crate::v1::configure_request::{Profile, Session};
 use crate::v1::configure_response::{Section, section};
@@ -135,11 +135,10 @@ impl TryFrom<Section> for ConfiguredSection {
             section::Section::Session(name) => SsoSection::Session(name.parse()?),
             section::Section::Profile(name) => SsoSection::Profile(name.parse()?),
         };
-        let change = match enum_value("change", change)? {
+        let change = match known(change) {
             v1::SectionChange::Added => SectionChange::Added,
-            v1::SectionChange::Changed => SectionChange::Changed,
+            v1::SectionChange::Changed | v1::SectionChange::Unspecified => SectionChange::Changed,
             v1::SectionChange::Unchanged => SectionChange::Unchanged,
-            v1::SectionChange::Unspecified => return Err(ConversionError::missing("change")),
         };
         Ok(Self { section, change })
     }

@@ -6,7 +6,7 @@ use stormtunnel_model::{
 };
 
 use super::guards::parse_reason;
-use super::{ConversionError, enum_value, parse_etag, parse_timestamp, parsed, required, timestamp};
+use super::{ConversionError, enum_value, known, parse_etag, parse_timestamp, parsed, required, timestamp};
 use crate::v1;
 use crate::v1::tunnel_limit::{self, Limit};
 use crate::v1::tunnel_state::{self, State};
@@ -35,17 +35,18 @@ impl From<ConnectStep> for v1::ConnectStep {
             ConnectStep::Session => Self::Session,
             ConnectStep::Channel => Self::Channel,
             ConnectStep::Resume => Self::Resume,
+            ConnectStep::Other => Self::Unspecified,
         }
     }
 }
 
-fn parse_step(number: i32) -> Result<ConnectStep, ConversionError> {
-    match enum_value("connecting.step", number)? {
-        v1::ConnectStep::Listener => Ok(ConnectStep::Listener),
-        v1::ConnectStep::Session => Ok(ConnectStep::Session),
-        v1::ConnectStep::Channel => Ok(ConnectStep::Channel),
-        v1::ConnectStep::Resume => Ok(ConnectStep::Resume),
-        v1::ConnectStep::Unspecified => Err(ConversionError::missing("connecting.step")),
+fn parse_step(number: i32) -> ConnectStep {
+    match known(number) {
+        v1::ConnectStep::Listener => ConnectStep::Listener,
+        v1::ConnectStep::Session => ConnectStep::Session,
+        v1::ConnectStep::Channel => ConnectStep::Channel,
+        v1::ConnectStep::Resume => ConnectStep::Resume,
+        v1::ConnectStep::Unspecified => ConnectStep::Other,
     }
 }
 
@@ -59,12 +60,11 @@ impl From<RemoteHealth> for v1::RemoteHealth {
     }
 }
 
-fn parse_health(number: i32) -> Result<RemoteHealth, ConversionError> {
-    match enum_value("remote", number)? {
-        v1::RemoteHealth::Unknown => Ok(RemoteHealth::Unknown),
-        v1::RemoteHealth::Ok => Ok(RemoteHealth::Ok),
-        v1::RemoteHealth::Refused => Ok(RemoteHealth::Refused),
-        v1::RemoteHealth::Unspecified => Err(ConversionError::missing("remote")),
+fn parse_health(number: i32) -> RemoteHealth {
+    match known(number) {
+        v1::RemoteHealth::Unknown | v1::RemoteHealth::Unspecified => RemoteHealth::Unknown,
+        v1::RemoteHealth::Ok => RemoteHealth::Ok,
+        v1::RemoteHealth::Refused => RemoteHealth::Refused,
     }
 }
 
@@ -96,7 +96,7 @@ impl TryFrom<v1::TunnelState> for TunnelState {
         Ok(match required("state", state.state)? {
             State::Stopped(tunnel_state::Stopped {}) => Self::Stopped,
             State::Connecting(tunnel_state::Connecting { step }) => {
-                Self::Connecting { step: parse_step(step)? }
+                Self::Connecting { step: parse_step(step) }
             }
             State::Up(tunnel_state::Up {}) => Self::Up,
             State::Idle(tunnel_state::Idle {}) => Self::Idle,
@@ -210,7 +210,7 @@ impl TryFrom<v1::TunnelStatus> for TunnelStatus {
             state: parsed("state", status.state)?,
             since: parse_timestamp("since", status.since)?,
             attempt: Attempt(status.attempt),
-            remote: parse_health(status.remote)?,
+            remote: parse_health(status.remote),
             listening: status.listening.into_iter().map(address).collect::<Result<_, _>>()?,
             session: status.session_id.map(SsmSessionId),
             node: status.node.map(|node| node.parse()).transpose()?,
@@ -272,10 +272,16 @@ mod tests {
     }
 
     #[test]
-    fn enum_values_of_the_future_are_named() {
+    fn what_a_newer_daemon_has_does_not_hide_the_rest() {
+        assert_eq!((parse_step(9), parse_step(0)), (ConnectStep::Other, ConnectStep::Other));
+        assert_eq!(parse_health(9), RemoteHealth::Unknown);
+        assert_eq!(parse_limit(v1::TunnelLimit { limit: None }), None);
+    }
+
+    #[test]
+    fn what_programs_decide_by_is_never_guessed() {
         assert_eq!(parse_intent(9).unwrap_err().field(), "intent");
         assert_eq!(parse_intent(0).unwrap_err().field(), "intent");
-        assert_eq!(parse_step(9).unwrap_err().field(), "connecting.step");
-        assert_eq!(parse_health(9).unwrap_err().field(), "remote");
+        assert_eq!(TunnelState::try_from(v1::TunnelState { state: None }).unwrap_err().field(), "state");
     }
 }

@@ -352,10 +352,23 @@ pub(super) fn watch_update() -> impl Strategy<Value = WatchUpdate> {
 pub(super) fn daemon_info() -> impl Strategy<Value = DaemonInfo> {
     let text = "\\PC{1,20}";
     let numbers = (any::<u32>(), any::<u64>(), any::<u32>());
-    (text, numbers, time(), option::of(text), text, vec(text, 0..3)).prop_map(
-        |(version, (api_level, epoch, pid), started_at, log_path, state_directory, warnings)| {
-            let epoch = Epoch(epoch);
-            DaemonInfo { version, api_level, started_at, epoch, pid, log_path, state_directory, warnings }
+    let program = (option::of(text), option::of(text), any::<bool>());
+    (text, numbers, time(), option::of(text), text, vec(text, 0..3), program).prop_map(
+        |(version, (api_level, epoch, pid), started_at, log_path, state_directory, warnings, program)| {
+            let (build, program, program_replaced) = program;
+            DaemonInfo {
+                version,
+                api_level,
+                started_at,
+                epoch: Epoch(epoch),
+                pid,
+                log_path,
+                state_directory,
+                warnings,
+                build,
+                program,
+                program_replaced,
+            }
         },
     )
 }

@@ -2,7 +2,7 @@
 
 use stormtunnel_model::{AgentStatus, Candidate, Profile, Region, Target};
 
-use super::{ConversionError, enum_value, non_empty, parse_timestamp, parsed, timestamp};
+use super::{ConversionError, known, non_empty, parse_timestamp, parsed, timestamp};
 use crate::calls::{ListTargets, TargetList};
 use crate::v1;
 
@@ -74,7 +74,7 @@ impl TryFrom<v1::Candidate> for Candidate {
             node: node.parse()?,
             name,
             address: address.map(parse_address).transpose()?,
-            agent: parse_agent(agent)?,
+            agent: parse_agent(agent),
             platform,
             launched_at: launched_at.map(|time| parse_timestamp("launched_at", Some(time))).transpose()?,
         })
@@ -92,13 +92,13 @@ impl From<AgentStatus> for v1::AgentStatus {
     }
 }
 
-fn parse_agent(number: i32) -> Result<AgentStatus, ConversionError> {
-    match enum_value("agent", number)? {
-        v1::AgentStatus::Online => Ok(AgentStatus::Online),
-        v1::AgentStatus::Unknown => Ok(AgentStatus::Unknown),
-        v1::AgentStatus::Lost => Ok(AgentStatus::Lost),
-        v1::AgentStatus::Unregistered => Ok(AgentStatus::Unregistered),
-        v1::AgentStatus::Unspecified => Err(ConversionError::missing("agent")),
+fn parse_agent(number: i32) -> AgentStatus {
+    match known(number) {
+        v1::AgentStatus::Online => AgentStatus::Online,
+        v1::AgentStatus::Unknown => AgentStatus::Unknown,
+        v1::AgentStatus::Lost => AgentStatus::Lost,
+        v1::AgentStatus::Unregistered => AgentStatus::Unregistered,
+        v1::AgentStatus::Unspecified => AgentStatus::Unknown,
     }
 }
 
@@ -132,6 +132,7 @@ mod tests {
         let error = |candidate| TargetList::try_from(response(candidate)).unwrap_err();
         assert_eq!(error(candidate.clone()).field(), "candidates.node");
         let node = "i-0abcdef1234567890".to_owned();
-        assert_eq!(error(v1::Candidate { node, agent: 9, ..candidate }).field(), "candidates.agent");
+        let newer = TargetList::try_from(response(v1::Candidate { node, agent: 9, ..candidate })).unwrap();
+        assert_eq!(newer.candidates[0].agent, AgentStatus::Unknown);
     }
 }

@@ -6,6 +6,7 @@
 pub mod bulk;
 pub mod household;
 pub mod http;
+pub mod installation;
 pub mod local;
 #[cfg(target_os = "linux")]
 pub mod own_systemd;
@@ -18,6 +19,7 @@ pub mod scene;
 pub mod secrets;
 pub mod sign_in;
 pub mod terminal;
+pub mod visits;
 pub mod watch;
 
 use std::time::Duration;

@@ -137,6 +137,52 @@ fn remove_groups(name: &str) {
     HIERARCHIES.iter().for_each(|hierarchy| remove(&Path::new(hierarchy).join(name)));
 }
 
+/// The control group in which logind has what a person starts at a terminal, beside that of the user's systemd.
+#[derive(Debug)]
+pub struct Session {
+    groups: Vec<PathBuf>,
+}
+
+impl Session {
+    /// Begins one. Call it inside.
+    ///
+    /// # Errors
+    /// The group cannot be made.
+    pub fn begin() -> Result<Self> {
+        let inside = std::env::var(INSIDE).context("this is not inside")?;
+        let uid = rustix::process::getuid().as_raw();
+        let scope = format!("{inside}/user.slice/user-{uid}.slice/session-1.scope");
+        let ours = HIERARCHIES.iter().filter(|hierarchy| Path::new(hierarchy).join(&inside).exists());
+        let groups: Vec<PathBuf> = ours.map(|hierarchy| Path::new(hierarchy).join(&scope)).collect();
+        groups.iter().try_for_each(fs::create_dir_all)?;
+        ensure!(!groups.is_empty(), "there is no control group of this test");
+        Ok(Self { groups })
+    }
+
+    /// What a shell has to do to belong to it.
+    #[must_use]
+    pub fn entrance(&self) -> String {
+        let enter = |group: &PathBuf| format!("echo $$ > {}/cgroup.procs", group.display());
+        self.groups.iter().map(enter).collect::<Vec<_>>().join(" && ")
+    }
+
+    /// Ends it as a logout does where nothing may stay behind (`KillUserProcesses=yes`). Answers how many processes did.
+    ///
+    /// # Errors
+    /// The group cannot be read.
+    pub fn end(self) -> Result<usize> {
+        let mut killed = std::collections::BTreeSet::new();
+        for group in &self.groups {
+            let members = fs::read_to_string(group.join("cgroup.procs"))?;
+            killed.extend(members.lines().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+        for pid in &killed {
+            process::send_signal(*pid, process::Signal::KILL)?;
+        }
+        Ok(killed.len())
+    }
+}
+
 /// A scene whose user has a systemd.
 pub struct Machine {
     // Declared first, so dropped first: it ends what it has started.

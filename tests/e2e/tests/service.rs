@@ -8,12 +8,15 @@ use anyhow::{Context as _, Result, ensure};
 use aws_emulator::Config;
 use serde_json::Value;
 use stormtunnel_e2e::bulk::EchoServer;
-use stormtunnel_e2e::own_systemd::{self, Machine};
+use stormtunnel_e2e::own_systemd::{self, Machine, Session};
 use stormtunnel_e2e::process::{self, Signal};
 use stormtunnel_e2e::scene::{HOST, PORT, Scene};
 use stormtunnel_e2e::terminal::Terminal;
 use stormtunnel_e2e::{DEADLINE, local};
 use tokio::time::Instant;
+
+/// Longest time without a daemon after one was killed.
+const BACK: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn a_killed_service_is_back_on_its_ports_without_a_terminal() -> Result<()> {
@@ -22,11 +25,17 @@ async fn a_killed_service_is_back_on_its_ports_without_a_terminal() -> Result<()
     }
     let echo = EchoServer::start().await?;
     let machine = machine(&echo).await?;
-    let mut terminal = Terminal::open(&machine.environment()?, DEADLINE).await?;
+    let (session, mut terminal) =
+        (Session::begin()?, Terminal::open(&machine.environment()?, DEADLINE).await?);
+    terminal.command(&session.entrance(), DEADLINE).await?;
     let shown = terminal.command("stctl daemon install", DEADLINE).await?;
     ensure!(shown.contains("the service is installed: systemd runs stormtunneld"), "{shown}");
     let port = tunnel(&machine).await?;
+    // What stays behind in the session shows that its end reaches all that is in it.
+    terminal.command("trap '' HUP; sleep 1000 & trap - HUP", DEADLINE).await?;
     terminal.close(DEADLINE).await?;
+    let left = session.end()?;
+    ensure!(left == 1, "{left} processes were left of the session, not the sleeper alone");
 
     let status = machine.status().await?;
     ensure!(status["service"]["enabled"] == true && status["service"]["active"] == true, "{status}");
@@ -43,11 +52,12 @@ async fn a_killed_service_is_back_on_its_ports_without_a_terminal() -> Result<()
     let again = machine.scene().port("db").await?;
     let took = killed.elapsed();
     ensure!(again == port, "port {port} became {again}");
+    ensure!(took < BACK, "back only after {took:?}");
     local::echo(&mut between, "between\n", DEADLINE).await?;
     let mut after = local::connect(port, DEADLINE).await?;
     local::echo(&mut after, "after\n", DEADLINE).await?;
     println!(
-        "promise service.killed: back {:.2} s after kill -9 on the same port; a connect in between was not refused and carries bytes",
+        "promise service.killed: terminal and session gone, then back {:.2} s after kill -9 on the same port; a connect in between was not refused and carries bytes",
         took.as_secs_f64()
     );
     Ok(())

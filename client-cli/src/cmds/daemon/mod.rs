@@ -3,6 +3,7 @@
 mod logs;
 mod service;
 
+use std::cmp::Ordering;
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,12 +56,20 @@ async fn status(context: &mut Context<'_>) -> Ending {
         }
         Format::Name => context.out.text(&socket)?,
     }
-    if info.api_level < API_LEVEL {
-        context
-            .out
-            .note("warning: this daemon is older than stctl; `stctl daemon restart` starts the one that belongs to it");
+    if let Some(note) = skew(context, info.api_level) {
+        context.out.note(&note);
     }
     Ok(ExitCode::Ok)
+}
+
+/// What to say of a daemon of that level, if it is not ours.
+fn skew(context: &Context<'_>, level: u32) -> Option<String> {
+    let both = format!("the daemon has API level {level}, stctl {API_LEVEL}");
+    match level.cmp(&API_LEVEL) {
+        Ordering::Equal => None,
+        Ordering::Less => Some(format!("warning: {both}: {}", context.newer_daemon())),
+        Ordering::Greater => Some(format!("{both}: update stctl to see and use all that the daemon has")),
+    }
 }
 
 /// What is known without a daemon; the problem tells the rest, on standard error.

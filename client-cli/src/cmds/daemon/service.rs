@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use stormtunnel_model::ExitCode;
+use stormtunnel_proto::API_LEVEL;
 use stormtunnel_proto::calls::DaemonInfo;
 
 use super::super::Ending;
@@ -35,7 +36,7 @@ pub(super) async fn install(context: &mut Context<'_>, linger: bool) -> Ending {
             stop(context, STOP).await?;
             false
         }
-        Some(info) => version(context, &executable)?.as_deref() != Some(&info.version),
+        Some(info) => is_outdated(info) || version(context, &executable)?.as_deref() != Some(&info.version),
         None => false,
     };
     let change = match (moves, is_written, is_another) {
@@ -50,6 +51,7 @@ pub(super) async fn install(context: &mut Context<'_>, linger: bool) -> Ending {
     let done =
         format!("the service is installed: {name} runs stormtunneld {} (pid {})", info.version, info.pid);
     context.out.note(&done);
+    tell_if_older(context, &info);
     let logout = context.service()?.logout(linger)?;
     if let Some(note) = logout {
         context.out.note(note);
@@ -119,6 +121,7 @@ pub(super) async fn restart(context: &mut Context<'_>) -> Ending {
     }
     let info = started(context).await?;
     context.out.note(&format!("the daemon is running (pid {})", info.pid));
+    tell_if_older(context, &info);
     Ok(ExitCode::Ok)
 }
 
@@ -131,6 +134,26 @@ async fn running(context: &mut Context<'_>) -> Option<DaemonInfo> {
 async fn started(context: &Context<'_>) -> Result<DaemonInfo, Failure> {
     let client = autostart::connect(&context.plan(), true).await.map_err(|error| error.problem())?;
     Ok(client.daemon_info().await?)
+}
+
+/// A daemon that was started just now and is older than this program all the same: nothing helps but another program there.
+fn tell_if_older(context: &mut Context<'_>, info: &DaemonInfo) {
+    if info.api_level < API_LEVEL {
+        let program = info.program.clone().or_else(|| {
+            let executable = context.plan().executable().ok()?;
+            Some(executable.display().to_string())
+        });
+        context.out.note(&format!(
+            "warning: it has API level {}, stctl {API_LEVEL}: replace {} by the stormtunneld that belongs to this stctl",
+            info.api_level,
+            program.as_deref().unwrap_or("the program"),
+        ));
+    }
+}
+
+/// Whether this daemon is one from before an upgrade. A version number alone does not tell: builds of one version differ.
+fn is_outdated(info: &DaemonInfo) -> bool {
+    info.program_replaced || info.api_level < API_LEVEL
 }
 
 /// What the program says of its version.

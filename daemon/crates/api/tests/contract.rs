@@ -33,7 +33,7 @@ use stormtunnel_proto::calls::{
     SettingsState, StartTunnels, UpdateTunnel, WatchEvent, WatchTunnels,
 };
 use stormtunnel_proto::v1::tunnel_service_client::TunnelServiceClient;
-use stormtunnel_proto::{CallError, Client, v1};
+use stormtunnel_proto::{API_LEVEL, CallError, Client, v1};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
@@ -474,13 +474,16 @@ impl DaemonControl for FakeDaemon {
 fn info() -> DaemonInfo {
     DaemonInfo {
         version: "1.2.3".to_owned(),
-        api_level: 1,
+        api_level: API_LEVEL,
         started_at: Timestamp::from_millis(1_700_000_000_000),
         epoch: Epoch(7),
         pid: 42,
         log_path: None,
         state_directory: "/state".to_owned(),
         warnings: vec!["a warning".to_owned()],
+        build: None,
+        program: None,
+        program_replaced: false,
     }
 }
 

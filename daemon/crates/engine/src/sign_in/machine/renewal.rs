@@ -218,7 +218,8 @@ impl SignInMachine {
             | LoginReason::SignedOutHere
             | LoginReason::SignedOutElsewhere
             | LoginReason::ExpiredElsewhere
-            | LoginReason::SessionEnded => CannotRenew::SessionEnded,
+            | LoginReason::SessionEnded
+            | LoginReason::Other => CannotRenew::SessionEnded,
         });
         of_loss.or_else(|| self.held.as_ref()?.token.cannot_renew(now.wall))
     }
