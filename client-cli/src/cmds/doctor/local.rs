@@ -98,6 +98,8 @@ fn service(env: &Environment) -> Finding {
     let config = env.value("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
     let units = [
         config.join("systemd/user/stormtunneld.service"),
+        // A link to the unit of a package.
+        config.join("systemd/user/default.target.wants/stormtunneld.service"),
         home.join("Library/LaunchAgents/io.stormtunnel.stormtunneld.plist"),
     ];
     let Some((unit, text)) = units
