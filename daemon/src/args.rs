@@ -10,7 +10,7 @@ use crate::environment::AwsVariables;
 
 /// The per-user daemon that owns AWS Session Manager tunnels. `stctl` starts it when it is needed.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "stormtunneld", version)]
+#[command(name = "stormtunneld", version = env!("STORMTUNNEL_VERSION"))]
 pub struct Args {
     /// Socket to serve the API on [env: STORMTUNNEL_SOCKET]
     #[arg(long, value_name = "PATH")]
@@ -68,6 +68,13 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    /// What installs the daemon as a service reads the number there.
+    #[test]
+    fn the_version_begins_with_the_number() {
+        let version = Args::command().render_version();
+        assert_eq!(version.split_whitespace().nth(1), Some(env!("CARGO_PKG_VERSION")), "{version}");
     }
 
     #[test]
