@@ -17,10 +17,13 @@ use stormtunnel_e2e::{DEADLINE, local, process, programs};
 use tempfile::TempDir;
 
 /// Longest run of the release script, which compresses programs that are not optimised.
-const RELEASE: Duration = Duration::from_secs(300);
+const RELEASE: Duration = Duration::from_secs(600);
 
-/// A version that is newer than any.
-const NEWER: &str = "1000.0.0";
+/// When the files of a release were made, in seconds since 1970.
+const MADE: u32 = 1_700_000_000;
+
+/// A version that is no release yet.
+const CANDIDATE: &str = "7.8.9-rc.1";
 
 /// Lets nothing that is installed leave this test: what is written to these directories goes into memory. The system's systemd, which
 /// is not here, would pass on what root asks of a user's; a container's rule that packages start nothing is not for this test.
@@ -76,7 +79,7 @@ struct Release {
 
 impl Release {
     /// Of the programs under test, without their symbols, as a release has them.
-    async fn make(version: Option<&str>, seconds: u32) -> Result<Self> {
+    async fn make(version: Option<&str>) -> Result<Self> {
         let binaries = stormtunnel_harness::binaries(Default::default()).await?;
         let programs = tempfile::tempdir()?;
         for program in [&binaries.stctl, &binaries.stormtunneld] {
@@ -85,13 +88,20 @@ impl Release {
             process::run(strip, DEADLINE).await?.success()?;
         }
         let directory = tempfile::tempdir()?;
-        let mut release = Command::new(packaging().join("release"));
+        let mut release = script("release", MADE);
         release.arg("--bin-dir").arg(programs.path()).arg("--output").arg(directory.path());
         release.args(version.iter().flat_map(|version| ["--version", version]));
-        release.env("SOURCE_DATE_EPOCH", seconds.to_string()).env("DPKG_DEB_COMPRESSOR_TYPE", "gzip");
         process::run(release, RELEASE).await?.success()?;
         let version = version.unwrap_or(env!("CARGO_PKG_VERSION")).to_owned();
         Ok(Self { directory, version })
+    }
+
+    /// The same as the next Debian package, made a day later.
+    async fn packaged_again(&self) -> Result<PathBuf> {
+        let mut deb = script("deb", MADE + 86_400);
+        deb.arg(self.file("-gnu.tar.gz")?).args(["--revision", "2", "--output"]).arg(self.directory.path());
+        let name = process::run(deb, RELEASE).await?.success()?;
+        Ok(self.directory.path().join(name.trim()))
     }
 
     /// The one file whose name ends so.
@@ -110,6 +120,13 @@ impl Release {
     }
 }
 
+/// A script that makes files of that time, and does not compress what is thrown away.
+fn script(name: &str, seconds: u32) -> Command {
+    let mut command = Command::new(packaging().join(name));
+    command.env("SOURCE_DATE_EPOCH", seconds.to_string()).env("DPKG_DEB_COMPRESSOR_TYPE", "none");
+    command
+}
+
 async fn ran(program: &str, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new(program);
     command.args(arguments);
@@ -121,13 +138,12 @@ async fn a_release_is_the_same_twice_and_has_everything() -> Result<()> {
     if !is_possible()? {
         return Ok(());
     }
-    let (first, second) =
-        (Release::make(None, 1_800_000_000).await?, Release::make(None, 1_800_000_000).await?);
+    let (first, second) = (Release::make(Some(CANDIDATE)).await?, Release::make(Some(CANDIDATE)).await?);
     ensure!(first.sums()? == second.sums()?, "{}\n{}", first.sums()?, second.sums()?);
     let mut check = Command::new("sha256sum");
     check.args(["--check", "--strict", "SHA256SUMS"]).current_dir(first.directory.path());
     let checked = process::run(check, DEADLINE).await?.success()?;
-    ensure!(checked.lines().count() == 4, "{checked}");
+    ensure!(checked.lines().count() == 4 && checked.contains("stormtunnel_7.8.9~rc.1-1_"), "{checked}");
 
     let place = tempfile::tempdir()?;
     let tarball = first.file("-gnu.tar.gz")?;
@@ -176,11 +192,10 @@ fn materials(directory: &Path, program: &str) -> Result<usize> {
     let licences = fs::read_to_string(directory.join(format!("{program}.licences.txt")))?;
     let (list, texts) = licences.split_once("\n-----").context("no licence has a text")?;
     ensure!(texts.contains("Permission is hereby granted") && texts.contains("Apache License"));
+    let packages = list.lines().filter_map(|line| line.split_once(": ")?.0.split_once(' '));
     let packages: Vec<(&str, &str)> =
-        list.lines().filter_map(|line| line.split_once(": ")?.0.split_once(' ')).collect();
-    for (name, version) in
-        packages.iter().filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()))
-    {
+        packages.filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit())).collect();
+    for (name, version) in &packages {
         ensure!(has(name, version), "{program}'s bill lacks {name} {version}");
     }
     Ok(packages.len())
@@ -205,8 +220,8 @@ async fn the_debian_package_is_installed_upgraded_and_removed() -> Result<()> {
     if !is_possible()? || !own_systemd::enter("the_debian_package_is_installed_upgraded_and_removed").await? {
         return Ok(());
     }
-    let first = Release::make(None, 1_800_000_000).await?;
-    let second = Release::make(Some(NEWER), 1_800_100_000).await?;
+    let release = Release::make(None).await?;
+    let (first, second) = (release.file(".deb")?, release.packaged_again().await?);
     ran("sh", &["-c", SET_APART]).await?;
     let before = ours()?;
     let echo = EchoServer::start().await?;
@@ -215,15 +230,15 @@ async fn the_debian_package_is_installed_upgraded_and_removed() -> Result<()> {
     machine.ok(&["daemon", "install"]).await?;
     let port = tunnel(&machine).await?;
 
-    dpkg(&["--install", first.file(".deb")?.to_str().context("text")?]).await?;
-    installed_files(&first.version).await?;
+    dpkg(&["--install", first.to_str().context("text")?]).await?;
+    installed_files(&release.version).await?;
     stctl(&machine, &["daemon", "install"]).await?;
     is_packaged(&machine).await?;
     let pid = machine.main_pid().await?.context("systemd runs no daemon")?;
     let mut held = local::connect(port, DEADLINE).await.context("the tunnel has moved")?;
     local::echo(&mut held, "before\n", DEADLINE).await?;
 
-    dpkg(&["--install", second.file(".deb")?.to_str().context("text")?]).await?;
+    dpkg(&["--install", second.to_str().context("text")?]).await?;
     ensure!(ran("dpkg", &["--verify", "stormtunnel"]).await?.is_empty());
     let reload = machine.systemctl(&["show", "--property=NeedDaemonReload", "stormtunneld.service"]).await?;
     ensure!(reload.trim() == "NeedDaemonReload=no", "the user's systemd has not read the new units");
@@ -292,7 +307,9 @@ async fn installed_files(version: &str) -> Result<()> {
         let said = ran(&format!("/usr/bin/{program}"), &["--version"]).await?;
         ensure!(said.starts_with(&format!("{program} {version}")), "{said}");
         let mut man = Command::new("man");
-        man.args(["--warnings", program]).env("LC_ALL", "C.UTF-8").env("MANWIDTH", "80");
+        // By its file: what is read by its name is kept in a cache.
+        let page = format!("/usr/share/man/man1/{program}.1.gz");
+        man.args(["--warnings", "--local-file", &page]).env("LC_ALL", "C.UTF-8").env("MANWIDTH", "80");
         let page = process::run(man, DEADLINE).await?;
         ensure!(page.code == 0 && page.stdout.contains("NAME") && page.stderr.is_empty(), "{page:?}");
     }
