@@ -19,6 +19,9 @@ use tempfile::TempDir;
 /// Longest run of the release script, which compresses programs that are not optimised.
 const RELEASE: Duration = Duration::from_secs(600);
 
+/// Longest time that cargo takes for a program whose libraries are compiled for the other tests, if not for it alone.
+const BUILD: Duration = Duration::from_secs(900);
+
 /// When the files of a release were made, in seconds since 1970.
 const MADE: u32 = 1_700_000_000;
 
@@ -51,15 +54,20 @@ SCRIPT
 chmod 755 /usr/local/bin/systemctl
 "#;
 
+/// The repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 /// Where the release script is.
 fn packaging() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../launchd/packaging")
+    root().join("launchd/packaging")
 }
 
 /// Whether this machine has what the script needs.
 fn is_possible() -> Result<bool> {
     let cache = std::env::var_os("STORMTUNNEL_CI_CACHE").map(PathBuf::from);
-    let cache = cache.unwrap_or_else(|| packaging().join("../../target/ci"));
+    let cache = cache.unwrap_or_else(|| root().join("target/ci"));
     let has_tool = cache.join("packaging/bin/cargo-cyclonedx").exists()
         || programs::find_on_path("cargo-cyclonedx").is_some();
     if !has_tool {
@@ -213,6 +221,38 @@ async fn formula(release: &Release) -> Result<()> {
     ensure!(text.contains(&format!("sha256 \"{sum}\"")) && text.contains(&format!("/{sources}\"")), "{text}");
     ensure!(!text.contains('@'), "a word is not filled in: {text}");
     Ok(())
+}
+
+#[tokio::test]
+async fn cargo_installs_both_programs_and_they_find_each_other() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    // Unoptimised, and the daemon without what takes minutes to compile: what is tried is the rest.
+    cargo_install("client-cli", &[], place.path()).await?;
+    cargo_install("daemon", &["--no-default-features"], place.path()).await?;
+    let programs = place.path().join("bin");
+    let mut scene = Scene::start(Config::default()).await?;
+    scene.set_variable("STCTL_DAEMON", "");
+    let stctl = async |arguments: &[&str]| {
+        let mut command = Command::new(programs.join("stctl"));
+        command.args(arguments).env_clear().envs(scene.sandbox().environment());
+        process::run(command, 2 * DEADLINE).await?.success()
+    };
+    stctl(&["daemon", "start"]).await?;
+    let status: Value = serde_json::from_str(&stctl(&["daemon", "status", "-o", "json"]).await?)?;
+    let program = fs::read_link(format!("/proc/{}/exe", status["pid"]))?;
+    ensure!(program == programs.canonicalize()?.join("stormtunneld"), "{} runs", program.display());
+    stctl(&["daemon", "stop"]).await?;
+    println!(
+        "promise pack.install: `cargo install --locked --path client-cli` and `--path daemon`; stctl starts the daemon beside it"
+    );
+    Ok(())
+}
+
+async fn cargo_install(package: &str, flags: &[&str], place: &Path) -> Result<()> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["install", "--quiet", "--locked", "--debug", "--path"]).arg(root().join(package));
+    cargo.args(flags).arg("--root").arg(place);
+    process::run(cargo, BUILD).await?.success().map(drop)
 }
 
 #[tokio::test]
