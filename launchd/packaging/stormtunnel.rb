@@ -10,6 +10,8 @@ class Stormtunnel < Formula
   depends_on "rust" => :build
 
   def install
+    # What --version says: an archive has no commit.
+    ENV["STORMTUNNEL_COMMIT"] = "@COMMIT@" unless build.head?
     system "cargo", "install", *std_cargo_args(path: "daemon")
     system "cargo", "install", *std_cargo_args(path: "client-cli")
     generate_completions_from_executable(bin/"stctl", "completions", shells: [:bash, :zsh, :fish])

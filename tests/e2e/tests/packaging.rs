@@ -290,6 +290,11 @@ async fn the_debian_package_is_installed_upgraded_and_removed() -> Result<()> {
     let mut after = local::connect(port, DEADLINE).await.context("the port did not stay")?;
     local::echo(&mut after, "after\n", DEADLINE).await?;
 
+    let uninstalled = stctl(&machine, &["daemon", "uninstall"]).await?;
+    ensure!(machine.main_pid().await?.is_none() && !uninstalled.contains("mask"), "{uninstalled}");
+    stctl(&machine, &["daemon", "install"]).await?;
+    is_packaged(&machine).await?;
+
     dpkg(&["--remove", "stormtunnel"]).await?;
     ensure!(machine.main_pid().await?.is_none(), "the daemon ends with its program");
     ensure!(local::connect(port, DEADLINE).await.is_err(), "the port is free");
