@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use aws_emulator::Config;
 use serde_json::Value;
 use stormtunnel_e2e::bulk::EchoServer;
@@ -119,6 +119,13 @@ impl Release {
         found.with_context(|| format!("the release has no {end}"))
     }
 
+    /// What is in the Debian package, in words.
+    async fn package(&self) -> Result<String> {
+        let file = self.file(".deb")?;
+        let file = file.to_str().context("text")?;
+        Ok(ran("dpkg-deb", &["--info", file]).await? + &ran("dpkg-deb", &["--contents", file]).await?)
+    }
+
     fn name(&self) -> String {
         format!("stormtunnel-{}-{}-unknown-linux-gnu", self.version, std::env::consts::ARCH)
     }
@@ -147,7 +154,10 @@ async fn a_release_is_the_same_twice_and_has_everything() -> Result<()> {
         return Ok(());
     }
     let (first, second) = (Release::make(Some(CANDIDATE)).await?, Release::make(Some(CANDIDATE)).await?);
-    ensure!(first.sums()? == second.sums()?, "{}\n{}", first.sums()?, second.sums()?);
+    if first.sums()? != second.sums()? {
+        let (one, other) = (first.package().await?, second.package().await?);
+        bail!("{}{one}\n--- and\n{}{other}", first.sums()?, second.sums()?);
+    }
     let mut check = Command::new("sha256sum");
     check.args(["--check", "--strict", "SHA256SUMS"]).current_dir(first.directory.path());
     let checked = process::run(check, DEADLINE).await?.success()?;
