@@ -26,7 +26,7 @@ fn main() {
 }
 
 /// What stands behind the name of the program.
-fn version(number: &str, is_release: bool, given: Option<String>, root: &Path) -> String {
+pub(crate) fn version(number: &str, is_release: bool, given: Option<String>, root: &Path) -> String {
     let build = match given {
         Some(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
         None if is_release => commit(root),
@@ -46,7 +46,7 @@ fn commit(root: &Path) -> Option<String> {
 }
 
 /// The files of git that change with the commit, as far as they are there: one that is not would never be up to date.
-fn watched(root: &Path) -> Vec<PathBuf> {
+pub(crate) fn watched(root: &Path) -> Vec<PathBuf> {
     let branch = git(root, &["symbolic-ref", "--quiet", "HEAD"]);
     let names = ["HEAD", "logs/HEAD", "packed-refs"].into_iter().chain(branch.as_deref());
     let paths = names.filter_map(|name| git(root, &["rev-parse", "--git-path", name]));

@@ -16,6 +16,7 @@ class Stormtunnel < Formula
     system "cargo", "install", *std_cargo_args(path: "client-cli")
     generate_completions_from_executable(bin/"stctl", "completions", shells: [:bash, :zsh, :fish])
     system bin/"stctl", "man-pages", buildpath/"man1"
+    (buildpath/"man1/stormtunneld.1").write Utils.safe_popen_read(bin/"stormtunneld", "--man-page")
     man1.install Dir["man1/*.1"]
   end
 

@@ -216,3 +216,66 @@ pub(super) fn helped(before: &[String]) -> Vec<Value> {
     let topics = Topic::ALL.iter().filter(|_| words.is_empty());
     commands.chain(topics.map(|topic| Value::new(topic.name(), topic.about()))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, Parser};
+
+    use super::*;
+
+    /// Names of things that are yet to be made, and a region that no tunnel tells.
+    const UNKNOWN: [(&str, &str); 4] =
+        [("add", "name"), ("edit", "rename"), ("configure", "sso_region"), ("login", "sso_region")];
+
+    #[test]
+    fn each_argument_that_takes_a_name_has_names() {
+        fn walk(command: &Command, seen: &mut usize) {
+            for arg in command.get_arguments() {
+                let id = (command.get_name(), arg.get_id().as_str());
+                let names = arg.get_value_names().unwrap_or_default();
+                let is_name = names.iter().any(|name| {
+                    ["KEY", "KEY=VALUE", "LABELS", "NAME", "PROFILE", "REGION", "TARGET"]
+                        .contains(&name.as_str())
+                });
+                if is_name && !UNKNOWN.contains(&id) {
+                    assert!(source(id.0, id.1).is_some(), "nothing is offered for {id:?}");
+                    *seen += 1;
+                }
+            }
+            command.get_subcommands().for_each(|sub| walk(sub, seen));
+        }
+        let mut program = Cli::command();
+        program.build();
+        let mut seen = 0;
+        walk(&program, &mut seen);
+        assert!(seen > 100, "global flags are in each command: {seen}");
+    }
+
+    #[test]
+    fn what_is_offered_from_here_is_taken() {
+        let add = "stctl tunnel add x --target i-12345678 --remote 1";
+        for (line, command, argument) in [
+            (format!("{add} --keep"), "add", "keep"),
+            (format!("{add} --local"), "add", "local"),
+            ("stctl sso configure --aws-output".to_owned(), "configure", "aws_output"),
+        ] {
+            let Some(Source::Fixed(values)) = source(command, argument) else { panic!("{argument}") };
+            for value in values {
+                let value = if value.ends_with(':') { format!("{value}/run/x") } else { value.to_owned() };
+                let words: Vec<&str> = line.split(' ').chain([value.as_str()]).collect();
+                assert!(Cli::try_parse_from(&words).is_ok(), "{words:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_selector_goes_on_in_the_form_that_is_begun() {
+        let labels = ["env=dev", "env=prod", "team=data"].map(Value::bare);
+        let offered = |typed: &str| -> Vec<String> {
+            requirements(&labels, typed).into_iter().map(|value| value.text).collect()
+        };
+        assert_eq!(offered(""), ["env", "team", "env=dev", "env=prod", "team=data"]);
+        assert_eq!(offered("a=b,!"), ["a=b,!env", "a=b,!team"]);
+        assert_eq!(offered("env!="), ["env!=dev", "env!=prod", "team!=data"]);
+    }
+}

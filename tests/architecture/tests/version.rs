@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a broken expectation is a failed test")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 #[path = "../../../version/build.rs"]
@@ -57,7 +57,7 @@ fn without_a_repository_of_its_own_the_number_stands_alone() {
     let without_commits = tempfile::tempdir().unwrap();
     git(without_commits.path(), &["init", "--quiet"]);
     assert_eq!(released(without_commits.path()), "1.2.3");
-    assert_eq!(script::watched(&inside), [PathBuf::new(); 0]);
+    assert!(script::watched(&inside).is_empty());
 }
 
 #[test]
