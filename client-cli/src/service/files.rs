@@ -67,6 +67,20 @@ fn first_word(line: &str) -> Option<String> {
     Some(word.replace("$$", "$").replace("%%", "%"))
 }
 
+/// A unit that is the same for every user, with the places of one of them in it, written as [`filled`] writes them.
+pub(super) fn for_user(text: &str, runtime: &str, home: &str) -> String {
+    // `%%` is a percent sign, whatever letter comes after it.
+    let parts = text
+        .split("%%")
+        .map(|part| part.replace("%t", &unit_value(runtime)).replace("%h", &unit_value(home)));
+    parts.collect::<Vec<_>>().join("%%")
+}
+
+/// The value of the first line of that key.
+pub(super) fn value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+}
+
 /// Whether a filled file is about that socket.
 pub(super) fn names_socket(text: &str, socket: &str) -> bool {
     [unit_word(socket), unit_value(socket), plist_text(socket)].iter().any(|written| {
@@ -104,6 +118,15 @@ mod tests {
         }
         assert_eq!(program_in("[Socket]\nListenStream=/s\n"), None);
         assert_eq!(program_in("ExecStart=\"/never ends"), None);
+    }
+
+    #[test]
+    fn a_unit_for_everybody_is_read_as_one_user_has_it() {
+        let unit = "ListenStream=%t/s.sock\nExecStart=/usr/bin/d --config %h/c --state-dir /100%%t\n";
+        let text = for_user(unit, "/run/user/7", "/home/100%");
+        assert_eq!(value(&text, "ListenStream"), Some("/run/user/7/s.sock"));
+        assert_eq!(value(&text, "ExecStart"), Some("/usr/bin/d --config /home/100%%/c --state-dir /100%%t"));
+        assert_eq!(value(&text, "Exec"), None);
     }
 
     #[test]

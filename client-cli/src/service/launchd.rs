@@ -1,6 +1,6 @@
 //! launchd: a LaunchAgent in the session of the login window.
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -104,6 +104,10 @@ impl Manager for Launchd<'_> {
 
     fn places(&self) -> Vec<PathBuf> {
         vec![self.place()]
+    }
+
+    fn in_force(&self) -> Vec<String> {
+        fs::read_to_string(self.place()).into_iter().collect()
     }
 
     /// It reads a file when it loads it.

@@ -56,11 +56,14 @@ pub(crate) trait Manager {
     /// Its name.
     fn name(&self) -> &'static str;
 
-    /// The files of the service, with that program as the daemon.
+    /// The files to write for a service with that program as the daemon: none where a package has brought them.
     fn files(&self, daemon: &Path) -> Result<Vec<ServiceFile>, Failure>;
 
-    /// Where the files are.
+    /// Where files are that were written.
     fn places(&self) -> Vec<PathBuf>;
+
+    /// What the manager goes by, if the service is there: files that were written, else those of a package that are enabled.
+    fn in_force(&self) -> Vec<String>;
 
     /// Fails when the manager does not answer; reads files that have changed.
     fn reload(&self) -> Result<(), Failure>;
@@ -106,9 +109,8 @@ fn home(env: &Environment) -> Result<PathBuf, Failure> {
 /// Whether the service is there, and serves this socket: a daemon for another one is none of its business.
 pub(crate) fn is_installed(manager: &dyn Manager, paths: &Paths) -> bool {
     let Some(socket) = paths.socket.to_str() else { return false };
-    let names_it =
-        |path: PathBuf| fs::read_to_string(path).is_ok_and(|text| files::names_socket(&text, socket));
-    manager.places().into_iter().all(names_it)
+    let texts = manager.in_force();
+    !texts.is_empty() && texts.iter().all(|text| files::names_socket(text, socket))
 }
 
 /// Writes the files that are not there or that differ. Answers whether any did.

@@ -1,8 +1,9 @@
 //! systemd: a socket and a service among the units of the user.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::files::{filled, text, unit_value, unit_word};
+use super::files::{filled, for_user, text, unit_value, unit_word, value};
 use super::{Change, Manager, ServiceFile, State, home, run};
 use crate::autostart::Plan;
 use crate::context::Paths;
@@ -15,6 +16,9 @@ const SOCKET: &str = "stormtunneld.socket";
 const SERVICE_TEMPLATE: &str = include_str!("../../../launchd/stormtunneld.service");
 const SOCKET_TEMPLATE: &str = include_str!("../../../launchd/stormtunneld.socket");
 
+/// Where an administrator enables units for every user.
+const FOR_EVERYBODY: &str = "/etc/systemd/user";
+
 /// What to do when systemd does not answer.
 const NO_MANAGER: &str = "log in as this user (not with su or sudo), so that a systemd of the user runs; where there is none, \
      do without the service: any command starts the daemon";
@@ -25,6 +29,9 @@ const LOGOUT: &str = "the daemon ends when you log out for the last time; `login
 /// The systemd of the user.
 pub(super) struct Systemd<'a> {
     directory: PathBuf,
+    /// What `%t` and `%h` in a unit mean.
+    runtime: String,
+    home: String,
     paths: &'a Paths,
     programs: &'a dyn Programs,
 }
@@ -33,30 +40,19 @@ impl<'a> Systemd<'a> {
     pub(super) fn new(plan: &Plan<'a>) -> Result<Self, Failure> {
         let Plan { paths, env, programs, .. } = *plan;
         let config = env.value("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let config = match config {
-            Some(config) => config,
-            None => home(env)?.join(".config"),
-        };
-        Ok(Self { directory: config.join("systemd/user"), paths, programs })
+        let home = home(env)?;
+        let config = config.unwrap_or_else(|| home.join(".config"));
+        let runtime = env.text("XDG_RUNTIME_DIR").unwrap_or_default();
+        let home = text(&home)?.to_owned();
+        Ok(Self { directory: config.join("systemd/user"), runtime, home, paths, programs })
     }
 
     fn systemctl(&self, arguments: &[&str]) -> Result<String, Failure> {
         run(self.programs, "systemctl", &[&["--user"], arguments].concat(), NO_MANAGER)
     }
 
-    /// A service that has failed several times is started no more, however it is asked, and is remembered when its files are
-    /// gone. Where there is nothing to forget the call fails, which is as good.
-    fn forget_failures(&self) {
-        let _ = self.systemctl(&["reset-failed", SOCKET, SERVICE]);
-    }
-}
-
-impl Manager for Systemd<'_> {
-    fn name(&self) -> &'static str {
-        "systemd"
-    }
-
-    fn files(&self, daemon: &Path) -> Result<Vec<ServiceFile>, Failure> {
+    /// The units that run this program, as we write them.
+    fn own(&self, daemon: &Path) -> Result<Vec<ServiceFile>, Failure> {
         let Paths { socket, state_dir, config } = self.paths;
         let word = |path: &Path| text(path).map(unit_word);
         let values = [
@@ -74,8 +70,59 @@ impl Manager for Systemd<'_> {
         ])
     }
 
+    /// Whether a package has brought units that start what these start, for the same socket.
+    fn is_packaged(&self, own: &[ServiceFile]) -> Result<bool, Failure> {
+        let said = self.systemctl(&["show", "--property=UnitPath", "--value"])?;
+        let mut directories = said.split_whitespace().map(Path::new).filter(|path| *path != self.directory);
+        // The first one is the one that systemd takes.
+        let found = directories.find(|directory| directory.join(SERVICE).exists());
+        Ok(found.is_some_and(|found| {
+            own.iter().all(|ServiceFile { path, text }| {
+                let theirs = path.file_name().and_then(|name| self.read(&found.join(name)));
+                let is_same =
+                    |key: &str| theirs.as_deref().and_then(|theirs| value(theirs, key)) == value(text, key);
+                theirs.is_some() && ["ListenStream", "ExecStart"].into_iter().all(is_same)
+            })
+        }))
+    }
+
+    /// A unit, as this user has it.
+    fn read(&self, path: &Path) -> Option<String> {
+        fs::read_to_string(path).ok().map(|text| for_user(&text, &self.runtime, &self.home))
+    }
+
+    /// A service that has failed several times is started no more, however it is asked, and is remembered when its files are
+    /// gone. Where there is nothing to forget the call fails, which is as good.
+    fn forget_failures(&self) {
+        let _ = self.systemctl(&["reset-failed", SOCKET, SERVICE]);
+    }
+}
+
+impl Manager for Systemd<'_> {
+    fn name(&self) -> &'static str {
+        "systemd"
+    }
+
+    /// A copy would hide what the next version of a package brings.
+    fn files(&self, daemon: &Path) -> Result<Vec<ServiceFile>, Failure> {
+        // A package names its program without links.
+        let real = fs::canonicalize(daemon).unwrap_or_else(|_| daemon.to_owned());
+        if self.is_packaged(&self.own(&real)?)? { Ok(Vec::new()) } else { self.own(daemon) }
+    }
+
     fn places(&self) -> Vec<PathBuf> {
         [SOCKET, SERVICE].map(|name| self.directory.join(name)).into()
+    }
+
+    fn in_force(&self) -> Vec<String> {
+        let places = self.places();
+        if places.iter().any(|place| place.exists()) {
+            return places.iter().map(|place| self.read(place).unwrap_or_default()).collect();
+        }
+        // Those of a package count once they are enabled: that is a link to them.
+        let enabled = [self.directory.as_path(), Path::new(FOR_EVERYBODY)];
+        let mut links = enabled.iter().map(|place| place.join("sockets.target.wants").join(SOCKET));
+        links.find_map(|link| self.read(&link)).into_iter().collect()
     }
 
     fn reload(&self) -> Result<(), Failure> {
@@ -87,7 +134,8 @@ impl Manager for Systemd<'_> {
         if change == Change::Place {
             self.systemctl(&["stop", SOCKET, SERVICE])?;
         }
-        self.systemctl(&["enable", SOCKET, SERVICE])?;
+        // Anew: a link may still lead to files that are no longer those in force.
+        self.systemctl(&["reenable", SOCKET, SERVICE])?;
         self.start()?;
         match change {
             Change::Program | Change::Files if was_active => self.restart(),
@@ -114,7 +162,7 @@ impl Manager for Systemd<'_> {
     fn state(&self) -> State {
         let properties = "--property=UnitFileState,ActiveState,MainPID";
         let Ok(said) = self.systemctl(&["show", properties, SERVICE]) else { return State::default() };
-        let value = |key: &str| said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let value = |key: &str| value(&said, key);
         State {
             enabled: value("UnitFileState") == Some("enabled"),
             active: matches!(value("ActiveState"), Some("active" | "activating")),

@@ -131,7 +131,7 @@ async fn the_lock_is_that_of_the_daemon_that_answers() {
 }
 
 /// What `doctor` says of the service in a home.
-async fn service(home: &Home, system: &System, socket: &Path) -> Value {
+pub(crate) async fn service(home: &Home, system: &System, socket: &Path) -> Value {
     let ran = home.run(system, socket, "doctor -o json", None).await;
     let found = ran.json();
     let findings = found["findings"].as_array().unwrap();

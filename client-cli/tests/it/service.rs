@@ -8,6 +8,7 @@ use stctl::world::{Answer, ProgramEnd};
 use stormtunnel_proto::API_LEVEL;
 use stormtunnel_proto::paths::Platform;
 
+use crate::doctor;
 use crate::fake::Fake;
 use crate::starting::script;
 use crate::support::{Ran, on, stopped};
@@ -127,6 +128,129 @@ async fn install_writes_the_units_and_starts_them_and_changes_nothing_when_repea
         let asked = system.asked();
         assert!(!asked.iter().any(|line| line.contains("restart")), "{asked:?}");
         assert_eq!(fake.asked(), [""; 0], "the daemon is not stopped");
+    })
+    .await;
+}
+
+/// A system on which a package has brought these units.
+struct Package {
+    directory: tempfile::TempDir,
+}
+
+impl Package {
+    fn new(program: &Path, socket: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let program = fs::canonicalize(program).unwrap();
+        let service = format!(
+            "[Service]\nExecStart={} --socket {socket} --state-dir %h/state --config %h/.config/stormtunnel/settings.toml\n",
+            program.display()
+        );
+        fs::write(directory.path().join("stormtunneld.service"), service).unwrap();
+        let socket = format!("[Socket]\nListenStream={socket}\n");
+        fs::write(directory.path().join("stormtunneld.socket"), socket).unwrap();
+        Self { directory }
+    }
+
+    fn system(&self, state: &'static str) -> System {
+        let path = format!("/etc/systemd/user {}\n", self.directory.path().display());
+        linux()
+            .says("systemctl --user show --property=UnitPath", Box::leak(path.into_boxed_str()))
+            .says("systemctl --user show", state)
+    }
+
+    /// What `systemctl reenable` does.
+    fn enable(&self, home: &Home) {
+        let wants = home.unit("sockets.target.wants");
+        fs::create_dir_all(&wants).unwrap();
+        let name = "stormtunneld.socket";
+        std::os::unix::fs::symlink(self.directory.path().join(name), wants.join(name)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn units_of_a_package_are_enabled_and_not_copied() {
+    Fake::beside(Vec::new(), async |fake: Fake| {
+        let home = Home::new();
+        let socket = home.path().join("run/daemon.sock");
+        fs::create_dir(home.path().join("run")).unwrap();
+        fs::hard_link(fake.socket(), &socket).unwrap();
+        // Installed before there was a package: the copies go.
+        let bare = linux().says("systemctl --user show", ITS_OWN);
+        let before = home.run(&bare, &socket, "daemon install", None).await;
+        assert_eq!(before.code, 0);
+        assert!(home.unit("stormtunneld.service").exists());
+
+        let package = Package::new(&home.program, "%h/run/daemon.sock");
+        let system = package.system(ITS_OWN);
+        let found = doctor::service(&home, &system, &socket).await;
+        assert!(found["outcome"] == "warn" && found["detail"].to_string().contains("hide those"), "{found}");
+        system.asked();
+        let installed = home.run(&system, &socket, "daemon install", None).await;
+        assert_eq!(installed.code, 0, "{installed:?}");
+        assert!(!home.unit("stormtunneld.service").exists() && !home.unit("stormtunneld.socket").exists());
+        let asked = system.asked().join("\n").replace(home.path().to_str().unwrap(), "HOME");
+        let verbs = ["daemon-reload", "reenable", "reset-failed", "start", "restart"];
+        let places =
+            verbs.map(|verb| asked.find(&format!("--user {verb} stormtunneld")).or(asked.find(verb)));
+        assert!(places.is_sorted() && places.iter().all(Option::is_some), "{asked}");
+
+        package.enable(&home);
+        let found = doctor::service(&home, &system, &socket).await;
+        assert_eq!(
+            (&found["outcome"], &found["detail"]),
+            (&"pass".into(), &"the service of the package".into())
+        );
+        let status = home.run(&system, &socket, "daemon status -o json", None).await.json();
+        assert_eq!(status["service"]["installed"], true, "{status}");
+        let elsewhere =
+            home.run(&system, &home.path().join("else.sock"), "daemon status -o json", None).await;
+        assert_eq!(elsewhere.json()["service"]["installed"], false, "{elsewhere:?}");
+        system.asked();
+        let again = home.run(&system, &socket, "daemon install", None).await;
+        let asked = system.asked();
+        assert!(again.code == 0 && !asked.iter().any(|line| line.contains("restart")), "{asked:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn units_of_a_package_that_mean_something_else_are_not_taken() {
+    Fake::beside(Vec::new(), async |fake: Fake| {
+        let socket = fake.socket().to_str().unwrap();
+        for (program, named) in [("/bin/true", socket), ("", "%t/daemon.sock")] {
+            let home = Home::new();
+            let program = if program.is_empty() { &home.program } else { Path::new(program) };
+            let package = Package::new(program, named);
+            let ran = home.run(&package.system(ITS_OWN), fake.socket(), "daemon install", None).await;
+            assert_eq!(ran.code, 0, "{ran:?}");
+            assert!(home.unit("stormtunneld.service").exists(), "its own is written");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn uninstall_leaves_the_units_of_a_package_and_says_when_everybody_has_them() {
+    Fake::beside(Vec::new(), async |fake: Fake| {
+        for is_told in [false, true] {
+            let home = Home::new();
+            let package = Package::new(&home.program, fake.socket().to_str().unwrap());
+            package.enable(&home);
+            let mut system = package.system(ITS_OWN);
+            if !is_told {
+                let link = home.unit("sockets.target.wants/stormtunneld.socket");
+                system = system.does("systemctl --user disable", move || {
+                    fs::remove_file(&link).unwrap();
+                    ProgramEnd::default()
+                });
+            }
+            let ran = home.run(&system, fake.socket(), "daemon uninstall", None).await;
+            assert!(ran.code == 0 && ran.err.starts_with("the service is removed\n"), "{ran:?}");
+            assert_eq!(ran.err.contains("systemctl --user mask"), is_told, "{ran:?}");
+            let disable = "systemctl --user disable --now stormtunneld.socket stormtunneld.service";
+            assert!(system.asked().contains(&disable.to_owned()));
+            assert!(package.directory.path().join("stormtunneld.service").exists());
+        }
     })
     .await;
 }

@@ -19,15 +19,23 @@ use crate::service::{self, Change, is_installed};
 /// How long a daemon that is replaced may take to end its sessions.
 const STOP: Duration = Duration::from_secs(60);
 
+/// What remains to be done about a service that the user alone cannot remove.
+const FOR_EVERYBODY: &str = "it is enabled for every user of this machine, and starts again when you log in; \
+     `systemctl --user mask stormtunneld.socket stormtunneld.service` keeps it away from you";
+
 pub(super) async fn install(context: &mut Context<'_>, linger: bool) -> Ending {
     let executable = lasting(context.plan().executable().map_err(|error| error.problem())?, context);
     let running = running(context).await;
     let files = context.service()?.files(&executable)?;
     let moves = {
         let service = context.service()?;
-        service.places().iter().any(|place| place.exists()) && !is_installed(service.as_ref(), &context.paths)
+        !service.in_force().is_empty() && !is_installed(service.as_ref(), &context.paths)
     };
-    let is_written = service::write(&files)?;
+    let is_written = if files.is_empty() {
+        service::remove(&context.service()?.places())?
+    } else {
+        service::write(&files)?
+    };
     // A manager that does not answer is found out before the daemon that runs is ended.
     context.service()?.reload()?;
     let is_another = match &running {
@@ -64,7 +72,7 @@ pub(super) async fn uninstall(context: &mut Context<'_>, purge: bool, yes: bool)
         confirm_purge(context).await?;
     }
     let places = context.service()?.places();
-    if places.iter().any(|place| place.exists()) {
+    if !context.service()?.in_force().is_empty() {
         context.service()?.disable()?;
         service::remove(&places)?;
         context.service()?.reload()?;
@@ -73,6 +81,9 @@ pub(super) async fn uninstall(context: &mut Context<'_>, purge: bool, yes: bool)
             let _ = fs::remove_file(&context.paths.socket);
         }
         context.out.note("the service is removed");
+        if !context.service()?.in_force().is_empty() {
+            context.out.note(FOR_EVERYBODY);
+        }
     } else {
         context.out.note("the service is not installed");
     }

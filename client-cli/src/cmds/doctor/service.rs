@@ -11,6 +11,9 @@ use crate::context::Context;
 use crate::exit::Failure;
 use crate::service::{Manager, State, is_installed, program_in};
 
+const REMEDY: &str =
+    "`stctl daemon install` writes its files anew, and has it start the stormtunneld beside stctl";
+
 /// Looks at the service; `running` is the daemon that answers.
 pub(super) fn service(context: &Context<'_>, running: Option<&DaemonInfo>) -> Finding {
     let finding = |outcome, detail: String| Finding::new("daemon.service", "service", outcome, detail);
@@ -20,7 +23,7 @@ pub(super) fn service(context: &Context<'_>, running: Option<&DaemonInfo>) -> Fi
     let (there, missing): (Vec<PathBuf>, Vec<PathBuf>) =
         manager.places().into_iter().partition(|place| place.exists());
     let Some(first) = there.first() else {
-        return finding(Outcome::Pass, "none; the daemon starts when needed".to_owned());
+        return packaged(manager.as_ref(), context, running);
     };
     let mut troubles: Vec<(Outcome, String)> =
         missing.iter().map(|place| (Outcome::Fail, format!("{} is missing", place.display()))).collect();
@@ -40,9 +43,22 @@ pub(super) fn service(context: &Context<'_>, running: Option<&DaemonInfo>) -> Fi
         return finding(Outcome::Pass, first.display().to_string());
     };
     let lines: Vec<String> = troubles.into_iter().map(|(_, line)| line).collect();
-    finding(outcome, lines.join("\n")).with_remedy(
-        "`stctl daemon install` writes its files anew, and has it start the stormtunneld beside stctl",
-    )
+    finding(outcome, lines.join("\n")).with_remedy(REMEDY)
+}
+
+/// Looks at a service of which the user has no file: one of a package's, or none.
+fn packaged(manager: &dyn Manager, context: &Context<'_>, running: Option<&DaemonInfo>) -> Finding {
+    let finding = |outcome, detail: &str| Finding::new("daemon.service", "service", outcome, detail);
+    if manager.in_force().is_empty() {
+        return finding(Outcome::Pass, "none; the daemon starts when needed");
+    }
+    if !is_installed(manager, &context.paths) {
+        return finding(Outcome::Skipped, "the service of the package is about another socket");
+    }
+    match running.and_then(|info| not_the_services(info.pid, manager.state())) {
+        Some(trouble) => finding(Outcome::Warn, &trouble).with_remedy(REMEDY),
+        None => finding(Outcome::Pass, "the service of the package"),
+    }
 }
 
 /// What a person should know of a service whose program is there.
@@ -60,9 +76,14 @@ fn of_installed(
     lines.into_iter().flatten().map(|line| (Outcome::Warn, line)).collect()
 }
 
-/// A file that this `stctl` would write in another way.
+/// A file that this `stctl` would write in another way, or not at all.
 fn outdated(manager: &dyn Manager, program: &Path) -> Result<Option<String>, Failure> {
     let files = manager.files(program)?;
+    if files.is_empty() {
+        return Ok(Some(
+            "its files hide those that the package has brought, and brings with its next version".to_owned(),
+        ));
+    }
     let differs = |path: &Path, text: &str| fs::read_to_string(path).is_ok_and(|found| found != text);
     let other = files.into_iter().find(|file| differs(&file.path, &file.text));
     Ok(other.map(|file| format!("{} is not as this stctl writes it", file.path.display())))
