@@ -11,12 +11,13 @@ use stormtunnel_proto::{CallError, Client};
 
 use crate::autostart::{self, Plan};
 use crate::cli::{Globals, Verb};
+use crate::cmds::waits;
 use crate::exit::{Failure, OLDER_DAEMON, Problem};
 use crate::lock::Lock;
 use crate::output::Output;
 use crate::prompts::Desk;
 use crate::service::{Manager, is_installed};
-use crate::world::{Answer, Environment, Programs, World};
+use crate::world::{Answer, Ends, Environment, Programs, World};
 
 /// Longest wait for the answer of one call. Stopping and deleting end sessions at AWS first.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(30);
@@ -27,6 +28,9 @@ pub(crate) const PERSON_DEADLINE: Duration = Duration::from_secs(10 * 60);
 /// Shortest time that the daemon gets for its first answer, however short a wait the user allows: `--timeout 0` asks how
 /// things are now, which takes a moment.
 pub(crate) const FIRST_ANSWER: Duration = Duration::from_secs(3);
+
+/// What programs can rely on with `-o json` and `-o yaml`, as docs/output.md has it. Additions do not change it.
+const OUTPUT_VERSION: &str = "1";
 
 /// The flag that names a profile.
 pub(crate) const PROFILE_FLAG: &str = "--profile";
@@ -45,6 +49,10 @@ pub(crate) struct Context<'o> {
     pub(crate) in_container: bool,
     /// The system's programs.
     pub(crate) programs: &'o dyn Programs,
+    /// What ends the command from outside.
+    pub(crate) ends: Ends,
+    /// What goes on in the daemon if this command is interrupted now; may be nothing.
+    pub(crate) goes_on: &'static str,
     /// Whose conventions hold.
     platform: Platform,
     /// Somebody who can be asked.
@@ -71,7 +79,13 @@ impl<'o> Context<'o> {
         let (env, answer, in_container) = (world.env.clone(), world.answer, world.in_container);
         let is_quiet = globals.no_input || env.text("STCTL_NO_INPUT").is_some();
         let answer = answer.filter(|_| !is_quiet);
-        let (programs, platform) = (world.programs, world.platform);
+        let (programs, platform, ends) = (world.programs, world.platform, world.ends.clone());
+        if let Some(version) = env.text("STCTL_OUTPUT_VERSION").filter(|version| version != OUTPUT_VERSION) {
+            let headline =
+                format!("this stctl speaks version {OUTPUT_VERSION} of the output, and not \"{version}\"");
+            let remedy = "STCTL_OUTPUT_VERSION asks for that one: use the stctl that the script was written for, or adapt the script";
+            return Err(Box::new(Problem::usage(headline, remedy)));
+        }
         if let Some(flag) = globals.meaningless_flag(verb) {
             let headline = format!("{flag} has no meaning for this command");
             let remedy = format!("leave it out; `stctl --help` says which commands take {flag}");
@@ -85,6 +99,8 @@ impl<'o> Context<'o> {
             paths,
             in_container,
             programs,
+            ends,
+            goes_on: "",
             platform,
             answer,
         })
@@ -111,6 +127,7 @@ impl<'o> Context<'o> {
             |error: String| Problem::failure("runtime", format!("the answer cannot be read: {error}"));
         let line =
             line.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
+        self.out.answered();
         Ok(Some(line))
     }
 
@@ -157,6 +174,7 @@ impl<'o> Context<'o> {
 
     /// A connection to the daemon, which is started if none runs.
     pub(crate) async fn client(&mut self) -> Result<Client, Failure> {
+        let _waiting = self.out.waits_for(waits::DAEMON);
         let autostart = self.env.text("STCTL_NO_AUTOSTART").is_none();
         let client = autostart::connect(&self.plan(), autostart).await;
         Ok(client.map_err(|error| error.problem())?.with_deadline(CALL_DEADLINE))

@@ -56,6 +56,15 @@ impl Problem {
         Self { exit: ExitCode::Usage, remedy: remedy.to_owned(), ..Self::failure("usage", headline) }
     }
 
+    /// The same, as the parser says it: its first sentence without the usage.
+    pub(crate) fn of_usage(error: &clap::Error) -> Self {
+        let text = error.render().to_string();
+        let sentence = text.split("\n\n").next().unwrap_or_default();
+        let sentence = sentence.strip_prefix("error: ").unwrap_or(sentence);
+        let headline = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self::usage(headline, "`stctl --help` shows the commands, and COMMAND --help how each is used")
+    }
+
     /// No tunnel has the labels asked for.
     pub(crate) fn nothing_selected(selector: &Selector) -> Self {
         Self {

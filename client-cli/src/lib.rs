@@ -5,7 +5,8 @@
 //!
 //! Where to look: [`cli`] is the grammar, `cmds/` has one file per verb, `render/` turns tunnels and failures into text
 //! (pure), [`exit`] holds failures with their exit codes, `autostart` and `diagnose` deal with a daemon that is not there,
-//! `service` with systemd and launchd, `completions` and `manual` with what shells and readers of manuals ask.
+//! `service` with systemd and launchd, `completions` and `manual` with what shells and readers of manuals ask, `ends` with
+//! Ctrl-C and closed pipes, `status_line` with a person who waits.
 
 mod autostart;
 mod browser;
@@ -14,6 +15,7 @@ mod cmds;
 mod completions;
 mod context;
 mod diagnose;
+mod ends;
 pub mod exit;
 mod follow;
 mod lock;
@@ -22,6 +24,7 @@ mod output;
 mod prompts;
 pub mod render;
 mod service;
+mod status_line;
 pub mod world;
 
 use std::ffi::OsString;
@@ -31,21 +34,22 @@ use std::process;
 use clap::Parser;
 use stormtunnel_model::ExitCode;
 
-use crate::cli::{Cli, Verb};
+use crate::cli::{Cli, Format, Globals, Verb};
 use crate::completions::Question;
 use crate::context::Context;
+use crate::ends::End;
 use crate::exit::{Failure, Problem};
 use crate::output::Output;
 use crate::world::World;
 
 /// The program: arguments, environment and terminal are those of the process.
 pub fn main() -> process::ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut world = World::of_process(&mut out, &mut err);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(interruptible(std::env::args_os(), &mut world));
+            let code = runtime.block_on(run(std::env::args_os(), &mut world));
             // A blocked read of a child's output must not hold the program up.
             runtime.shutdown_background();
             code
@@ -59,14 +63,6 @@ pub fn main() -> process::ExitCode {
     process::ExitCode::from(code as u8)
 }
 
-/// Ctrl-C ends the program; what was asked of the daemon stays asked.
-async fn interruptible(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>) -> ExitCode {
-    tokio::select! {
-        code = run(args, world) => code,
-        Ok(()) = tokio::signal::ctrl_c() => ExitCode::Interrupted,
-    }
-}
-
 /// Runs one command line in `world` and answers its exit code.
 pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
@@ -74,9 +70,12 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>
         question.answer(world).await;
         return ExitCode::Ok;
     }
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return Output::plain(world).usage(&error),
+        Err(error) => {
+            let globals = Globals { output: Format::asked_for(&args), ..Globals::default() };
+            return Output::new(world, &globals).usage(&error);
+        }
     };
     if let Verb::Manual(verb) = &cli.verb {
         let mut out = Output::new(world, &cli.globals);
@@ -90,8 +89,19 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>
             return problem.exit;
         }
     };
-    let ending = cmds::run(&mut context, &cli.verb).await;
-    concluded(ending, &mut context.out)
+    let ends = context.ends.clone();
+    let ending = tokio::select! {
+        biased;
+        end = ends.signal() => return ended_by(end, &mut context),
+        () = ends.reader_gone(), if cli.verb.follows() => Err(Failure::ClosedPipe),
+        ending = cmds::run(&mut context, &cli.verb) => ending,
+    };
+    match ending {
+        // A program that was waited for got the Ctrl-C as well, and failed of it.
+        Ok(code) if code != ExitCode::Ok && ends.is_interrupted() => ended_by(End::Interrupt, &mut context),
+        Err(Failure::Problem(_)) if ends.is_interrupted() => ended_by(End::Interrupt, &mut context),
+        ending => concluded(ending, &mut context.out),
+    }
 }
 
 /// Tells a problem that is yet to be told.
@@ -105,4 +115,14 @@ fn concluded(ending: Result<ExitCode, Failure>, out: &mut Output<'_>) -> ExitCod
         // The reader of our output has all that it wanted.
         Err(Failure::ClosedPipe) => ExitCode::Ok,
     }
+}
+
+/// What was asked of the daemon stays asked, and whoever typed Ctrl-C may think otherwise.
+fn ended_by(end: End, context: &mut Context<'_>) -> ExitCode {
+    match end {
+        End::Interrupt => context.out.interrupted(context.goes_on),
+        End::Terminate => context.out.wiped(),
+    }
+    context.ends.pass_on(end);
+    ExitCode::Interrupted
 }

@@ -7,7 +7,9 @@ use stormtunnel_model::{ExitCode, Timestamp};
 
 use crate::cli::{Format, Globals};
 use crate::exit::{Failure, Problem};
+use crate::render::wrap::wrapped;
 use crate::render::{Style, problems};
+use crate::status_line::{StatusLine, Waiting};
 use crate::world::{Terminal, World};
 
 /// Where a command's words go, and how they look.
@@ -18,6 +20,11 @@ pub(crate) struct Output<'o> {
     pub(crate) format: Format,
     /// Columns to fit tables into.
     pub(crate) width: Option<u16>,
+    /// Columns to fit remarks and problems into.
+    err_width: Option<u16>,
+    status: StatusLine,
+    /// A question waits for its answer at the end of a line.
+    is_asking: bool,
     out_style: Style,
     err_style: Style,
     clock: fn() -> Timestamp,
@@ -28,12 +35,15 @@ impl<'o> Output<'o> {
     pub(crate) fn new(world: &'o mut World<'_>, globals: &Globals) -> Self {
         let terminal = world.terminal;
         let style = |colour: bool| Style { colour: colour && !globals.no_color };
-        let Terminal { width, out_colour, err_colour } = terminal;
+        let Terminal { width, err_width, out_colour, err_colour } = terminal;
         Self {
+            status: StatusLine::on(world.status.take()),
             out: &mut *world.out,
             err: &mut *world.err,
             format: globals.output,
             width,
+            err_width,
+            is_asking: false,
             out_style: style(out_colour),
             err_style: style(err_colour),
             clock: world.clock,
@@ -55,13 +65,29 @@ impl<'o> Output<'o> {
         (self.clock)()
     }
 
+    /// Tells a person in a terminal what is waited for, once it takes more than a second and until the answer is dropped.
+    pub(crate) fn waits_for(&mut self, what: &str) -> Waiting {
+        self.status.wait(what)
+    }
+
+    /// Leaves nothing of that on the terminal.
+    pub(crate) fn wiped(&self) {
+        drop(self.status.quiet());
+    }
+
     /// Text of whole lines on standard output; a closing line end is added where it is missing.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), Failure> {
+        let _quiet = self.status.quiet();
         self.out.write_all(text.as_bytes())?;
         if !text.is_empty() && !text.ends_with('\n') {
             self.out.write_all(b"\n")?;
         }
         Ok(self.out.flush()?)
+    }
+
+    /// The same in lines that fit the terminal; those that are broken go on below, `indent` columns in.
+    pub(crate) fn words(&mut self, text: &str, indent: usize) -> Result<(), Failure> {
+        self.text(&wrapped(text, self.width, indent))
     }
 
     /// A value as one document: JSON over several lines, or YAML.
@@ -89,40 +115,65 @@ impl<'o> Output<'o> {
     /// A remark for a person, on standard error; programs that asked for another format do not get it.
     pub(crate) fn note(&mut self, text: &str) {
         if self.format.is_for_people() {
-            let written = writeln!(self.err, "{text}");
-            ignore_unwritable(written);
+            self.progress(&wrapped(text, self.err_width, 2));
         }
     }
 
     /// What a person has to see to go on, on standard error, whatever standard output is for.
     pub(crate) fn progress(&mut self, text: &str) {
+        let _quiet = self.status.quiet();
+        self.is_asking = false;
         ignore_unwritable(writeln!(self.err, "{text}").and_then(|()| self.err.flush()));
     }
 
     /// A question to a person, on standard error; the answer is typed behind it.
     pub(crate) fn question(&mut self, text: &str) {
+        let _quiet = self.status.ask();
+        self.is_asking = true;
         ignore_unwritable(write!(self.err, "{text} ").and_then(|()| self.err.flush()));
     }
 
     /// Likewise what a person is to type.
     pub(crate) fn prompt(&mut self, text: &str) {
-        ignore_unwritable(write!(self.err, "{text}: ").and_then(|()| self.err.flush()));
+        self.question(&format!("{text}:"));
+    }
+
+    /// The question has its answer, with the line end that was typed.
+    pub(crate) fn answered(&mut self) {
+        self.is_asking = false;
+        self.status.answered();
+    }
+
+    /// Ctrl-C was typed; `left` is what goes on without this command, and may be nothing. What comes next in the terminal
+    /// begins a line of its own, and not behind the "^C".
+    pub(crate) fn interrupted(&mut self, left: &str) {
+        if self.is_asking || self.err_width.is_some() {
+            self.progress("");
+        }
+        if !left.is_empty() {
+            self.note(left);
+        }
     }
 
     /// A problem, on standard error, in words or as one line of JSON.
     pub(crate) fn problem(&mut self, problem: &Problem) {
         let text = match self.format {
             Format::Json => problems::json(problem),
-            Format::Table | Format::Wide | Format::Yaml | Format::Name => {
-                problems::text(problem, self.err_style)
+            Format::Yaml => problems::yaml(problem),
+            Format::Table | Format::Wide | Format::Name => {
+                problems::text(problem, self.err_style, self.err_width)
             }
         };
-        ignore_unwritable(writeln!(self.err, "{}", text.trim_end()));
+        self.progress(text.trim_end());
     }
 
     /// What clap says: help and version go to standard output, mistakes to standard error.
     pub(crate) fn usage(&mut self, error: &clap::Error) -> ExitCode {
         let to_err = error.use_stderr();
+        if to_err && matches!(self.format, Format::Json | Format::Yaml) {
+            self.problem(&Problem::of_usage(error));
+            return ExitCode::Usage;
+        }
         let style = if to_err { self.err_style } else { self.out_style };
         let rendered = error.render();
         let text = if style.colour { rendered.ansi().to_string() } else { rendered.to_string() };

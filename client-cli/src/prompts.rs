@@ -89,6 +89,9 @@ impl Desk {
                 answer = &mut call => return answer,
                 word = self.next() => word.iter().for_each(|word| word.show(out)),
             }
+            if !self.is_asking() {
+                out.answered();
+            }
         }
     }
 

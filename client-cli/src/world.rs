@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use stormtunnel_model::Timestamp;
 use stormtunnel_proto::paths::Platform;
+
+pub use crate::ends::Ends;
+pub use crate::status_line::LineTerminal;
 
 /// What surrounds one command line.
 pub struct World<'w> {
@@ -30,6 +34,10 @@ pub struct World<'w> {
     pub platform: Platform,
     /// The system's programs.
     pub programs: &'w dyn Programs,
+    /// What ends a command from outside.
+    pub ends: Ends,
+    /// Where to say what is waited for; absent where that is no terminal.
+    pub status: Option<LineTerminal>,
 }
 
 /// Runs programs of the system, such as the one that speaks to the service manager. Blocks.
@@ -85,6 +93,8 @@ pub type Answer = fn() -> io::Result<String>;
 pub struct Terminal {
     /// Columns of standard output when it is a terminal; tables are not cut otherwise.
     pub width: Option<u16>,
+    /// Columns of standard error when it is a terminal; sentences are not broken otherwise.
+    pub err_width: Option<u16>,
     /// Standard output shows colours.
     pub out_colour: bool,
     /// Standard error shows colours.
@@ -99,6 +109,9 @@ impl<'w> World<'w> {
         // A question that is not seen, or that no key can answer, is none.
         let someone = io::stdin().is_terminal() && io::stderr().is_terminal();
         let answer = someone.then_some(typed_line as Answer);
+        let is_dumb = env.text("TERM").as_deref() == Some("dumb");
+        let status = terminal.err_width.filter(|_| !is_dumb);
+        let status = status.map(|width| LineTerminal { err: Box::new(io::stderr()), width });
         Self {
             env,
             out,
@@ -109,6 +122,8 @@ impl<'w> World<'w> {
             clock: wall_clock,
             platform: Platform::CURRENT,
             programs: &SystemPrograms,
+            ends: Ends::of_process(status.is_some()),
+            status,
         }
     }
 }
@@ -138,15 +153,23 @@ fn wall_clock() -> Timestamp {
 
 impl Terminal {
     fn of_process(env: &Environment) -> Self {
-        let is_terminal = io::stdout().is_terminal();
-        let measured = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col);
-        let columns = env.text("COLUMNS").and_then(|text| text.parse().ok()).or_else(measured);
         Self {
-            width: columns.filter(|columns| is_terminal && *columns > 0),
-            out_colour: shows_colour(env, is_terminal),
+            width: columns(env, io::stdout()),
+            err_width: columns(env, io::stderr()),
+            out_colour: shows_colour(env, io::stdout().is_terminal()),
             err_colour: shows_colour(env, io::stderr().is_terminal()),
         }
     }
+}
+
+/// Columns of a stream that is a terminal and knows them.
+fn columns(env: &Environment, stream: impl IsTerminal + AsFd) -> Option<u16> {
+    if !stream.is_terminal() {
+        return None;
+    }
+    let measured = || rustix::termios::tcgetwinsize(stream).ok().map(|size| size.ws_col);
+    let columns = env.text("COLUMNS").and_then(|text| text.parse().ok()).or_else(measured);
+    columns.filter(|columns| *columns > 0)
 }
 
 /// Whether a stream gets colours: the conventions of no-color.org and bixense.com/clicolors, the refusal first.

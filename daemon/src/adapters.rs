@@ -110,7 +110,7 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
     let diagnostics: Arc<dyn Diagnostics> = Arc::new(Surveyor {
         state_dir: surroundings.state_dir.clone(),
         files,
-        aws: AwsDiagnosis::new(network, Arc::clone(&access)),
+        aws: AwsDiagnosis::new(network, Arc::clone(&access), finders()),
         keys,
         settings: surroundings.settings.clone(),
         clock: Arc::clone(&clock),
@@ -129,10 +129,7 @@ pub async fn of_system(surroundings: Surroundings) -> Result<Adapters, AppError>
     let ports = Ports {
         ssm: Arc::new(AwsSsm::new(Arc::clone(&access))),
         identity,
-        targets: Arc::new(AwsTargets::new(
-            Arc::clone(&access),
-            Finders { instances: instances(), containers: containers() },
-        )),
+        targets: Arc::new(AwsTargets::new(Arc::clone(&access), finders())),
         dialer: Arc::new(WsDialer::new(access)),
         network: Arc::new(local),
         store: Arc::new(store.clone()),
@@ -258,6 +255,10 @@ impl SignInObserver for Observer {
             access.forget(name);
         }
     }
+}
+
+fn finders() -> Finders {
+    Finders { instances: instances(), containers: containers() }
 }
 
 /// Looks instances up, where this daemon can.

@@ -57,7 +57,7 @@ pub fn purge(paths: &Paths) -> Result<(), PurgeError> {
         let (name, path) = (entry.file_name(), entry.path());
         if name == keystore::DIRECTORY {
             gone(&path, std::fs::remove_dir_all(&path))?;
-        } else if is_ours(&name) {
+        } else if is_file_of_ours(&name) {
             gone(&path, std::fs::remove_file(&path))?;
         }
     }
@@ -73,7 +73,12 @@ pub fn purge(paths: &Paths) -> Result<(), PurgeError> {
     Ok(())
 }
 
-fn is_ours(name: &OsStr) -> bool {
+/// Whether that is the name of a file, or of the key store, that a daemon makes in its state directory.
+pub(crate) fn is_ours(name: &OsStr) -> bool {
+    name == keystore::DIRECTORY || is_file_of_ours(name)
+}
+
+fn is_file_of_ours(name: &OsStr) -> bool {
     OURS.iter().any(|start| name.as_bytes().starts_with(start.as_bytes()))
 }
 

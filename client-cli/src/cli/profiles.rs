@@ -5,15 +5,16 @@ use clap::{Args, Subcommand};
 /// What to ask about profiles.
 #[derive(Debug, Subcommand)]
 pub enum ProfileVerb {
-    /// List the profiles of the AWS files: 0 also where some are invalid
+    /// List the AWS profiles, and whether their credentials are good; exit code 0 even if some are not
     ///
-    /// AWS is asked about each when the daemon starts, when its lines in the files or its sign-in change, and by `whoami`; not
-    /// about one that asks for an MFA code or runs a program (credential_process), unless by `whoami`.
+    /// AWS is asked about a profile when the daemon starts, when the profile or its sign-in changes, and by `whoami`. Profiles
+    /// that ask for an MFA code or run a program (credential_process) are checked by `whoami` only.
     #[command(after_help = "Examples:\n  stctl profiles\n  stctl profiles --watch\n  stctl profiles -o json")]
     Profiles(ProfilesArgs),
-    /// Ask AWS who it takes a profile's credentials for: 0 they are good, 4 a login is needed, 6 no such profile, 8 denied, 1 else
+    /// Ask AWS whose credentials a profile has
     ///
-    /// The profile is that of --profile, of STCTL_PROFILE, of AWS_PROFILE, of the setting aws.default_profile, or \"default\".
+    /// The profile is given by --profile, STCTL_PROFILE, AWS_PROFILE or the setting aws.default_profile; else it is the one called
+    /// default. Exit codes: 0 the credentials are good, 4 login needed, 6 no such profile, 8 denied, 1 anything else.
     #[command(after_help = "Examples:\n  stctl whoami\n  stctl whoami --profile prod -o json")]
     Whoami,
 }
@@ -21,7 +22,7 @@ pub enum ProfileVerb {
 /// `profiles`
 #[derive(Args, Debug)]
 pub struct ProfilesArgs {
-    /// Print each change as it happens, until interrupted
+    /// Keep printing changes as they happen
     #[arg(short, long)]
     pub watch: bool,
 }

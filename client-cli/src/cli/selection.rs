@@ -13,12 +13,17 @@ pub struct Selection {
     /// All tunnels
     #[arg(long)]
     pub all: bool,
-    /// Tunnels with these labels: KEY=VALUE, KEY!=VALUE, KEY or !KEY, with commas between
+    /// Tunnels with these labels: KEY=VALUE, KEY!=VALUE, KEY or !KEY, separated by commas
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
 }
 
 impl Selection {
+    /// Whether one tunnel is named, and so one answer is expected. Labels may mean one as well, and are asked for several.
+    pub(crate) fn is_of_one(&self) -> bool {
+        self.tunnels.len() == 1
+    }
+
     /// Tunnels with these names or ids.
     pub fn of(tunnels: Vec<String>) -> Self {
         Self { tunnels, all: false, selector: None }
@@ -29,10 +34,10 @@ impl Selection {
 #[derive(Args, Debug)]
 #[group(multiple = false)]
 pub struct Filter {
-    /// Names or ids; without any, all tunnels
+    /// Names or ids of tunnels; by default all
     #[arg(value_name = "NAME")]
     pub tunnels: Vec<String>,
-    /// Tunnels that have these labels now: KEY=VALUE, KEY!=VALUE, KEY or !KEY, with commas between
+    /// Tunnels with these labels: KEY=VALUE, KEY!=VALUE, KEY or !KEY, separated by commas
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
 }

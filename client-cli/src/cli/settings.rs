@@ -5,25 +5,25 @@ use clap::Subcommand;
 /// What to do with settings.
 #[derive(Debug, Subcommand)]
 pub enum SettingsVerb {
-    /// Show settings; of a single one only the value
+    /// Show settings; of a single one, only its value
     #[command(after_help = "Examples:\n  stctl settings get\n  stctl settings get tunnels.connect_timeout")]
     Get {
-        /// Keys; without any, all settings
+        /// Keys of settings; by default all
         #[arg(value_name = "KEY")]
         keys: Vec<String>,
     },
-    /// Change a setting, at once and for good
+    /// Change a setting; it takes effect at once and is saved
     #[command(after_help = "Example:\n  stctl settings set tunnels.connect_timeout 60")]
     Set {
-        /// Which setting
+        /// Key of the setting
         key: String,
         /// New value
         value: String,
     },
-    /// Take settings out of the file: their defaults hold again
+    /// Return settings to their defaults
     #[command(after_help = "Example:\n  stctl settings unset tunnels.connect_timeout")]
     Unset {
-        /// Which settings
+        /// Keys of the settings
         #[arg(value_name = "KEY", required = true)]
         keys: Vec<String>,
     },

@@ -13,16 +13,16 @@ use stormtunnel_model::{
 pub enum SsoVerb {
     /// Sign in, once for all profiles of an sso-session
     ///
-    /// In the browser of this machine, or with a code that any browser takes: that is chosen through SSH, in a container and
-    /// where there is no display. While a login runs, another one joins it. Ctrl-C gives it up, unless somebody else waits for it.
+    /// Opens the browser of this machine, or shows a code for a browser elsewhere: over SSH, in a container, and if there is no
+    /// display. A second login joins the first one. Ctrl-C cancels it, unless another command waits for it as well.
     #[command(after_help = "Examples:\n  stctl sso login\n  stctl sso login corp --use-device-code\n  \
-            stctl sso login --profile prod\n  \
-            stctl sso login --start-url https://x.awsapps.com/start --sso-region eu-west-1")]
+            stctl sso login --profile prod --no-browser\n  stctl sso login --browser firefox\n  \
+            stctl sso login --start-url https://x.awsapps.com/start \\\n    --sso-region eu-west-1")]
     Login(LoginArgs),
-    /// Sign out here and in the AWS CLI; running tunnels stay until their session ends
+    /// Sign out here and in the AWS CLI; running tunnels stay up until their sessions end
     #[command(after_help = "Examples:\n  stctl sso logout corp\n  stctl sso logout --all --stop-tunnels")]
     Logout(LogoutArgs),
-    /// Show sign-ins: 0 all are good, 4 a login is needed
+    /// Show sign-ins; exit code 4 if a login is needed
     #[command(after_help = "Examples:\n  stctl sso status\n  stctl sso status corp -o json")]
     Status(SignInArgs),
     /// Renew a token now
@@ -30,23 +30,28 @@ pub enum SsoVerb {
     Refresh(SignInArgs),
     /// Write an sso-session and profiles with its roles into the AWS config file
     ///
-    /// Asks for what the flags do not say, where somebody is at the terminal: session, start URL, SSO region, scopes; then it
-    /// signs in; then accounts and roles of which several may be chosen, region, output, and a name for each profile. --profile
-    /// is the name where there is one role, --region the region of what the profiles are used for. The rest of the file stays as it is, comments too, and a copy of what it was lies beside it. What is there already and says
-    /// something else is left alone unless you say so. A session that is new is written before the login, which needs it, and
-    /// profiles at the end: until then Ctrl-C leaves no more than the session.
+    /// At a terminal it asks for what the flags leave open: session, start URL, SSO region and scopes; then you sign in; then
+    /// accounts and roles, of which you may choose several, region, output format, and a name for each profile. --profile is the
+    /// name if there is one role, --region the region that the profiles use. The rest of the file stays as it is, comments
+    /// included, and a copy of the old file is kept beside it. Existing sections that say something else are left alone unless you
+    /// say so. A new session is written before the login, which needs it, and the profiles at the end: until then, Ctrl-C leaves
+    /// no more than the session.
     #[command(after_help = "Examples:\n  \
             stctl sso configure\n  \
-            stctl sso configure --session corp --profile prod\n  \
-            stctl sso configure --session corp --role 111122223333:Dev --role 444455556666:Dev=dev\n  \
-            stctl sso configure --session corp --role 111122223333:Dev=dev --region eu-west-1 --no-login")]
+            stctl sso configure --session corp --profile prod --use-device-code\n  \
+            stctl sso configure --session corp --role 111122223333:Dev=dev --overwrite\n  \
+            stctl sso configure --session corp --region eu-west-1 --aws-output json \\\n    \
+                --role 111122223333:Dev=dev --role 444455556666:Dev --no-login\n  \
+            stctl sso configure --session new --start-url https://x.awsapps.com/start \\\n    \
+                --sso-region eu-west-1 --scopes sso:account:access --no-browser\n  \
+            stctl sso configure --browser firefox")]
     Configure(ConfigureArgs),
 }
 
 /// Which sign-in.
 #[derive(Args, Debug)]
 pub struct SignInArgs {
-    /// Name of the sso-session, or the start URL as it is configured; without it, that of --profile, else the only one
+    /// Name of the sso-session, or its start URL as configured; by default that of --profile, or the only one
     #[arg(value_name = "NAME", conflicts_with = "profile")]
     pub name: Option<SignInName>,
 }
@@ -57,10 +62,10 @@ pub struct LoginArgs {
     /// Which sign-in.
     #[command(flatten)]
     pub sign_in: SignInArgs,
-    /// Start URL of a sign-in that no profile has to use
+    /// Start URL to sign in at, whether or not a profile uses it
     #[arg(long, value_name = "URL", requires = "sso_region", conflicts_with_all = ["name", "profile"])]
     pub start_url: Option<SignInName>,
-    /// Region of the IAM Identity Center instance there, which is not the region of tunnels
+    /// Region of IAM Identity Center there, which may differ from that of the tunnels
     #[arg(long, value_name = "REGION", requires = "start_url")]
     pub sso_region: Option<Region>,
     /// How.
@@ -71,13 +76,13 @@ pub struct LoginArgs {
 /// How a person signs in.
 #[derive(Args, Debug)]
 pub struct LoginWay {
-    /// Sign in with a code, which a browser on any machine takes
+    /// Sign in with a code, in a browser on any machine
     #[arg(long)]
     pub use_device_code: bool,
-    /// Open no browser: only print the address
+    /// Do not open a browser, only print the address
     #[arg(long)]
     pub no_browser: bool,
-    /// Open the address with this command, in place of that in BROWSER or the system's browser
+    /// Open the address with this command instead of BROWSER or the system's browser
     #[arg(long, value_name = "COMMAND", conflicts_with = "no_browser")]
     pub browser: Option<String>,
 }
@@ -97,28 +102,28 @@ impl LoginWay {
 /// `sso configure`
 #[derive(Args, Debug)]
 pub struct ConfigureArgs {
-    /// Name of the sso-session: of one that is there, which says all else about it, or of a new one
+    /// Name of the sso-session, an existing or a new one
     #[arg(long, value_name = "NAME", value_parser = parse_session)]
     pub session: Option<SignInName>,
     /// Start URL of the access portal
     #[arg(long, value_name = "URL")]
     pub start_url: Option<StartUrl>,
-    /// Region of the IAM Identity Center instance, which is not the region of the profiles
+    /// Region of IAM Identity Center, which may differ from that of the profiles
     #[arg(long, value_name = "REGION")]
     pub sso_region: Option<Region>,
-    /// Scopes that logins ask for [default of a new session: sso:account:access]
+    /// Scopes to request at login [default for a new session: sso:account:access]
     #[arg(long, value_name = "SCOPES", value_delimiter = ',')]
     pub scopes: Vec<SsoScope>,
-    /// A role to make a profile for, named ROLE-ACCOUNT unless said otherwise; may be repeated
+    /// Role to make a profile for, named ROLE-ACCOUNT by default; may be repeated
     #[arg(long = "role", value_name = "ACCOUNT:ROLE[=PROFILE]")]
     pub roles: Vec<RoleFlag>,
-    /// What the AWS CLI prints for the profiles: json, yaml, yaml-stream, text, table or off
+    /// Output format of the AWS CLI for the profiles: json, yaml, yaml-stream, text, table or off
     #[arg(long, value_name = "FORM")]
     pub aws_output: Option<AwsOutput>,
-    /// Change what is there already and says something else
+    /// Change existing sections that say something else
     #[arg(long)]
     pub overwrite: bool,
-    /// Only write: nobody signs in, and whether there are such roles is not looked up
+    /// Only write the file: do not sign in, and do not check that the roles exist
     #[arg(long, requires = "roles", conflicts_with_all = ["use_device_code", "no_browser", "browser"])]
     pub no_login: bool,
     /// How to sign in, if that is needed.
@@ -175,10 +180,10 @@ pub struct LogoutArgs {
     /// Which sign-in.
     #[command(flatten)]
     pub sign_in: SignInArgs,
-    /// All of them
+    /// All sign-ins
     #[arg(long, conflicts_with_all = ["name", "profile"])]
     pub all: bool,
-    /// Stop the tunnels that live on it first; else they stay up as long as their sessions do
+    /// First stop the tunnels that use it; otherwise they stay up until their sessions end
     #[arg(long)]
     pub stop_tunnels: bool,
 }

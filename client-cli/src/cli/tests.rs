@@ -39,13 +39,41 @@ fn every_command_and_every_flag_has_help() {
     walk(&Cli::command(), "stctl");
 }
 
+/// The command lines of a page, with what stands behind the end of a line.
+fn examples(command: &clap::Command) -> Vec<String> {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default().replace("\\\n", " ");
+    let lines = help.lines().map(str::trim).filter(|line| line.starts_with("stctl "));
+    lines.map(|line| line.split([';', '&', '|']).next().unwrap_or_default().to_owned()).collect()
+}
+
+/// What a person cannot guess is how a flag is written.
+#[test]
+fn every_flag_is_in_an_example_of_its_page() {
+    fn walk(command: &clap::Command, path: &str, count: &mut (usize, usize)) {
+        let lines = examples(command);
+        let words: Vec<&str> = lines.iter().flat_map(|line| line.split([' ', '='])).collect();
+        count.0 += 1;
+        for arg in command.get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_positional()) {
+            let long = arg.get_long().map(|long| format!("--{long}"));
+            let forms = long.into_iter().chain(arg.get_short().map(|short| format!("-{short}")));
+            let is_shown = forms.into_iter().any(|form| words.contains(&form.as_str()));
+            assert!(is_shown, "`{path} --help` has no example of {}", arg.get_id());
+            count.1 += 1;
+        }
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            walk(sub, &format!("{path} {}", sub.get_name()), count);
+        }
+    }
+    let mut count = (0, 0);
+    walk(&Cli::command(), "stctl", &mut count);
+    println!("promise cli.help: {} pages and {} flags, each with help and an example", count.0, count.1);
+}
+
 /// An example that cannot be parsed would teach a mistake.
 #[test]
 fn every_example_can_be_parsed() {
     fn lines(command: &clap::Command, found: &mut Vec<String>) {
-        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let examples = help.lines().map(str::trim).filter(|line| line.starts_with("stctl "));
-        found.extend(examples.map(|line| line.split([';', '&', '|']).next().unwrap_or_default().to_owned()));
+        found.extend(examples(command));
         command.get_subcommands().for_each(|sub| lines(sub, found));
     }
     let mut found = Vec::new();
@@ -77,7 +105,11 @@ fn a_flag_with_an_optional_value_takes_no_name_for_it() {
         ("stctl tunnel edit db", None),
     ] {
         let Verb::Tunnel(TunnelVerb::Edit(edit)) = parse(line).unwrap().verb else { panic!("{line}") };
-        assert_eq!((edit.tunnel.as_str(), edit.allow_non_loopback), ("db", expected), "{line}");
+        assert_eq!(
+            (edit.selection.tunnels, edit.allow_non_loopback),
+            (vec!["db".to_owned()], expected),
+            "{line}"
+        );
     }
 }
 

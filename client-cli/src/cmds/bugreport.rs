@@ -36,6 +36,8 @@ const LOG_LINES: u32 = 2000;
 /// A file of the archive.
 struct Part {
     name: &'static str,
+    /// What is in it, for people.
+    what: &'static str,
     text: String,
 }
 
@@ -51,8 +53,12 @@ pub(super) async fn run(context: &mut Context<'_>, args: &BugreportArgs) -> Endi
     let version = env!("CARGO_PKG_VERSION");
     let (system, machine) = (std::env::consts::OS, std::env::consts::ARCH);
     let mut parts = vec![
-        Part { name: "version.txt", text: format!("stctl {version}\n{system} {machine}\n") },
-        part("doctor.json", &FindingsView::of(&findings))?,
+        Part {
+            name: "version.txt",
+            what: "version of stctl, and the system",
+            text: format!("stctl {version}\n{system} {machine}\n"),
+        },
+        part("doctor.json", "what `stctl doctor` finds", &FindingsView::of(&findings))?,
     ];
     let mut masks = Masks::default();
     let mut log = journal(context)?;
@@ -65,13 +71,15 @@ pub(super) async fn run(context: &mut Context<'_>, args: &BugreportArgs) -> Endi
         }
         Err(_absent) => context.out.note("the daemon does not run: its part is missing"),
     }
-    parts.extend(log.map(|text| Part { name: "daemon.log", text }));
+    let what = "the end of the daemon's log";
+    parts.extend(log.map(|text| Part { name: "daemon.log", what, text }));
     for part in &mut parts {
         part.text = Redactor::text(&part.text);
         if args.anonymous {
             part.text = masks.applied(&part.text);
         }
     }
+    parts.insert(0, contents(&parts, args.anonymous));
     let path = std::path::absolute(&args.file).map_err(Failure::from)?;
     let written = archive::write(&path, &parts, context.out.now());
     written.map_err(|error| {
@@ -109,12 +117,24 @@ async fn of_daemon(context: &Context<'_>, client: &Client, masks: &mut Masks) ->
     masks.learn(&tunnels, &profiles, &sign_ins);
     let settings_views: Vec<SettingView> = settings.settings.iter().map(SettingView::of).collect();
     Ok(vec![
-        part("daemon.json", &DaemonView::of(&info, &socket, &settings.path, service_view(context)?))?,
-        part("settings.json", &settings_views)?,
-        part("tunnels.json", &tunnels.iter().map(TunnelView::of).collect::<Vec<_>>())?,
-        part("profiles.json", &ProfileListView::of(&profiles))?,
-        part("sign_ins.json", &sign_ins.iter().map(SignInView::of).collect::<Vec<_>>())?,
-        part("events.json", &events.iter().map(EventView::of).collect::<Vec<_>>())?,
+        part(
+            "daemon.json",
+            "version and state of the daemon",
+            &DaemonView::of(&info, &socket, &settings.path, service_view(context)?),
+        )?,
+        part("settings.json", "settings in force, without passwords", &settings_views)?,
+        part(
+            "tunnels.json",
+            "tunnels and their states",
+            &tunnels.iter().map(TunnelView::of).collect::<Vec<_>>(),
+        )?,
+        part("profiles.json", "profiles, without keys", &ProfileListView::of(&profiles))?,
+        part(
+            "sign_ins.json",
+            "sign-ins, without tokens",
+            &sign_ins.iter().map(SignInView::of).collect::<Vec<_>>(),
+        )?,
+        part("events.json", "events of the last day", &events.iter().map(EventView::of).collect::<Vec<_>>())?,
     ])
 }
 
@@ -129,8 +149,21 @@ fn journal(context: &Context<'_>) -> Result<Option<String>, Failure> {
     Ok(ran.ok().filter(|ended| ended.code == 0).map(|ended| ended.stdout))
 }
 
-fn part(name: &'static str, value: &impl Serialize) -> Result<Part, Failure> {
+/// What is inside, for whoever gets the archive.
+fn contents(parts: &[Part], anonymous: bool) -> Part {
+    let name = "contents.txt";
+    let list = |part: &Part| format!("{:<14} {:>8} bytes  {}\n", part.name, part.text.len(), part.what);
+    let how = if anonymous {
+        "Secrets are taken out, and names, hosts and accounts replaced.\n"
+    } else {
+        "Secrets are taken out; names, hosts and accounts are as they are.\n"
+    };
+    let text = format!("{name}\n{}{how}", parts.iter().map(list).collect::<String>());
+    Part { name, what: "this list", text }
+}
+
+fn part(name: &'static str, what: &'static str, value: &impl Serialize) -> Result<Part, Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Problem::failure("runtime", format!("{name} cannot be written: {error}")))?;
-    Ok(Part { name, text: text + "\n" })
+    Ok(Part { name, what, text: text + "\n" })
 }

@@ -1,6 +1,6 @@
 //! Questions to a person, before what may not be meant. Without a person there is `--yes`.
 
-use stormtunnel_model::TunnelSpec;
+use stormtunnel_model::{Tunnel, TunnelSpec};
 
 use crate::context::Context;
 use crate::exit::{Failure, Problem};
@@ -25,23 +25,60 @@ pub(super) async fn starts(
     Ok(asked)
 }
 
-/// Asks before tunnels that nobody named one by one are removed.
-pub(super) async fn removal(context: &mut Context<'_>, names: &[String]) -> Result<(), Failure> {
-    let what = match names {
-        [only] => format!("tunnel \"{only}\""),
-        several => format!("{} tunnels ({})", several.len(), several.join(", ")),
-    };
-    match context.ask(&format!("remove {what}?")).await? {
+/// Something to do with tunnels, as it stands in questions.
+#[derive(Clone, Copy)]
+pub(super) struct Deed {
+    pub(super) verb: &'static str,
+    pub(super) noun: &'static str,
+    pub(super) done: &'static str,
+}
+
+/// Asks before something is done with tunnels that nobody named one by one. Where nobody can be asked it is refused.
+pub(super) async fn of_many(
+    context: &mut Context<'_>,
+    names: &[String],
+    Deed { verb, noun, done }: Deed,
+) -> Result<(), Failure> {
+    let what = in_words(names);
+    match context.ask(&format!("{verb} {what}?")).await? {
         Some(true) => Ok(()),
-        Some(false) => Err(not_confirmed("removed")),
+        Some(false) => Err(not_confirmed(done)),
         None => {
-            let headline = format!("the removal of {what} has to be confirmed");
+            let headline = format!("{noun} {what} has to be confirmed");
             Err(Problem::usage(
                 headline,
                 "make sure that these are the tunnels you mean, then repeat with --yes",
             )
             .into())
         }
+    }
+}
+
+/// Asks before open connections are cut, of tunnels that nobody named one by one. It is undone by another command, so where
+/// nobody can be asked it is done.
+pub(super) async fn cuts(
+    context: &mut Context<'_>,
+    tunnels: &[&Tunnel],
+    Deed { verb, done, .. }: Deed,
+) -> Result<(), Failure> {
+    let used = || tunnels.iter().filter(|tunnel| tunnel.status.connections > 0);
+    let names: Vec<String> = used().map(|tunnel| tunnel.spec.name.to_string()).collect();
+    let connections = match used().map(|tunnel| tunnel.status.connections).sum::<u32>() {
+        0 => return Ok(()),
+        1 => "1 open connection".to_owned(),
+        count => format!("{count} open connections"),
+    };
+    let question = format!("this cuts {connections} of {}; {verb} all the same?", in_words(&names));
+    match context.ask(&question).await? {
+        Some(false) => Err(not_confirmed(done)),
+        Some(true) | None => Ok(()),
+    }
+}
+
+fn in_words(names: &[String]) -> String {
+    match names {
+        [only] => format!("tunnel \"{only}\""),
+        several => format!("{} tunnels ({})", several.len(), several.join(", ")),
     }
 }
 

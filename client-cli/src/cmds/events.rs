@@ -30,18 +30,19 @@ pub(super) async fn run(context: &mut Context<'_>, args: &EventsArgs) -> Ending 
         return follow(&mut context.out, &client, watch).await;
     }
     let list = ListEvents { tunnels, since, limit: args.limit, before: None };
-    let events = newest(&client, list).await?;
+    let asked = list.tunnels.clone();
+    let events = newest(&client, list).await.map_err(|error| told(&error, &asked))?;
     show(&mut context.out, &events)?;
     Ok(ExitCode::Ok)
 }
 
 /// The newest events that are asked for, oldest first, answer by answer.
-pub(super) async fn newest(client: &Client, list: ListEvents) -> Result<Vec<Event>, Failure> {
+pub(super) async fn newest(client: &Client, list: ListEvents) -> Result<Vec<Event>, CallError> {
     let mut events: VecDeque<Event> = VecDeque::new();
     let (mut left, mut before) = (list.limit, None);
     while left > 0 {
         let page = ListEvents { limit: left.min(PAGE), before, ..list.clone() };
-        let earlier = client.list_events(page).await.map_err(|error| told(&error, &list.tunnels))?;
+        let earlier = client.list_events(page).await?;
         let Some(first) = earlier.first() else { break };
         before = Some(first.id);
         left = left.saturating_sub(u32::try_from(earlier.len()).unwrap_or(u32::MAX));
@@ -100,7 +101,7 @@ fn print(out: &mut Output<'_>, event: &Event) -> Result<(), Failure> {
         Format::Name => out.text(&format!("{}\n", event.id.0)),
         Format::Table | Format::Wide => {
             let text = line(event, out.format == Format::Wide, out.style());
-            out.text(&text)
+            out.words(&text, 4)
         }
     }
 }

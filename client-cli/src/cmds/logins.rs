@@ -37,7 +37,7 @@ pub(super) async fn carry_on(
     let goes_on = |one: &Settled| one.login_needed().is_some_and(|name| signed_in.contains(&name));
     let (going_on, others): (Vec<&Settled>, Vec<&Settled>) = settled.iter().partition(|one| goes_on(one));
     let desk = if going_on.is_empty() { None } else { context.desk(client).await };
-    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up, awaits_logins: false };
+    let mut reporter = Reporter::new(&mut context.out, sentences::is_up, false);
     let untold = others.into_iter().filter(|one| one.login_needed().is_some());
     untold.into_iter().try_for_each(|one| reporter.settled(one))?;
     let tunnels: Vec<String> = going_on.iter().map(|one| one.requested.clone()).collect();

@@ -7,6 +7,7 @@ mod daemon;
 mod doctor;
 mod events;
 mod explain;
+mod found;
 mod logins;
 mod ls;
 mod profiles;
@@ -19,6 +20,7 @@ mod targets;
 mod tunnel;
 mod up;
 mod wait;
+pub(crate) mod waits;
 mod watch;
 mod whoami;
 
@@ -33,7 +35,9 @@ use crate::follow::{Progress, Settled};
 use crate::manual;
 use crate::output::Output;
 use crate::prompts::Word;
+use crate::render::sentences;
 use crate::render::views::ResultView;
+use crate::status_line::Waiting;
 
 /// How a command ends: with an exit code after it has told everything, or with a problem yet to be told.
 type Ending = Result<ExitCode, Failure>;
@@ -44,6 +48,7 @@ pub(crate) async fn run(context: &mut Context<'_>, verb: &Verb) -> Ending {
 }
 
 async fn dispatch(context: &mut Context<'_>, verb: &Verb) -> Ending {
+    let _waiting = waits::of(verb).map(|what| context.out.waits_for(what));
     match verb {
         Verb::Tunnel(verb) => tunnel::run(context, verb).await,
         Verb::Up(args) => up::up(context, args).await,
@@ -134,11 +139,24 @@ struct Reporter<'r, 'o> {
     success: fn(&Tunnel) -> String,
     /// Nothing is said yet of tunnels that need a login, which somebody is asked for afterwards.
     awaits_logins: bool,
+    waiting: Waiting,
+}
+
+impl<'r, 'o> Reporter<'r, 'o> {
+    fn new(out: &'r mut Output<'o>, success: fn(&Tunnel) -> String, awaits_logins: bool) -> Self {
+        let waiting = out.waits_for(waits::DAEMON);
+        Self { out, success, awaits_logins, waiting }
+    }
 }
 
 impl Progress for Reporter<'_, '_> {
     fn retrying(&mut self, tunnel: &Tunnel, fault: &Fault) {
         self.out.note(&format!("{}: retrying: {fault}", tunnel.spec.name));
+    }
+
+    fn waiting(&mut self, open: &[&Tunnel]) {
+        self.waiting.is_for(&sentences::is_waited_for(open));
+        self.out.answered();
     }
 
     fn said(&mut self, word: &Word) {

@@ -41,7 +41,7 @@ fn show(out: &mut Output<'_>, found: &ProfileList) -> Result<(), Failure> {
         Format::Name => return out.text(&profiles::names(&found.profiles)),
         Format::Table | Format::Wide if found.profiles.is_empty() => out.note(profiles::NONE),
         Format::Table => out.text(&profiles::table(&found.profiles, out.style(), out.width))?,
-        Format::Wide => out.text(&profiles::wide_table(&found.profiles, out.style()))?,
+        Format::Wide => out.text(&profiles::wide_table(&found.profiles, out.style(), out.width))?,
     }
     profiles::notes(found).iter().for_each(|note| out.note(note));
     Ok(())

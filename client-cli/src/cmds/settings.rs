@@ -27,7 +27,10 @@ pub(super) async fn run(context: &mut Context<'_>, verb: &SettingsVerb) -> Endin
         SettingsVerb::Edit => edit::run(context).await,
         SettingsVerb::Path => {
             let state = context.client().await?.settings(&[]).await?;
-            context.out.text(&state.path)?;
+            match context.out.format {
+                Format::Json | Format::Yaml => context.out.document(&state.path)?,
+                Format::Table | Format::Wide | Format::Name => context.out.text(&state.path)?,
+            }
             Ok(ExitCode::Ok)
         }
     }

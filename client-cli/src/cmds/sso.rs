@@ -41,6 +41,7 @@ async fn login(context: &mut Context<'_>, args: &LoginArgs) -> Ending {
     let wishes = args.way.wishes(|| opener(context));
     let login = Login { sign_in, wishes, surroundings, if_needed: false };
     let client = context.client().await?;
+    context.goes_on = "the login is given up, unless somebody else waits for it";
     let signed_in = follow(&mut context.out, &client, login, tell_login).await?;
     if context.out.format == Format::Name {
         context.out.text(signed_in.name.as_str())?;
@@ -206,7 +207,7 @@ fn show(out: &mut Output<'_>, found: &[SignIn]) -> Result<(), Failure> {
             Ok(())
         }
         Format::Table | Format::Wide => {
-            let table = sign_ins::table(found, out.format == Format::Wide, out.style());
+            let table = sign_ins::table(found, out.format == Format::Wide, out.style(), out.width);
             out.text(&table)?;
             sign_ins::notes(found).iter().for_each(|note| out.note(note));
             Ok(())

@@ -48,7 +48,7 @@ fn show(out: &mut Output<'_>, statistics: &[TunnelStatistics]) -> Result<(), Fai
             Ok(())
         }
         Format::Table | Format::Wide => {
-            let table = tables::statistics(statistics, out.style());
+            let table = tables::statistics(statistics, out.style(), out.width);
             out.text(&table)
         }
         Format::Json | Format::Yaml => {

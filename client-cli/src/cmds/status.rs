@@ -3,7 +3,7 @@
 use stormtunnel_model::{ExitCode, Intent, Tunnel, TunnelState};
 use stormtunnel_proto::calls::TunnelOutcome;
 
-use super::{Ending, without_repeats};
+use super::{Ending, filtered};
 use crate::cli::{Format, StatusArgs};
 use crate::context::Context;
 use crate::exit::{Failure, Problem, Subject};
@@ -13,7 +13,8 @@ use crate::render::{details, names};
 
 pub(super) async fn run(context: &mut Context<'_>, args: &StatusArgs) -> Ending {
     let client = context.client().await?;
-    if args.tunnels.is_empty() {
+    let names = filtered(&client, &args.filter).await?;
+    if names.is_empty() {
         let tunnels = client.list_tunnels().await?;
         show(context, &tunnels)?;
         return Ok(tunnels
@@ -24,7 +25,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: &StatusArgs) -> Ending 
             .unwrap_or(ExitCode::Ok));
     }
     let mut outcomes = Vec::new();
-    for requested in without_repeats(&args.tunnels) {
+    for requested in names {
         let outcome = match client.tunnel(&requested).await {
             Ok(tunnel) => Ok(tunnel),
             Err(stormtunnel_proto::CallError::Fault(fault)) => Err(fault),
@@ -51,7 +52,7 @@ fn show(context: &mut Context<'_>, tunnels: &[Tunnel]) -> Result<(), Failure> {
             let (now, style) = (out.now(), out.style());
             let texts: Vec<String> =
                 tunnels.iter().map(|tunnel| details::status(tunnel, now, style)).collect();
-            out.text(&texts.join("\n"))
+            out.words(&texts.join("\n"), details::INDENT)
         }
         Format::Name => out.text(&names(tunnels)),
         Format::Json | Format::Yaml => out.document(&tunnels.iter().map(TunnelView::of).collect::<Vec<_>>()),

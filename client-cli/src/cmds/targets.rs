@@ -37,7 +37,8 @@ fn show(out: &mut Output<'_>, found: &TargetList) -> Result<(), Failure> {
             Ok(())
         }
         Format::Table | Format::Wide => {
-            let table = tables::targets(&found.candidates, out.format == Format::Wide, out.style());
+            let table =
+                tables::targets(&found.candidates, out.format == Format::Wide, out.style(), out.width);
             out.text(&table)
         }
         Format::Json | Format::Yaml => {

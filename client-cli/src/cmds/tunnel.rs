@@ -5,15 +5,18 @@ use std::time::Duration;
 use stormtunnel_model::{
     ExitCode, Label, Labels, RequestId, StartOptions, Tunnel, TunnelSpec, TunnelSpecPatch,
 };
-use stormtunnel_proto::calls::{CreateTunnel, StartTunnels, TunnelOutcome, UpdateTunnel};
+use stormtunnel_proto::calls::{CreateTunnel, StartTunnels, TunnelOutcome, UpdateTunnel, UpdatedTunnel};
 use stormtunnel_proto::{CallError, Client};
 
+use super::confirm::Deed;
+use super::found::Found;
 use super::{Ending, Reporter, conclude, confirm, selected};
 use crate::cli::{AddArgs, EditArgs, Format, RmArgs, ShowArgs, TunnelVerb};
 use crate::context::Context;
 use crate::exit::{Failure, Problem, Subject};
 use crate::follow::{Follower, Goal, Limit, Progress, Settled};
 use crate::render::views::{TunnelView, UpdateView};
+use crate::render::wrap::wrapped;
 use crate::render::{details, sentences};
 
 /// How long `add --up` waits, like `up` by default.
@@ -60,13 +63,15 @@ async fn add_and_follow(context: &mut Context<'_>, client: &Client, create: Crea
     let (requested, started) = (create.spec.name.to_string(), create.start);
     let (follower, _) = Follower::subscribe(client, Limit::Wait(UP_TIMEOUT)).await?;
     let tunnel = client.create_tunnel(create).await.map_err(|error| about(&error, &requested))?;
+    context.goes_on =
+        "the tunnel is made, and the daemon goes on starting it; `stctl ls` shows how far it is";
     let outcomes = if started {
         vec![TunnelOutcome { requested, outcome: Ok(tunnel) }]
     } else {
         let options = StartOptions { confirmed: true, ..StartOptions::default() };
         follower.answer(client.start_tunnels(StartTunnels { tunnels: vec![requested], options })).await?
     };
-    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up, awaits_logins: false };
+    let mut reporter = Reporter::new(&mut context.out, sentences::is_up, false);
     let settled = follower.follow(outcomes, Goal::Up, &mut reporter).await?;
     conclude(&mut context.out, &settled)
 }
@@ -96,15 +101,33 @@ async fn edit(context: &mut Context<'_>, args: &EditArgs) -> Ending {
         let remedy = "name what to change, such as --local 15432; `stctl tunnel edit --help` shows all";
         return Err(Problem::usage("there is nothing to change", remedy).into());
     }
-    let client = context.client().await?;
-    let update = UpdateTunnel { tunnel: args.tunnel.clone(), patch, etag: None, validate_only: args.dry_run };
-    let updated = client.update_tunnel(update).await.map_err(|error| about(&error, &args.tunnel))?;
-    match context.out.format {
-        Format::Json | Format::Yaml => context.out.document(&UpdateView::of(&updated))?,
-        Format::Table | Format::Wide => context.out.text(&sentences::is_changed(&updated, args.dry_run))?,
-        Format::Name => context.out.text(updated.tunnel.spec.name.as_str())?,
+    let selection = &args.selection;
+    if let (false, Some(flag)) = (selection.is_of_one(), flag_for_one(args)) {
+        return Err(Problem::usage(format!("{flag} is for one tunnel"), "name one tunnel").into());
     }
-    Ok(ExitCode::Ok)
+    let client = context.client().await?;
+    let names = selected(&client, selection).await?;
+    if selection.tunnels.is_empty() && !names.is_empty() && !args.yes && !args.dry_run {
+        confirm::of_many(context, &names, CHANGE).await?;
+    }
+    let mut changed = Found::default();
+    for name in names {
+        let patch = patch.clone();
+        let update = UpdateTunnel { tunnel: name.clone(), patch, etag: None, validate_only: args.dry_run };
+        changed.add(client.update_tunnel(update).await, &name)?;
+    }
+    let text = |updated: &UpdatedTunnel| sentences::is_changed(updated, args.dry_run);
+    let name = |updated: &UpdatedTunnel| updated.tunnel.spec.name.to_string();
+    changed.tell(&mut context.out, selection, text, UpdateView::of, name)
+}
+
+const CHANGE: Deed = Deed { verb: "change", noun: "the change of", done: "changed" };
+const REMOVE: Deed = Deed { verb: "remove", noun: "the removal of", done: "removed" };
+
+/// What cannot be the same for several tunnels.
+fn flag_for_one(args: &EditArgs) -> Option<&'static str> {
+    let local = args.local.as_ref().filter(|local| !local.is_automatic());
+    args.rename.as_ref().map(|_| "--rename").or(local.map(|_| "--local with a port or path"))
 }
 
 /// Only what the command line names; the environment is for new tunnels.
@@ -133,15 +156,15 @@ fn labels(labels: &[Label]) -> Labels {
 }
 
 async fn show(context: &mut Context<'_>, args: &ShowArgs) -> Ending {
-    let tunnel =
-        context.client().await?.tunnel(&args.tunnel).await.map_err(|error| about(&error, &args.tunnel))?;
-    let (now, style) = (context.out.now(), context.out.style());
-    match context.out.format {
-        Format::Json | Format::Yaml => context.out.document(&TunnelView::of(&tunnel))?,
-        Format::Table | Format::Wide => context.out.text(&details::tunnel(&tunnel, now, style))?,
-        Format::Name => context.out.text(tunnel.spec.name.as_str())?,
+    let client = context.client().await?;
+    let mut found = Found::default();
+    for name in selected(&client, &args.selection).await? {
+        found.add(client.tunnel(&name).await, &name)?;
     }
-    Ok(ExitCode::Ok)
+    let (now, style, width) = (context.out.now(), context.out.style(), context.out.width);
+    let text = |tunnel: &Tunnel| wrapped(&details::tunnel(tunnel, now, style), width, details::INDENT);
+    let name = |tunnel: &Tunnel| tunnel.spec.name.to_string();
+    found.tell(&mut context.out, &args.selection, text, TunnelView::of, name)
 }
 
 async fn rm(context: &mut Context<'_>, args: &RmArgs) -> Ending {
@@ -150,12 +173,11 @@ async fn rm(context: &mut Context<'_>, args: &RmArgs) -> Ending {
     if names.is_empty() {
         context.out.note("there are no tunnels");
     } else if args.selection.tunnels.is_empty() && !args.yes {
-        confirm::removal(context, &names).await?;
+        confirm::of_many(context, &names, REMOVE).await?;
     }
     let outcomes = client.delete_tunnels(&names).await?;
     let settled: Vec<Settled> = outcomes.into_iter().map(Settled::of_command).collect();
-    let mut reporter =
-        Reporter { out: &mut context.out, success: sentences::is_removed, awaits_logins: false };
+    let mut reporter = Reporter::new(&mut context.out, sentences::is_removed, false);
     settled.iter().try_for_each(|settled| reporter.settled(settled))?;
     conclude(&mut context.out, &settled)
 }

@@ -6,6 +6,7 @@ use stormtunnel_model::{StartOptions, Tunnel, TunnelSpec};
 use stormtunnel_proto::calls::{StartTunnels, TunnelOutcome};
 use stormtunnel_proto::{CallError, Client};
 
+use super::confirm::Deed;
 use super::logins::{self, Again};
 use super::{Ending, Reporter, chosen, conclude, confirm, selected};
 use crate::cli::{DownArgs, Selection, UpArgs};
@@ -17,6 +18,9 @@ use crate::render::sentences;
 
 /// Longest wait for tunnels that are stopped on the way to something else: what `down` waits.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+const STOP: Deed = Deed { verb: "stop", noun: "stopping", done: "stopped" };
+const RESTART: Deed = Deed { verb: "reconnect", noun: "reconnecting", done: "reconnected" };
 
 /// What is asked of the daemon. Both are answered when they are under way.
 #[derive(Clone, Copy)]
@@ -30,6 +34,16 @@ impl Command {
         match self {
             Self::Start => client.start_tunnels(start).await,
             Self::Restart => client.restart_tunnels(start).await,
+        }
+    }
+
+    /// What is said to whoever does not wait for its end.
+    fn goes_on(self) -> &'static str {
+        match self {
+            Self::Start => {
+                "the daemon goes on starting them; `stctl ls` shows how far they are, `stctl down` stops them"
+            }
+            Self::Restart => "the daemon goes on restarting them; `stctl ls` shows how far they are",
         }
     }
 
@@ -57,6 +71,7 @@ async fn start(context: &mut Context<'_>, args: &UpArgs, command: Command) -> En
     if args.no_wait {
         let tunnels = selected(&client, &selection).await?;
         tell_if_none(&mut context.out, &tunnels);
+        context.goes_on = command.goes_on();
         let outcomes = command.send(&client, StartTunnels { tunnels, options }).await?;
         return taken(&mut context.out, outcomes, sentences::is_starting);
     }
@@ -67,10 +82,11 @@ async fn start(context: &mut Context<'_>, args: &UpArgs, command: Command) -> En
     let follower = follower.attended(desk);
     let tunnels = names(&chosen(&selection, tunnels)?);
     tell_if_none(&mut context.out, &tunnels);
+    context.goes_on = command.goes_on();
     let outcomes = follower.answer(command.send(&client, StartTunnels { tunnels, options })).await?;
     let goal = if args.wait { Goal::UpPatiently } else { Goal::Up };
     let logs_in = !args.no_login && attended;
-    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up, awaits_logins: logs_in };
+    let mut reporter = Reporter::new(&mut context.out, sentences::is_up, logs_in);
     let mut settled = follower.follow(outcomes, goal, &mut reporter).await?;
     if logs_in {
         let options = StartOptions { confirmed, reason: args.reason.clone(), ttl: args.ttl };
@@ -92,8 +108,11 @@ async fn confirmed(
         return Ok((args.selection.clone(), args.yes));
     }
     let chosen = chosen(&args.selection, client.list_tunnels().await?)?;
-    let specs: Vec<&TunnelSpec> =
-        chosen.iter().filter_map(|one| one.outcome.as_ref().ok()).map(|tunnel| &tunnel.spec).collect();
+    let tunnels: Vec<&Tunnel> = chosen.iter().filter_map(|one| one.outcome.as_ref().ok()).collect();
+    if matches!(command, Command::Restart) && args.selection.tunnels.is_empty() {
+        confirm::cuts(context, &tunnels, RESTART).await?;
+    }
+    let specs: Vec<&TunnelSpec> = tunnels.into_iter().map(|tunnel| &tunnel.spec).collect();
     let confirmed = confirm::starts(context, &specs, command.verb()).await?;
     Ok((Selection::of(names(&chosen)), confirmed))
 }
@@ -101,7 +120,14 @@ async fn confirmed(
 pub(super) async fn down(context: &mut Context<'_>, args: &DownArgs) -> Ending {
     let client = context.client().await?;
     let limit = if args.no_wait { Limit::Call } else { Limit::Wait(args.timeout) };
-    stop_within(context, &client, &args.selection, limit).await
+    if args.yes || !context.has_person() || !args.selection.tunnels.is_empty() {
+        return stop_within(context, &client, &args.selection, limit).await;
+    }
+    // Asked before the time begins that the command may take; what was asked about is what is stopped.
+    let chosen = chosen(&args.selection, client.list_tunnels().await?)?;
+    let tunnels: Vec<&Tunnel> = chosen.iter().filter_map(|one| one.outcome.as_ref().ok()).collect();
+    confirm::cuts(context, &tunnels, STOP).await?;
+    stop_within(context, &client, &Selection::of(names(&chosen)), limit).await
 }
 
 /// Stops tunnels on the way to something else, and waits for it as long as `down` does.
@@ -119,12 +145,12 @@ async fn stop_within(
     let chosen = chosen(selection, tunnels)?;
     let names = names(&chosen);
     tell_if_none(&mut context.out, &names);
+    context.goes_on = "the daemon goes on stopping them; `stctl ls` shows how far they are";
     let outcomes = follower.stop(client.stop_tunnels(&names), chosen).await?;
     if matches!(limit, Limit::Call) {
         return taken(&mut context.out, outcomes, sentences::is_stopping);
     }
-    let mut reporter =
-        Reporter { out: &mut context.out, success: sentences::is_stopped, awaits_logins: false };
+    let mut reporter = Reporter::new(&mut context.out, sentences::is_stopped, false);
     let settled = follower.follow(outcomes, Goal::Stopped, &mut reporter).await?;
     conclude(&mut context.out, &settled)
 }
@@ -142,7 +168,7 @@ fn tell_if_none(out: &mut Output<'_>, names: &[String]) {
 /// Tells that commands were taken, which is all that was asked.
 fn taken(out: &mut Output<'_>, outcomes: Vec<TunnelOutcome>, success: fn(&Tunnel) -> String) -> Ending {
     let settled: Vec<Settled> = outcomes.into_iter().map(Settled::of_command).collect();
-    let mut reporter = Reporter { out, success, awaits_logins: false };
+    let mut reporter = Reporter::new(out, success, false);
     settled.iter().try_for_each(|settled| reporter.settled(settled))?;
     conclude(out, &settled)
 }

@@ -14,7 +14,7 @@ pub(super) async fn run(context: &mut Context<'_>, args: &WaitArgs) -> Ending {
     let (follower, tunnels) = Follower::subscribe(&client, Limit::Wait(args.timeout)).await?;
     let follower = follower.attended(desk);
     let outcomes = chosen(&args.selection, tunnels)?;
-    let mut reporter = Reporter { out: &mut context.out, success: sentences::is_up, awaits_logins: false };
+    let mut reporter = Reporter::new(&mut context.out, sentences::is_up, false);
     let settled = follower.follow(outcomes, Goal::UpPatiently, &mut reporter).await?;
     let told = conclude(&mut context.out, &settled)?;
     Ok(settled.iter().map(exit_code).max().unwrap_or(told))

@@ -6,15 +6,28 @@ use stormtunnel_proto::calls::{WatchEvent, WatchTunnels, WatchUpdate};
 use tokio::time::timeout;
 
 use super::{Ending, filtered, is_meant};
-use crate::cli::{Format, WatchArgs};
+use crate::cli::{Filter, Format, WatchArgs};
 use crate::context::{CALL_DEADLINE, Context};
 use crate::exit::{Failure, Problem, Subject};
 use crate::output::Output;
 use crate::render::{lines, names, views};
 
 pub(super) async fn run(context: &mut Context<'_>, args: &WatchArgs) -> Ending {
+    follow(context, &args.filter, |out, tunnels| {
+        let (now, style) = (out.now(), out.style());
+        out.words(&tunnels.iter().map(|tunnel| lines::changed(tunnel, now, style)).collect::<String>(), 4)
+    })
+    .await
+}
+
+/// Follows tunnels until interrupted. People are shown those that there are in the way of the verb.
+pub(super) async fn follow(
+    context: &mut Context<'_>,
+    filter: &Filter,
+    show: fn(&mut Output<'_>, &[Tunnel]) -> Result<(), Failure>,
+) -> Ending {
     let client = context.client().await?;
-    let tunnels = filtered(&client, &args.filter).await?;
+    let tunnels = filtered(&client, filter).await?;
     let subject = match tunnels.as_slice() {
         [only] => Subject::named(only),
         _ => Subject::default(),
@@ -27,6 +40,10 @@ pub(super) async fn run(context: &mut Context<'_>, args: &WatchArgs) -> Ending {
     while let Some(update) = watch.next().await.map_err(|error| told(&error))? {
         if let WatchEvent::Snapshot(known) = &update.event {
             check_known(&tunnels, known)?;
+            if context.out.format.is_for_people() {
+                show(&mut context.out, known)?;
+                continue;
+            }
         }
         print(&mut context.out, &update)?;
     }
@@ -56,13 +73,13 @@ fn print(out: &mut Output<'_>, update: &WatchUpdate) -> Result<(), Failure> {
         }),
         Format::Table | Format::Wide => {
             let (now, style) = (out.now(), out.style());
-            let line = |tunnel: &Tunnel| lines::changed(tunnel, now, style);
-            out.text(&match &update.event {
-                WatchEvent::Snapshot(tunnels) => tunnels.iter().map(line).collect::<String>(),
-                WatchEvent::Changed(tunnel) => line(tunnel),
+            let text = match &update.event {
+                WatchEvent::Changed(tunnel) => lines::changed(tunnel, now, style),
                 WatchEvent::Deleted { name, .. } => lines::removed(name, now),
-                WatchEvent::Resumed => String::new(),
-            })
+                // The verb has shown it.
+                WatchEvent::Snapshot(_) | WatchEvent::Resumed => String::new(),
+            };
+            out.words(&text, 4)
         }
     }
 }

@@ -48,6 +48,12 @@ impl Board {
         self.rows.iter().any(|row| row.verdict.is_none())
     }
 
+    /// Tunnels without a verdict.
+    pub(super) fn open(&self) -> Vec<&Tunnel> {
+        let open = self.rows.iter().filter(|row| row.verdict.is_none());
+        open.filter_map(|row| Some(&row.followed.as_ref()?.tunnel)).collect()
+    }
+
     pub(super) fn update(&mut self, event: WatchEvent, progress: &mut impl Progress) {
         match event {
             WatchEvent::Changed(tunnel) => self.changed(&tunnel, progress),
@@ -154,6 +160,8 @@ mod tests {
         fn retrying(&mut self, tunnel: &Tunnel, fault: &Fault) {
             self.0.push(format!("{} retrying {}", tunnel.spec.name, fault.kind.name()));
         }
+
+        fn waiting(&mut self, _: &[&Tunnel]) {}
 
         fn said(&mut self, word: &Word) {
             self.0.push(format!("{word:?}"));

@@ -58,6 +58,8 @@ pub(crate) struct Settled {
 pub(crate) trait Progress {
     /// A tunnel is retried, for a reason not told before.
     fn retrying(&mut self, tunnel: &Tunnel, fault: &Fault);
+    /// These are waited for, and nobody is being asked anything.
+    fn waiting(&mut self, open: &[&Tunnel]);
     /// The daemon has a question, or what became of one.
     fn said(&mut self, word: &Word);
     /// The wait for a tunnel ended.
@@ -177,6 +179,9 @@ impl Follower {
         let mut board = Board::new(outcomes, goal);
         board.report(progress)?;
         while board.is_open() {
+            if !self.is_asking() {
+                progress.waiting(&board.open());
+            }
             match self.next().await {
                 News::Update(Ok(Some(update))) => board.update(update.event, progress),
                 News::Update(Ok(None)) => return Err(daemon_stops().into()),
@@ -189,9 +194,13 @@ impl Follower {
         Ok(board.settled())
     }
 
+    fn is_asking(&self) -> bool {
+        self.desk.as_ref().is_some_and(Desk::is_asking)
+    }
+
     async fn next(&mut self) -> News {
         let began = Instant::now();
-        let asks = self.desk.as_ref().is_some_and(Desk::is_asking);
+        let asks = self.is_asking();
         let word = async {
             match &mut self.desk {
                 Some(desk) => desk.next().await,

@@ -45,7 +45,7 @@ pub(super) fn faults(code: ExitCode) -> Vec<&'static str> {
 }
 
 /// The variables that the program reads.
-pub(super) const VARIABLES: [(&str, &str); 13] = [
+pub(super) const VARIABLES: [(&str, &str); 14] = [
     ("STORMTUNNEL_SOCKET", "The daemon's socket, as --socket."),
     ("STORMTUNNEL_STATE_DIR", "The state directory of a daemon that is started, as --state-dir."),
     ("STORMTUNNEL_CONFIG", "The settings file of a daemon that is started, as --config."),
@@ -54,6 +54,7 @@ pub(super) const VARIABLES: [(&str, &str); 13] = [
     ("AWS_REGION", "The AWS region, as --region; AWS_DEFAULT_REGION where it is not set."),
     ("STCTL_NO_AUTOSTART", "When set, no daemon is started."),
     ("STCTL_NO_INPUT", "When set, nothing is asked, as with --no-input."),
+    ("STCTL_OUTPUT_VERSION", "The version of the output that a script was written for: 1."),
     ("STCTL_DAEMON", "The program of the daemon; else stormtunneld beside stctl, else on PATH."),
     ("NO_COLOR", "When set, no colours; so CLICOLOR=0."),
     ("CLICOLOR_FORCE", "Other than 0: colours, also where the output is no terminal."),

@@ -96,8 +96,8 @@ fn selectors() -> String {
     ]);
     let rest = paragraph(
         "With commas between, all of them have to hold. When no tunnel is selected by its labels, that is an error (6). Where \
-         names are optional, as for `ls`, `status` and `watch`, none means all. `stctl tunnel rm` asks before it removes what \
-         --all or -l selects, or needs --yes.",
+         names are optional, as for `ls`, `status` and `watch`, none means all. `stctl tunnel rm` and `edit` ask before they \
+         touch what --all or -l selects, or need --yes; `down` and `restart` ask at a terminal before they cut connections.",
     );
     let examples = "  stctl up db cache\n  stctl down --all\n  stctl restart -l env=prod,team!=data\n  \
                     stctl ls -l '!env'\n";
@@ -167,7 +167,7 @@ fn config() -> String {
 fn output() -> String {
     let forms = list([
         ("-o table", "For people; the default. It fits the terminal.".to_owned()),
-        ("-o wide", "For people, with all columns, however long the lines.".to_owned()),
+        ("-o wide", "For people, with all columns; a block per row where they do not fit.".to_owned()),
         ("-o json", "For programs: one document; what goes on is one line per record.".to_owned()),
         ("-o yaml", "The same as YAML; what goes on is one document per record.".to_owned()),
         ("-o name", "Names alone, one per line.".to_owned()),
@@ -175,7 +175,7 @@ fn output() -> String {
     let rest = paragraph(
         "Standard output has what was asked for, standard error all else: remarks, progress, questions and errors. With -o \
          json an error is one line of JSON there. The fields are in docs/output.md: new ones may come, and none goes or \
-         changes its meaning without a new version.",
+         changes its meaning without a new version. A script with STCTL_OUTPUT_VERSION=1 is told when it meets another one.",
     );
     let examples = "  stctl ls -o json | jq -r '.[].name'\n  \
                     stctl watch -o json | jq .tunnel.status.state\n  \

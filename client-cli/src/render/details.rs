@@ -13,6 +13,9 @@ use super::views::{AbsentDaemonView, DaemonView, ServiceView};
 use super::{Style, Tone, address, times, via};
 use crate::exit::Problem;
 
+/// Columns before the values.
+pub(crate) const INDENT: usize = 14;
+
 /// How a tunnel is.
 pub fn status(tunnel: &Tunnel, now: Timestamp, style: Style) -> String {
     let mut text = headline(tunnel, now, style);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use stormtunnel_model::{Finding, Outcome};
 
+use super::wrap::wrapped;
 use super::{Style, Tone};
 
 /// Columns before the detail: mark, gap, title.
@@ -44,7 +45,6 @@ impl FindingsView {
 
 /// A mark and a few words per check; details where something is wrong, or of `all`.
 pub fn text(findings: &[Finding], style: Style, width: Option<u16>, all: bool) -> String {
-    let width = width.map_or(usize::MAX, usize::from);
     let mut text = String::new();
     for finding in findings {
         let (mark, tone) = mark(finding.outcome);
@@ -55,14 +55,16 @@ pub fn text(findings: &[Finding], style: Style, width: Option<u16>, all: bool) -
             let room = TITLE.saturating_sub(finding.title.chars().count()).max(1);
             let line = format!("{}{}", " ".repeat(room), finding.detail);
             let used = INDENT + finding.title.chars().count() + line.chars().count();
-            push(&mut text, &if used <= width { head + &line } else { head });
+            let fits = width.is_none_or(|width| used <= usize::from(width));
+            push(&mut text, &if fits { head + &line } else { head });
             continue;
         }
         push(&mut text, &format!("{head} ({})", finding.id));
         for (label, said) in [("", &finding.detail), ("fixed: ", &finding.fixed), ("fix: ", &finding.remedy)]
         {
             for line in said.lines() {
-                wrapped(&mut text, &format!("{label}{line}"), width);
+                let line = format!("{}{label}{line}", " ".repeat(INDENT));
+                push(&mut text, &wrapped(&line, width, INDENT));
             }
         }
     }
@@ -98,22 +100,4 @@ fn mark(outcome: Outcome) -> (&'static str, Tone) {
 fn push(text: &mut String, line: &str) {
     let written = writeln!(text, "{line}");
     debug_assert!(written.is_ok(), "a string takes everything");
-}
-
-/// Words in lines that fit, behind the marks.
-fn wrapped(text: &mut String, said: &str, width: usize) {
-    let indent = " ".repeat(INDENT);
-    let mut line = indent.clone();
-    for word in said.split_whitespace() {
-        let used = line.chars().count();
-        if used > INDENT && used + 1 + word.chars().count() > width {
-            push(text, &line);
-            line = indent.clone();
-        }
-        if line.len() > INDENT {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    push(text, &line);
 }

@@ -18,6 +18,7 @@ pub mod tables;
 pub mod target_views;
 pub mod times;
 pub mod views;
+pub mod wrap;
 
 use owo_colors::{AnsiColors, OwoColorize};
 use stormtunnel_model::{BoundAddress, LocalEndpoint, Tunnel, TunnelState};

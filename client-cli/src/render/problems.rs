@@ -1,11 +1,17 @@
 //! Problems in words and as JSON.
 
+use std::collections::BTreeMap;
+
 use super::views::ProblemView;
+use super::wrap::wrapped;
 use super::{Style, Tone};
 use crate::exit::Problem;
 
-/// In words: what went wrong, what to do, what else is worth knowing.
-pub fn text(problem: &Problem, style: Style) -> String {
+/// Columns by which a sentence goes on: it stays below its label.
+const INDENT: usize = 7;
+
+/// In words: what went wrong, what to do, what else is worth knowing. In lines that fit into `width`.
+pub fn text(problem: &Problem, style: Style, width: Option<u16>) -> String {
     let mut text = style.paint("error:", Tone::Bad);
     let sentence = [problem.tunnel.as_deref().unwrap_or_default(), &problem.headline];
     let sentence: Vec<&str> = sentence.into_iter().filter(|part| !part.is_empty()).collect();
@@ -25,11 +31,20 @@ pub fn text(problem: &Problem, style: Style) -> String {
             text.push_str(&format!("  {} {part}\n", style.paint(label, tone)));
         }
     }
-    text
+    wrapped(&text, width, INDENT)
 }
 
 /// As one line of JSON: an object with the one key `error`.
 pub fn json(problem: &Problem) -> String {
-    let view = std::collections::BTreeMap::from([("error", ProblemView::of(problem))]);
-    serde_json::to_string(&view).unwrap_or_else(|_| problem.headline.clone())
+    serde_json::to_string(&view(problem)).unwrap_or_else(|_| problem.headline.clone())
+}
+
+/// The same as one YAML document.
+pub fn yaml(problem: &Problem) -> String {
+    let text = serde_yaml_ng::to_string(&view(problem));
+    text.map_or_else(|_| problem.headline.clone(), |text| format!("---\n{text}"))
+}
+
+fn view(problem: &Problem) -> BTreeMap<&'static str, ProblemView> {
+    BTreeMap::from([("error", ProblemView::of(problem))])
 }

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::Cell;
+use comfy_table::{Cell, Table};
 use stormtunnel_model::{
     AwsProfile, Fault, FaultKind, Principal, Profile, ProfileList, ProfileRule, ProfileState, Timestamp,
 };
 
 use super::details::row;
-use super::tables::{cell_colour, finished, table as new_table};
+use super::tables::{cell_colour, finished, fitted, table as new_table};
 use super::{Style, Tone, times};
 use crate::exit::{Problem, quoted};
 
@@ -33,28 +33,27 @@ const LEFT_OUT: [&str; 4] = ["SIGN-IN", "REGION", "KIND", "ROLE"];
 /// One line per profile, whatever the width.
 pub fn table(profiles: &[AwsProfile], style: Style, width: Option<u16>) -> String {
     let fits = |text: &str| {
-        width.is_none_or(|width| {
-            text.lines().all(|line| line.trim_end().chars().count() <= usize::from(width))
-        })
+        width.is_none_or(|width| text.lines().all(|line| line.chars().count() <= usize::from(width)))
     };
     let shown = |left_out: usize| {
         let kept = COLUMNS.into_iter().filter(|(heading, _)| !LEFT_OUT[..left_out].contains(heading));
         kept.collect::<Vec<Column>>()
     };
-    // Colours have no width.
-    let plain = |columns: &[Column]| rows(profiles, columns, Style::default());
-    let columns = (0..LEFT_OUT.len()).map(shown).find(|columns| fits(&plain(columns)));
-    rows(profiles, &columns.unwrap_or_else(|| shown(LEFT_OUT.len())), style)
+    let columns = (0..LEFT_OUT.len()).map(shown).find(|columns| {
+        // Colours have no width.
+        fits(&finished(&mut rows(profiles, columns, Style::default()), 0))
+    });
+    fitted(&mut rows(profiles, &columns.unwrap_or_else(|| shown(LEFT_OUT.len())), style), width)
 }
 
-/// One line per profile with everything that there is to say, however long it gets.
-pub fn wide_table(profiles: &[AwsProfile], style: Style) -> String {
+/// One line per profile with everything that there is to say.
+pub fn wide_table(profiles: &[AwsProfile], style: Style, width: Option<u16>) -> String {
     let principal: Column = ("PRINCIPAL", |one| one.state.principal().map(ToString::to_string));
     let columns: Vec<Column> = COLUMNS.into_iter().chain([principal]).collect();
-    rows(profiles, &columns, style)
+    fitted(&mut rows(profiles, &columns, style), width)
 }
 
-fn rows(profiles: &[AwsProfile], columns: &[Column], style: Style) -> String {
+fn rows(profiles: &[AwsProfile], columns: &[Column], style: Style) -> Table {
     let (head, more) = columns.split_at(COLUMNS.len().min(columns.len()));
     let headings: Vec<&str> = head
         .iter()
@@ -74,7 +73,7 @@ fn rows(profiles: &[AwsProfile], columns: &[Column], style: Style) -> String {
         row.extend(cells(more));
         table.add_row(row);
     }
-    finished(&mut table, 0)
+    table
 }
 
 fn tone(state: &ProfileState) -> Tone {

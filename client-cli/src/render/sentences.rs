@@ -3,7 +3,7 @@
 use stormtunnel_model::{Tunnel, TunnelState};
 use stormtunnel_proto::calls::UpdatedTunnel;
 
-use super::{address, times, via};
+use super::{address, details, times, via};
 
 /// The tunnel can be used.
 pub fn is_up(tunnel: &Tunnel) -> String {
@@ -44,6 +44,23 @@ pub fn is_stopping(tunnel: &Tunnel) -> String {
         | TunnelState::Blocked { .. }
         | TunnelState::Stopping => format!("{} is stopping", tunnel.spec.name),
     }
+}
+
+/// What is waited for, of tunnels that are not where they are wanted yet.
+pub fn is_waited_for(tunnels: &[&Tunnel]) -> String {
+    let name = |tunnel: &&Tunnel| tunnel.spec.name.to_string();
+    let [only] = tunnels else {
+        let names: Vec<String> = tunnels.iter().map(name).collect();
+        return format!("waiting for {} tunnels: {}", names.len(), names.join(", "));
+    };
+    let how = match &only.status.state {
+        TunnelState::Connecting { step } => details::step_words(*step),
+        TunnelState::Retrying { .. } => "it is retried by itself",
+        TunnelState::Blocked { .. } => "it waits for you",
+        TunnelState::Stopping => "its session is being ended",
+        TunnelState::Up | TunnelState::Idle | TunnelState::Stopped => "the daemon is about to see to it",
+    };
+    format!("waiting for {}: {how}", name(only))
 }
 
 /// The tunnel was ended and forgotten.

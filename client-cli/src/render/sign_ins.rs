@@ -3,7 +3,7 @@
 use comfy_table::Cell;
 use stormtunnel_model::{Renewal, RenewalRule, SignIn, SignInActivity, SignInProfile, SignInState};
 
-use super::tables::{cell_colour, finished, table as new_table};
+use super::tables::{cell_colour, fitted, table as new_table};
 use super::times::stamp;
 use super::{Style, Tone};
 use crate::exit::quoted;
@@ -12,7 +12,7 @@ use crate::exit::quoted;
 pub const NONE: &str = "no AWS profile signs in with SSO";
 
 /// One line per sign-in; of a wide table one per profile, which has its own credentials from the same token.
-pub fn table(sign_ins: &[SignIn], wide: bool, style: Style) -> String {
+pub fn table(sign_ins: &[SignIn], wide: bool, style: Style, width: Option<u16>) -> String {
     let header: &[&str] = if wide {
         &["SIGN-IN", "STATE", "RENEWAL", "PROFILE", "ACCOUNT", "ROLE", "START URL", "SSO REGION"]
     } else {
@@ -20,13 +20,10 @@ pub fn table(sign_ins: &[SignIn], wide: bool, style: Style) -> String {
     };
     let mut table = new_table(header, style, None);
     for one in sign_ins {
-        let common = || {
-            [
-                Cell::new(&one.name),
-                state_cell(&one.status.state, style),
-                Cell::new(outlook(&one.status.state)),
-            ]
-        };
+        let outlook = outlook(&one.status.state);
+        // The reason, which is in parentheses, is for wide tables.
+        let outlook = if wide { &outlook } else { outlook.split(" (").next().unwrap_or_default() };
+        let common = || [Cell::new(&one.name), state_cell(&one.status.state, style), Cell::new(outlook)];
         if wide {
             for profile in rows(&one.profiles) {
                 let mut cells: Vec<Cell> = common().into();
@@ -40,7 +37,7 @@ pub fn table(sign_ins: &[SignIn], wide: bool, style: Style) -> String {
             table.add_row(common().into_iter().chain([Cell::new(names)]));
         }
     }
-    finished(&mut table, 0)
+    fitted(&mut table, width)
 }
 
 /// Profile, account and role of each profile; one row of dashes where there is none.

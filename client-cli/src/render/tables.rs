@@ -1,9 +1,10 @@
 //! Tables that fit the terminal.
 
-use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Row, Table, presets};
 use stormtunnel_model::{AgentStatus, Candidate, Statistics, Timestamp, Tunnel, TunnelStatistics};
 use stormtunnel_proto::calls::SettingState;
 
+use super::wrap::{columns, plain, wrapped};
 use super::{Style, Tone, address, times};
 
 /// Tunnels as `ls` shows them: one line each, whatever the width. What does not fit is left out where `-o wide` and
@@ -17,11 +18,11 @@ pub fn tunnels(tunnels: &[Tunnel], style: Style, width: Option<u16>) -> String {
         cells.truncate(header.len());
         table.add_row(cells);
     }
-    finished(&mut table, 0)
+    fitted(&mut table, width)
 }
 
-/// Tunnels with everything that there is to say in a line, however long it gets.
-pub fn wide_tunnels(tunnels: &[Tunnel], now: Timestamp, style: Style) -> String {
+/// Tunnels with everything that there is to say in a line.
+pub fn wide_tunnels(tunnels: &[Tunnel], now: Timestamp, style: Style, width: Option<u16>) -> String {
     let more = ["NODE", "PROFILE", "REGION", "SINCE", "STOPS IN", "CONNS", "SENT", "RECEIVED"];
     let header: Vec<&str> = COMMON.into_iter().chain(more).collect();
     let mut table = table(&header, style, None);
@@ -41,7 +42,7 @@ pub fn wide_tunnels(tunnels: &[Tunnel], now: Timestamp, style: Style) -> String 
         ]);
         table.add_row(cells);
     }
-    finished(&mut table, 0)
+    fitted(&mut table, width)
 }
 
 /// The columns of every table of tunnels.
@@ -130,7 +131,7 @@ fn queue(tunnels: &[Tunnel], now: Timestamp) -> Option<String> {
 }
 
 /// Nodes that tunnels could go through.
-pub fn targets(candidates: &[Candidate], wide: bool, style: Style) -> String {
+pub fn targets(candidates: &[Candidate], wide: bool, style: Style, width: Option<u16>) -> String {
     let header = ["NAME", "NODE", "ADDRESS", "AGENT", "PLATFORM", "LAUNCHED"];
     let header = if wide { &header[..] } else { &header[..5] };
     let mut table = table(header, style, None);
@@ -150,7 +151,7 @@ pub fn targets(candidates: &[Candidate], wide: bool, style: Style) -> String {
         }
         table.add_row(cells);
     }
-    finished(&mut table, 0)
+    fitted(&mut table, width)
 }
 
 fn agent_tone(agent: AgentStatus) -> Tone {
@@ -179,7 +180,7 @@ pub fn settings(settings: &[SettingState], wide: bool, width: Option<u16>) -> St
 }
 
 /// Figures of tunnels: two lines each, one per span of time.
-pub fn statistics(tunnels: &[TunnelStatistics], style: Style) -> String {
+pub fn statistics(tunnels: &[TunnelStatistics], style: Style, width: Option<u16>) -> String {
     let header = ["NAME", "SINCE", "UP", "SENT", "RECEIVED", "CONNECTIONS", "SESSIONS", "RECONNECTS"];
     let mut table = table(&header, style, None);
     for TunnelStatistics { name, since_created, since_started, .. } in tunnels {
@@ -197,7 +198,7 @@ pub fn statistics(tunnels: &[TunnelStatistics], style: Style) -> String {
             ]);
         }
     }
-    finished(&mut table, 0)
+    fitted(&mut table, width)
 }
 
 fn common_cells(tunnel: &Tunnel, style: Style, longest_remote: usize) -> Vec<Cell> {
@@ -257,6 +258,33 @@ pub(super) fn finished(table: &mut Table, whole: usize) -> String {
         }
     }
     format!("{}\n", table.trim_fmt())
+}
+
+/// The table, or where it is wider than the terminal a block per row: a line that breaks cannot be read.
+pub(super) fn fitted(table: &mut Table, width: Option<u16>) -> String {
+    let whole = finished(table, 0);
+    // Behind the last column of a table with colours there are spaces.
+    let is_wider = |line: &str, width: u16| columns(plain(line).trim_end()) > usize::from(width);
+    match width {
+        Some(width) if whole.lines().any(|line| is_wider(line, width)) => blocks(table, width),
+        Some(_) | None => whole,
+    }
+}
+
+/// A line per cell, behind its heading. Cells without anything are left out.
+fn blocks(table: &Table, width: u16) -> String {
+    let headings: Vec<String> = table.header().map(texts).unwrap_or_default();
+    let indent = headings.iter().map(|heading| columns(heading)).max().unwrap_or_default() + GAP;
+    let line = |(heading, text): (&String, String)| {
+        let line = wrapped(&format!("{heading:<indent$}{text}"), Some(width), indent);
+        (text != "-").then(|| line + "\n")
+    };
+    let block = |row: &Row| headings.iter().zip(texts(row)).filter_map(line).collect::<String>();
+    table.row_iter().map(block).collect::<Vec<_>>().join("\n")
+}
+
+fn texts(row: &Row) -> Vec<String> {
+    row.cell_iter().map(Cell::content).collect()
 }
 
 #[cfg(test)]

@@ -38,6 +38,35 @@ pub(super) fn filled(template: &str, values: &[(&str, &str)]) -> String {
     values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("@{name}@"), value))
 }
 
+/// The program that a filled file starts.
+pub(crate) fn program_in(text: &str) -> Option<String> {
+    if let Some(line) = text.lines().find_map(|line| line.trim().strip_prefix("ExecStart=")) {
+        return first_word(line).filter(|word| !word.is_empty());
+    }
+    let arguments = text.split_once("<key>ProgramArguments</key>")?.1;
+    let program = arguments.split_once("<string>")?.1.split_once("</string>")?.0;
+    Some(program.replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"))
+}
+
+/// The first word of a command line in a unit file, as [`unit_word`] wrote it.
+fn first_word(line: &str) -> Option<String> {
+    let word = match line.strip_prefix('"') {
+        None => line.split_whitespace().next()?.to_owned(),
+        Some(quoted) => {
+            let mut word = String::new();
+            let mut characters = quoted.chars();
+            loop {
+                match characters.next()? {
+                    '"' => break word,
+                    '\\' => word.push(characters.next()?),
+                    other => word.push(other),
+                }
+            }
+        }
+    };
+    Some(word.replace("$$", "$").replace("%%", "%"))
+}
+
 /// Whether a filled file is about that socket.
 pub(super) fn names_socket(text: &str, socket: &str) -> bool {
     [unit_word(socket), unit_value(socket), plist_text(socket)].iter().any(|written| {
@@ -60,6 +89,21 @@ mod tests {
         assert_eq!(unit_value("/home/a b/100%"), "/home/a b/100%%");
         assert_eq!(plist_text("/Users/u/A & B"), "/Users/u/A &amp; B");
         assert!(text(Path::new("/home/u\n/x")).is_err());
+    }
+
+    #[test]
+    fn the_program_is_read_back_as_it_was_written() {
+        for path in ["/home/u/bin/stormtunneld", "/home/a b/100%/$x\"\\/d", "/Users/u/A & <B>"] {
+            let unit = format!("[Service]\nType=notify\nExecStart={} --socket /s\n", unit_word(path));
+            assert_eq!(program_in(&unit).as_deref(), Some(path), "{unit}");
+            let agent = format!(
+                "<key>Label</key><string>x</string><key>ProgramArguments</key><array><string>{}</string>",
+                plist_text(path)
+            );
+            assert_eq!(program_in(&agent).as_deref(), Some(path), "{agent}");
+        }
+        assert_eq!(program_in("[Socket]\nListenStream=/s\n"), None);
+        assert_eq!(program_in("ExecStart=\"/never ends"), None);
     }
 
     #[test]

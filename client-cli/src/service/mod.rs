@@ -16,6 +16,7 @@ use crate::autostart::Plan;
 use crate::context::Paths;
 use crate::exit::{Failure, Problem};
 use crate::world::{Environment, ProgramEnd, Programs};
+pub(crate) use files::program_in;
 use launchd::Launchd;
 use systemd::Systemd;
 

@@ -339,7 +339,9 @@ impl TunnelService for Fake {
     ) -> Result<Response<v1::UpdateTunnelResponse>, Status> {
         let update = UpdateTunnel::try_from(request.into_inner())?;
         self.heard(format!("update {} {:?}", update.tunnel, update.patch))?;
-        let mut tunnel = self.lock().tunnels[&update.tunnel].clone();
+        let found = self.lock().tunnels.get(&update.tunnel).cloned();
+        let missing = || from_fault(Fault::new(FaultKind::TunnelNotFound { tunnel: update.tunnel }, ""));
+        let mut tunnel = found.ok_or_else(missing)?;
         let next = tunnel.spec.patched(&update.patch);
         let (reconnects, rebinds) =
             (tunnel.spec.needs_new_session(&next), tunnel.spec.needs_new_listener(&next));
@@ -450,6 +452,11 @@ impl Fake {
     /// Publishes a change, to watchers that there are already.
     pub(crate) fn change(&self, tunnel: Tunnel) {
         self.publish(WatchEvent::Changed(Box::new(tunnel)));
+    }
+
+    /// Publishes the end of a tunnel, likewise.
+    pub(crate) fn delete(&self, tunnel: &Tunnel) {
+        self.publish(WatchEvent::Deleted { id: tunnel.id, name: tunnel.spec.name.clone() });
     }
 
     /// Ends all watches as a daemon does that stops.

@@ -229,7 +229,7 @@ async fn a_tunnel_whose_time_was_over_says_so() {
     Fake::beside(vec![tunnel.clone()], async |fake: Fake| {
         fake.remember(events.clone(), Vec::new());
         let told = stctl(fake.socket(), "explain db").await;
-        assert!(told.out.contains("because its time (ttl) was over."), "{}", told.out);
+        assert!(told.out.contains("because its time (ttl)\nwas over."), "{}", told.out);
         let listed = stctl(fake.socket(), "events db").await;
         assert!(listed.out.contains("db  its time (ttl) is over: it stops\n"), "{}", listed.out);
         let json = stctl(fake.socket(), "events db -o json").await.json();

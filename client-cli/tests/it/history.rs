@@ -20,7 +20,7 @@ fn network() -> Fault {
 }
 
 /// Something that happened to a tunnel so many seconds after the beginning.
-fn event(second: u64, tunnel: Option<&Tunnel>, kind: EventKind) -> Event {
+pub(crate) fn event(second: u64, tunnel: Option<&Tunnel>, kind: EventKind) -> Event {
     let subject = tunnel.map(|tunnel| EventSubject {
         tunnel: tunnel.id,
         name: tunnel.spec.name.clone(),
@@ -40,7 +40,7 @@ fn event(second: u64, tunnel: Option<&Tunnel>, kind: EventKind) -> Event {
 }
 
 /// One event of each kind.
-fn every_kind(db: &Tunnel) -> Vec<Event> {
+pub(crate) fn every_kind(db: &Tunnel) -> Vec<Event> {
     let stalled = Fault::new(FaultKind::LocalReaderStalled, "its connection, 17 KiB unread, was reset");
     let refused = Fault::new(FaultKind::RemoteRefused { remote: "db.internal:5432".to_owned() }, "");
     let silent = Fault::new(FaultKind::AgentUnresponsive, "it stopped confirming what it is sent");
@@ -179,7 +179,7 @@ async fn followed_events_come_one_by_one_and_a_gap_is_told() {
 }
 
 /// Each state with a history that fits it.
-fn cases() -> Vec<(Tunnel, Vec<Event>)> {
+pub(crate) fn cases() -> Vec<(Tunnel, Vec<Event>)> {
     let up = |tunnel: &Tunnel, second| event(second, Some(tunnel), EventKind::Up { attempt: Attempt(1) });
     let quiet = db(TunnelState::Up);
     let mut limited = db(TunnelState::Up);
@@ -330,7 +330,7 @@ async fn explain_reads_tunnel_and_events_and_is_no_judgement() {
     .await;
 }
 
-fn figures(factor: u64) -> Statistics {
+pub(crate) fn figures(factor: u64) -> Statistics {
     Statistics {
         traffic: Traffic { sent: 1_234 * factor, received: 4_567_890 * factor },
         connections: 12 * factor,

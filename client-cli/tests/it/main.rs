@@ -4,15 +4,18 @@
 
 mod commands;
 mod completions;
+mod contract;
 mod doctor;
 mod fake;
 mod guards;
 mod history;
 mod labels;
 mod manual;
+mod output;
 mod profiles;
 mod prompts;
 mod rendering;
+mod selectors;
 mod service;
 mod settings_edit;
 mod shells;

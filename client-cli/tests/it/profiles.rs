@@ -21,7 +21,7 @@ fn profile(name: &str, kind: ProfileKind, state: ProfileState) -> AwsProfile {
     }
 }
 
-fn sso(name: &str, state: ProfileState) -> AwsProfile {
+pub(crate) fn sso(name: &str, state: ProfileState) -> AwsProfile {
     AwsProfile {
         sign_in: Some("corp".parse().unwrap()),
         account: Some("123456789012".to_owned()),
@@ -34,7 +34,7 @@ fn connected(arn: &str) -> ProfileState {
     ProfileState::Connected { principal: arn.parse().unwrap(), at: now() }
 }
 
-fn ada() -> ProfileState {
+pub(crate) fn ada() -> ProfileState {
     connected("arn:aws:sts::123456789012:assumed-role/AWSReservedSSO_Admin_0123456789abcdef/ada@corp.example")
 }
 
@@ -60,7 +60,7 @@ fn offline() -> ProfileState {
 }
 
 /// One in each state that a person has to tell from the others.
-fn all() -> ProfileList {
+pub(crate) fn all() -> ProfileList {
     let broken = AwsProfile {
         kind: None,
         region: None,
@@ -95,7 +95,7 @@ fn all() -> ProfileList {
     }
 }
 
-fn checked(profile: AwsProfile, rule: ProfileRule) -> Result<CheckedProfile, Fault> {
+pub(crate) fn checked(profile: AwsProfile, rule: ProfileRule) -> Result<CheckedProfile, Fault> {
     Ok(CheckedProfile { profile, rule })
 }
 

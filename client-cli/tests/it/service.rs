@@ -15,7 +15,7 @@ use crate::system::System;
 
 /// The fake daemon's version and process.
 const VERSION: &str = "stormtunneld 1.2.3\n";
-const ITS_OWN: &str = "UnitFileState=enabled\nActiveState=active\nMainPID=4711\n";
+pub(crate) const ITS_OWN: &str = "UnitFileState=enabled\nActiveState=active\nMainPID=4711\n";
 const NOBODYS: &str = "UnitFileState=\nActiveState=inactive\nMainPID=0\n";
 
 fn linux() -> System {
@@ -23,31 +23,37 @@ fn linux() -> System {
 }
 
 /// A home with the daemon's program in it.
-struct Home {
+pub(crate) struct Home {
     directory: tempfile::TempDir,
     program: PathBuf,
 }
 
 impl Home {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let program = script(directory.path(), "exit 9");
         Self { directory, program }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    fn unit(&self, name: &str) -> PathBuf {
+    pub(crate) fn unit(&self, name: &str) -> PathBuf {
         self.path().join(".config/systemd/user").join(name)
     }
 
-    fn agent(&self) -> PathBuf {
+    pub(crate) fn agent(&self) -> PathBuf {
         self.path().join("Library/LaunchAgents/io.stormtunnel.stormtunneld.plist")
     }
 
-    async fn run(&self, system: &System, socket: &Path, line: &str, answer: Option<Answer>) -> Ran {
+    pub(crate) async fn run(
+        &self,
+        system: &System,
+        socket: &Path,
+        line: &str,
+        answer: Option<Answer>,
+    ) -> Ran {
         let home = self.path().to_str().unwrap();
         let state = self.path().join("state");
         let variables = [

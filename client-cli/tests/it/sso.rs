@@ -76,7 +76,7 @@ pub(crate) fn in_the_browser() -> Vec<Result<LoginUpdate, Fault>> {
     vec![begun, starting, waiting(None, LoginPage::Opened), finishing, signed_in()]
 }
 
-fn with_a_code() -> Vec<Result<LoginUpdate, Fault>> {
+pub(crate) fn with_a_code() -> Vec<Result<LoginUpdate, Fault>> {
     let reason = "you came through SSH, and a browser at your end cannot reach this machine";
     vec![begun(LoginFlow::DeviceCode, reason), waiting(Some("ABCD-EFGH"), LoginPage::NotOpened), signed_in()]
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use stctl::world::{Answer, Environment, Terminal, World};
+use stctl::world::{Answer, Ends, Environment, Terminal, World};
 
 use crate::system::System;
 use stormtunnel_model::{
@@ -33,6 +33,12 @@ impl Ran {
 /// Runs `stctl LINE` with this socket, in a terminal of 80 columns without colours.
 pub(crate) async fn stctl(socket: &Path, line: &str) -> Ran {
     stctl_with(socket, &[], line).await
+}
+
+/// The same in a terminal that shows remarks and problems as well, and breaks their sentences at its 80 columns.
+pub(crate) async fn narrow(socket: &Path, line: &str) -> Ran {
+    let terminal = Terminal { width: Some(80), err_width: Some(80), ..Terminal::default() };
+    in_terminal(terminal, &System::default(), Duration::from_secs(30), socket, &[], line, None).await
 }
 
 /// The same, with all the time that the command takes by itself.
@@ -74,6 +80,19 @@ pub(crate) async fn on(
     line: &str,
     answer: Option<Answer>,
 ) -> Ran {
+    let terminal = Terminal { width: Some(80), ..Terminal::default() };
+    in_terminal(terminal, system, limit, socket, variables, line, answer).await
+}
+
+async fn in_terminal(
+    terminal: Terminal,
+    system: &System,
+    limit: Duration,
+    socket: &Path,
+    variables: &[(&str, &str)],
+    line: &str,
+    answer: Option<Answer>,
+) -> Ran {
     // Two quotes are a word of no length, as in a shell.
     let words = line.split_whitespace().map(|word| if word == "''" { "" } else { word });
     let args = std::iter::once("stctl").chain(words).map(Into::into);
@@ -86,7 +105,6 @@ pub(crate) async fn on(
     ];
     let env: Environment = own.into_iter().chain(variables.iter().copied()).collect();
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let terminal = Terminal { width: Some(80), out_colour: false, err_colour: false };
     let mut world = World {
         env,
         out: &mut out,
@@ -97,6 +115,8 @@ pub(crate) async fn on(
         clock: now,
         platform: system.platform,
         programs: system,
+        ends: Ends::default(),
+        status: None,
     };
     let code = tokio::time::timeout(limit, stctl::run(args, &mut world)).await;
     let code: ExitCode = code.expect("the command ends in time");

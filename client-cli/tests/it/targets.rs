@@ -6,7 +6,7 @@ use stormtunnel_proto::calls::TargetList;
 use crate::fake::Fake;
 use crate::support::{running, stctl, stctl_with};
 
-fn candidate(node: &str, name: Option<&str>, agent: AgentStatus) -> Candidate {
+pub(crate) fn candidate(node: &str, name: Option<&str>, agent: AgentStatus) -> Candidate {
     Candidate {
         node: node.parse().unwrap(),
         name: name.map(str::to_owned),
@@ -17,7 +17,7 @@ fn candidate(node: &str, name: Option<&str>, agent: AgentStatus) -> Candidate {
     }
 }
 
-fn found(candidates: Vec<Candidate>, notes: Vec<String>) -> TargetList {
+pub(crate) fn found(candidates: Vec<Candidate>, notes: Vec<String>) -> TargetList {
     TargetList { region: "eu-west-1".parse().unwrap(), candidates, notes }
 }
 
@@ -87,7 +87,8 @@ async fn a_tunnel_takes_every_form_of_target_and_shows_its_node() {
     tunnel.status.node = Some("i-0abcdef1234567890".parse().unwrap());
     Fake::beside(vec![tunnel], async |fake| {
         let status = stctl(fake.socket(), "status db").await.out;
-        assert!(status.contains("via tag:Env=prod (i-0abcdef1234567890, eu-west-1)"), "{status}");
+        let broken = "via tag:Env=prod (i-0abcdef1234567890,\n              eu-west-1)";
+        assert!(status.contains(broken), "{status}");
         let wide = stctl(fake.socket(), "ls -o wide").await.out;
         assert!(wide.contains("NODE") && wide.contains("i-0abcdef1234567890"), "{wide}");
         let json = stctl(fake.socket(), "ls -o json").await.json();

@@ -28,7 +28,7 @@ fn is_kind(heading: &str) -> bool {
 /// What `stctl` shows of that kind for tunnel `db` and profile `prod`.
 fn shown(kind: &FaultKind) -> String {
     let subject = Subject { tunnel: Some("db"), profile: Some("prod") };
-    problems::text(&Problem::of_fault(&Fault::new(kind.clone(), ""), subject), Style::default())
+    problems::text(&Problem::of_fault(&Fault::new(kind.clone(), ""), subject), Style::default(), None)
 }
 
 fn recovery(kind: &FaultKind) -> &'static str {

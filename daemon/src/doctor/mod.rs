@@ -13,8 +13,8 @@ use stormtunnel_aws_files::Source;
 use stormtunnel_engine::doctor::{Desktop, Diagnostics, Files, OpenPath, Place, ProxySeen, Visit};
 use stormtunnel_engine::ports::{AwsScope, Clock, PortFuture};
 use stormtunnel_engine::sign_in::ports::KeyStore;
-use stormtunnel_model::settings::{ProxyUrl, Settings};
-use stormtunnel_model::{Fault, Profile, SignInName};
+use stormtunnel_model::settings::Settings;
+use stormtunnel_model::{Fault, Profile, SignIn, SignInName, Target};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -46,24 +46,15 @@ pub struct Surveyor {
     pub clock: Arc<dyn Clock>,
 }
 
-impl Surveyor {
-    /// The proxy that the setting or a variable of that name has.
-    fn proxy(&self, name: &str) -> Option<String> {
-        if name == surroundings::SETTING {
-            return self.settings.borrow().proxy.as_ref().map(ProxyUrl::reveal);
-        }
-        std::env::var(name).ok()
-    }
-}
-
 impl Diagnostics for Surveyor {
     fn open_paths(&self, which: Files, close: bool) -> PortFuture<'_, Vec<OpenPath>> {
         let wanted = match which {
             Files::State => files::of_state(&self.state_dir),
             Files::Aws => files::of_aws(self.files.paths()),
         };
+        let user = rustix::process::geteuid().as_raw();
         Box::pin(async move {
-            let looked = tokio::task::spawn_blocking(move || files::open_among(wanted, close)).await;
+            let looked = tokio::task::spawn_blocking(move || files::open_among(wanted, user, close)).await;
             looked.unwrap_or_default()
         })
     }
@@ -76,27 +67,48 @@ impl Diagnostics for Surveyor {
         kept.map(|(name, _)| name.clone()).collect()
     }
 
-    fn proxies(&self) -> PortFuture<'_, Vec<ProxySeen>> {
-        Box::pin(surroundings::proxies(|name| self.proxy(name)))
+    fn proxy(&self) -> PortFuture<'_, Result<Option<ProxySeen>, Fault>> {
+        Box::pin(async move {
+            match self.aws.proxy()? {
+                Some(proxy) => Ok(Some(surroundings::proxy(&proxy).await)),
+                None => Ok(None),
+            }
+        })
     }
 
-    fn authorities(&self) -> PortFuture<'_, Result<(), Fault>> {
+    fn authorities(&self) -> PortFuture<'_, Vec<Fault>> {
         Box::pin(self.aws.authorities())
     }
 
-    fn places<'a>(&'a self, scope: &'a AwsScope) -> PortFuture<'a, Result<Vec<Place>, Fault>> {
-        Box::pin(self.aws.places(scope))
+    fn has_default(&self) -> bool {
+        self.aws.has_default()
+    }
+
+    fn places<'a>(
+        &'a self,
+        scope: &'a AwsScope,
+        targets: &'a [Target],
+    ) -> PortFuture<'a, Result<Vec<Place>, Fault>> {
+        Box::pin(self.aws.places(scope, targets))
+    }
+
+    fn places_of_sign_in<'a>(&'a self, sign_in: &'a SignIn) -> PortFuture<'a, Result<Vec<Place>, Fault>> {
+        Box::pin(self.aws.places_of_sign_in(sign_in))
     }
 
     fn visit<'a>(&'a self, place: &'a Place) -> PortFuture<'a, Visit> {
         Box::pin(async move {
-            // Names are the proxy's to look up then.
-            let behind_proxy = surroundings::has_proxy(|name| self.proxy(name));
-            let resolved = if behind_proxy { None } else { Some(surroundings::resolve(&place.url).await) };
-            let answer = timeout(VISIT, self.aws.visit(place)).await;
-            let late = || Err(format!("no answer within {} s", VISIT.as_secs()));
-            let answer = answer.unwrap_or_else(|_elapsed| late());
-            Visit { place: place.clone(), resolved, answer, at: self.clock.wall() }
+            let resolved = async {
+                // Names are the proxy's to look up then.
+                if self.aws.is_proxied(place) { None } else { Some(surroundings::resolve(&place.url).await) }
+            };
+            let answer = async {
+                let answer = timeout(VISIT, self.aws.visit(place)).await;
+                let late = || Err(format!("no answer within {} s", VISIT.as_secs()));
+                (answer.unwrap_or_else(|_elapsed| late()), self.clock.wall())
+            };
+            let (resolved, (answer, at)) = tokio::join!(resolved, answer);
+            Visit { place: place.clone(), resolved, answer, at }
         })
     }
 

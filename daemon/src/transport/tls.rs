@@ -1,12 +1,10 @@
-//! TLS of data channels: the system's certificate authorities, and those that the user adds.
+//! TLS of data channels, made once and kept.
 
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
-use stormtunnel_model::{Fault, FaultKind};
+use rustls::ClientConfig;
+use stormtunnel_aws::client_config;
+use stormtunnel_model::Fault;
 use tokio::sync::Mutex;
 
 /// Profiles may trust different authorities; so many configurations are kept, those that were made last.
@@ -35,7 +33,7 @@ impl TlsConfigs {
             return Ok(Arc::clone(&kept.config));
         }
         let roots = extra_roots.clone();
-        let made = tokio::task::spawn_blocking(move || make_config(roots.as_deref())).await;
+        let made = tokio::task::spawn_blocking(move || client_config(roots.as_deref())).await;
         let config =
             made.map_err(|error| Fault::internal(format!("loading certificates failed: {error}")))??;
         if kept.len() == KEPT {
@@ -44,34 +42,4 @@ impl TlsConfigs {
         kept.push(Kept { extra_roots, config: Arc::clone(&config) });
         Ok(config)
     }
-}
-
-fn make_config(extra_roots: Option<&[u8]>) -> Result<Arc<ClientConfig>, Fault> {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    for error in &native.errors {
-        tracing::warn!(%error, "a certificate authority of the system cannot be read");
-    }
-    // The system's store may hold what rustls does not take; the user's file must be right.
-    roots.add_parsable_certificates(native.certs);
-    let invalid =
-        |why: String| Fault::new(FaultKind::InvalidArgument { field: "network.ca_bundle".to_owned() }, why);
-    for certificate in CertificateDer::pem_slice_iter(extra_roots.unwrap_or_default()) {
-        let certificate = certificate.map_err(|error| invalid(format!("it is not valid PEM: {error}")))?;
-        roots
-            .add(certificate)
-            .map_err(|error| invalid(format!("a certificate in it cannot be used: {error}")))?;
-    }
-    if roots.is_empty() {
-        return Err(invalid(
-            "the system has no certificate authorities; name a PEM file with some".to_owned(),
-        ));
-    }
-    // The provider is named, so that nothing depends on which one the process has installed.
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Fault::internal(format!("TLS cannot be set up: {error}")))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }

@@ -4,6 +4,7 @@
 //! fail where nothing may be skipped ([`programs`]).
 
 pub mod bulk;
+pub mod household;
 pub mod http;
 pub mod installation;
 pub mod local;

@@ -79,6 +79,23 @@ impl Terminal {
         Ok(self.master.flush().await?)
     }
 
+    /// Types Ctrl-C into what runs.
+    ///
+    /// # Errors
+    /// The shell is gone.
+    pub async fn interrupt(&mut self) -> Result<()> {
+        self.master.write_all(&[3]).await?;
+        Ok(self.master.flush().await?)
+    }
+
+    /// Waits until what is shown of the command that runs satisfies `reached`.
+    ///
+    /// # Errors
+    /// It does not within `deadline`.
+    pub async fn shows(&mut self, reached: impl Fn(&str) -> bool, deadline: Duration) -> Result<()> {
+        self.until(reached, deadline).await
+    }
+
     /// Waits for the end of the command, and answers all that it showed.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Everything leaves through a proxy that wants a login, to hosts whose certificates a private authority signed.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -21,7 +22,9 @@ const TELLING: &str = "rd-CANARY";
 async fn calls_and_channels_leave_through_a_proxy_with_a_login_and_a_private_authority() -> Result<()> {
     let echo = EchoServer::start().await?;
     let gone = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
-    let scene = behind_a_proxy(&format!("http://{gone}")).await?;
+    let proxy_login = Some((USER.to_owned(), PASSWORD.to_owned()));
+    let scene =
+        behind_a_proxy(Config { proxy_login, ..Config::default() }, &format!("http://{gone}")).await?;
     scene.emulator().map_service(HOST, PORT, echo.address());
     let counters = scene.emulator().counters();
     let proxy = scene.emulator().proxy_url().context("the emulator serves no TLS")?.to_owned();
@@ -37,10 +40,7 @@ async fn calls_and_channels_leave_through_a_proxy_with_a_login_and_a_private_aut
     ensure!(counters.value(Counter::ProxyRefused) >= 2, "the proxy was asked with and without a login");
     said.push(refused(&scene, &with_login, &["set network.ca_bundle"]).await?);
 
-    let authority = scene.sandbox().directory().join("corp.pem");
-    std::fs::write(&authority, scene.emulator().ca_pem().context("no authority")?)?;
-    let authority = authority.to_str().context("the path is no text")?;
-    scene.ok(&["settings", "set", "network.ca_bundle", authority]).await?;
+    trust_the_emulator(&scene).await?;
     let asked = whoami(&scene).await?;
     said.push(asked.success()?);
     scene.add("db", &format!("{HOST}:{PORT}")).await?;
@@ -72,12 +72,60 @@ async fn calls_and_channels_leave_through_a_proxy_with_a_login_and_a_private_aut
     Ok(())
 }
 
+#[tokio::test]
+async fn fips_and_dual_stack_lead_to_the_hosts_that_aws_has_for_them() -> Result<()> {
+    let echo = EchoServer::start().await?;
+    let region = "us-east-1";
+    let gone = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    let config = Config { region: region.to_owned(), ..Config::default() };
+    let scene = behind_a_proxy(config, &format!("http://{gone}")).await?;
+    scene.emulator().map_service(HOST, PORT, echo.address());
+    let proxy = scene.emulator().proxy_url().context("the emulator serves no TLS")?.to_owned();
+    scene.ok(&["settings", "set", "network.proxy", &proxy]).await?;
+    trust_the_emulator(&scene).await?;
+    scene.add("db", &format!("{HOST}:{PORT}")).await?;
+    let mut hosts = 0;
+    for (fips, dual_stack, infix, suffix) in [
+        (false, false, "", "amazonaws.com"),
+        (true, false, "-fips", "amazonaws.com"),
+        (false, true, "", "api.aws"),
+        (true, true, "-fips", "api.aws"),
+    ] {
+        scene.ok(&["settings", "set", "aws.use_fips", &fips.to_string()]).await?;
+        scene.ok(&["settings", "set", "aws.use_dual_stack", &dual_stack.to_string()]).await?;
+        drop(scene.emulator().take_proxied_hosts());
+        whoami(&scene).await?.success()?;
+        scene.ok(&["targets"]).await?;
+        scene.ok(&["restart", "db"]).await?;
+        let mut connection = local::connect(scene.port("db").await?, DEADLINE).await?;
+        local::echo(&mut connection, "over other hosts\n", DEADLINE).await?;
+        let asked = scene.emulator().take_proxied_hosts();
+        let services = ["sts", "ssm", "ec2", "ecs"];
+        let mut expected: BTreeSet<String> =
+            services.iter().map(|service| format!("{service}{infix}.{region}.{suffix}")).collect();
+        // AWS names it, and to whom it does.
+        expected.insert(format!("ssmmessages.{region}.amazonaws.com"));
+        ensure!(asked == expected, "FIPS {fips}, dual stack {dual_stack}: {asked:?}, not {expected:?}");
+        hosts += asked.len();
+    }
+    println!(
+        "promise net.fips: {hosts} hosts of STS, Session Manager, EC2, ECS and data channels in 4 combinations of FIPS and dual stack, as a CONNECT proxy saw them"
+    );
+    Ok(())
+}
+
+/// Has the daemon trust the emulator's authority, by a setting.
+async fn trust_the_emulator(scene: &Scene) -> Result<()> {
+    let authority = scene.sandbox().directory().join("corp.pem");
+    std::fs::write(&authority, scene.emulator().ca_pem().context("no authority")?)?;
+    let authority = authority.to_str().context("the path is no text")?;
+    scene.ok(&["settings", "set", "network.ca_bundle", authority]).await.map(drop)
+}
+
 /// A scene whose daemon knows no endpoints: AWS's own names lead to the emulator, through its proxy alone. It starts with another
 /// one in its settings.
-async fn behind_a_proxy(first: &str) -> Result<Scene> {
-    let proxy_login = Some((USER.to_owned(), PASSWORD.to_owned()));
-    let scene =
-        Scene::start(Config { tls: true, proxy_login, aws_stream_urls: true, ..Config::default() }).await?;
+async fn behind_a_proxy(config: Config, first: &str) -> Result<Scene> {
+    let scene = Scene::start(Config { tls: true, aws_stream_urls: true, ..config }).await?;
     let place = scene.sandbox();
     let settings = place.config_file();
     std::fs::create_dir_all(settings.parent().context("no directory")?)?;

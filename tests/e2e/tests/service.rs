@@ -73,9 +73,16 @@ async fn a_command_alone_starts_it_through_the_socket() -> Result<()> {
     machine.ok(&["daemon", "install"]).await?;
     let again = machine.ok(&["daemon", "install"]).await?;
     ensure!(!again.contains("replaced"), "{again}");
+    let looked_at = ["daemon.reachable", "daemon.lock", "daemon.service"];
+    for id in looked_at {
+        let found = doctor(&machine, id).await?;
+        ensure!(found["outcome"] == "pass" || found["outcome"] == "skipped", "{found}");
+    }
     machine.ok(&["daemon", "stop"]).await?;
     ensure!(machine.status().await?["running"] == false, "a look at the status starts no daemon");
     machine.until(async || machine.main_pid().await.is_ok_and(|pid| pid.is_none())).await?;
+    let found = doctor(&machine, "daemon.reachable").await?;
+    ensure!(found["outcome"] == "warn" && found["fixed"] == "", "the socket is systemd's: {found}");
     let mut ls = machine.command(&["ls"]);
     // Nothing but the socket can start it.
     ls.env("STCTL_DAEMON", "/nonexistent").env("STCTL_NO_AUTOSTART", "1");
@@ -89,6 +96,15 @@ async fn a_command_alone_starts_it_through_the_socket() -> Result<()> {
         "promise service.socket: `stctl ls` alone starts it; status does not; the journal has both lives"
     );
     Ok(())
+}
+
+/// What `doctor` finds by that id, mending what it may.
+async fn doctor(machine: &Machine, id: &str) -> Result<Value> {
+    let ran = process::run(machine.command(&["doctor", "--fix", "-o", "json"]), 2 * DEADLINE).await?;
+    let document: Value = serde_json::from_str(&ran.stdout).with_context(|| format!("{ran:?}"))?;
+    let findings = document["findings"].as_array().context("no findings")?;
+    let found = findings.iter().find(|finding| finding["id"] == id);
+    found.cloned().with_context(|| format!("{id} is not among {document}"))
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The handle on a running emulator.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -136,6 +137,12 @@ impl Emulator {
     #[must_use]
     pub fn proxy_url(&self) -> Option<&str> {
         self.proxy_url.as_deref()
+    }
+
+    /// The host names to which the proxy led since this was asked last.
+    #[must_use]
+    pub fn take_proxied_hosts(&self) -> BTreeSet<String> {
+        self.world.take_proxied()
     }
 
     /// Certificate of the authority, with TLS.

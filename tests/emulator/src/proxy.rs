@@ -26,8 +26,13 @@ const LOGIN_WANTED: &[u8] =
     b"HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic realm=\"corp\"\r\ncontent-length: 0\r\n\r\n";
 
 /// Names of a region's services that the API stands for, as a certificate has them.
-pub(crate) fn host_names(region: &str) -> [String; 3] {
-    [format!("*.{region}.amazonaws.com"), format!("*.sso.{region}.amazonaws.com"), "sts.amazonaws.com".into()]
+pub(crate) fn host_names(region: &str) -> [String; 4] {
+    [
+        format!("*.{region}.amazonaws.com"),
+        format!("*.sso.{region}.amazonaws.com"),
+        format!("*.{region}.api.aws"),
+        "sts.amazonaws.com".into(),
+    ]
 }
 
 /// Accepts clients until the emulator stops.
@@ -59,6 +64,7 @@ async fn relay(world: &World, mut client: TcpStream, api: SocketAddr) -> io::Res
         return client.write_all(LOGIN_WANTED).await;
     }
     let Some(host) = aws_host(&head) else { return client.write_all(FORBIDDEN).await };
+    world.note_proxied(host);
     let to_gateway = host.starts_with("ssmmessages.");
     world.counters.increment(if to_gateway { Counter::ProxyToGateway } else { Counter::ProxyToApi });
     let mut server = TcpStream::connect(if to_gateway { world.gateway_address } else { api }).await?;
@@ -80,7 +86,7 @@ async fn read_head(client: &mut TcpStream) -> io::Result<Vec<u8>> {
 /// The host of a `CONNECT` to the HTTPS port of AWS; everything else stays where it is.
 fn aws_host(head: &str) -> Option<&str> {
     let host = head.strip_prefix("CONNECT ")?.split(' ').next()?.strip_suffix(":443")?;
-    host.ends_with(".amazonaws.com").then_some(host)
+    [".amazonaws.com", ".api.aws"].iter().any(|suffix| host.ends_with(suffix)).then_some(host)
 }
 
 /// Whether it is a client that the proxy knows, if it wants to know any.

@@ -47,6 +47,7 @@ pub(crate) struct World {
     plan: Mutex<Plan>,
     sessions: Mutex<BTreeMap<String, Arc<Session>>>,
     tokens: Mutex<Vec<String>>,
+    proxied: Mutex<BTreeSet<String>>,
 }
 
 /// Standing orders, and orders for the next few of something.
@@ -166,6 +167,7 @@ impl World {
             lines: [watch::Sender::new(LineFaults::default()), watch::Sender::new(LineFaults::default())],
             sessions: Mutex::default(),
             tokens: Mutex::default(),
+            proxied: Mutex::default(),
         }
     }
 
@@ -235,6 +237,16 @@ impl World {
     pub(crate) fn base_url(&self, headers: &HeaderMap) -> String {
         let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
         format!("{}://{host}", if self.tls.is_some() { "https" } else { "http" })
+    }
+
+    /// Keeps where the proxy led.
+    pub(crate) fn note_proxied(&self, host: &str) {
+        self.proxied.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned());
+    }
+
+    /// Where the proxy led since this was asked last.
+    pub(crate) fn take_proxied(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.proxied.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Remembers a token that was handed out, so that a test can look for it where it must not be.

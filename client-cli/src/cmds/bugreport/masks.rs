@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stormtunnel_model::{ProfileList, SignIn, Tunnel};
+use stormtunnel_model::{ContainerForm, InstanceForm, ProfileList, SignIn, TargetForm, TaskForm, Tunnel};
 
 /// An AWS account.
 const ACCOUNT_DIGITS: usize = 12;
@@ -21,11 +21,33 @@ impl Masks {
                 self.mask("host", host);
             }
             self.mask("target", &tunnel.spec.target.to_string());
+            self.mask_form(&tunnel.spec.target.form());
+            if let Some(node) = &tunnel.status.node {
+                self.mask("node", &node.to_string());
+            }
         }
         profiles.profiles.iter().for_each(|profile| self.mask("profile", profile.name.as_str()));
         for sign_in in sign_ins {
             self.mask("sign-in", sign_in.name.as_str());
             self.mask("start-url", &sign_in.start_url);
+        }
+    }
+
+    /// What AWS calls by that name, in the log and in events, stands alone.
+    fn mask_form(&mut self, form: &TargetForm<'_>) {
+        match form {
+            TargetForm::Node(node) => self.mask("node", node.as_str()),
+            TargetForm::Instances(InstanceForm::Tags(tags)) => {
+                tags.iter().for_each(|(_, value)| self.mask("tag", value));
+            }
+            TargetForm::Instances(InstanceForm::Address(address)) => self.mask("host", &address.to_string()),
+            TargetForm::Instances(InstanceForm::DnsName(name)) => self.mask("host", name),
+            TargetForm::Containers(ContainerForm { cluster, tasks, container }) => {
+                let (TaskForm::Service(task) | TaskForm::Id(task)) = tasks;
+                self.mask("cluster", cluster);
+                self.mask("service", task);
+                container.iter().for_each(|container| self.mask("container", container));
+            }
         }
     }
 

@@ -51,7 +51,9 @@ async fn status(context: &mut Context<'_>) -> Ending {
     let (now, style) = (context.out.now(), context.out.style());
     match context.out.format {
         Format::Json | Format::Yaml => context.out.document(&view)?,
-        Format::Table | Format::Wide => context.out.text(&details::daemon(&info, &view, now, style))?,
+        Format::Table | Format::Wide => {
+            context.out.words(&details::daemon(&info, &view, now, style), details::INDENT)?;
+        }
         Format::Name => context.out.text(&socket)?,
     }
     if let Some(note) = skew(context, info.api_level) {
@@ -82,7 +84,7 @@ fn not_reached(
     let view = AbsentDaemonView { running: false, service, socket, log_path };
     match context.out.format {
         Format::Json | Format::Yaml => context.out.document(&view)?,
-        Format::Table | Format::Wide => context.out.text(&details::absent_daemon(&view))?,
+        Format::Table | Format::Wide => context.out.words(&details::absent_daemon(&view), details::INDENT)?,
         Format::Name => context.out.text(&view.socket)?,
     }
     let problem = unreachable.problem();
@@ -105,7 +107,9 @@ async fn stop(context: &mut Context<'_>, timeout: Duration) -> Ending {
     let began = Instant::now();
     let deadline = began + timeout;
     let known = (Identity::of(&context.paths.socket), Lock::beside(&context.paths.socket));
-    match context.running_client().await {
+    let found = context.running_client().await;
+    context.goes_on = "the daemon goes on stopping";
+    match found {
         Ok(client) => ask(&client, deadline.max(began + FIRST_ANSWER)).await?,
         Err(Unreachable::Stale { socket }) if matches!(Lock::beside(&socket), Lock::Held(_)) => {
             context.out.note("the daemon is stopping already");

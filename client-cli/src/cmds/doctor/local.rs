@@ -1,10 +1,12 @@
-//! What is seen from this side: the socket, the versions, the service, this terminal's environment.
+//! What is seen from this side: the socket and its lock, the versions, this terminal's environment.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use stormtunnel_model::{Finding, Outcome};
+use stormtunnel_proto::calls::DaemonInfo;
 use stormtunnel_proto::{API_LEVEL, CallError, Client};
 
 use crate::autostart::Unreachable;
@@ -13,31 +15,36 @@ use crate::exit::Failure;
 use crate::lock::Lock;
 use crate::world::Environment;
 
-/// Whether there is a daemon to talk to.
-pub(super) fn reachable(socket: &Path, why: Option<&Unreachable>, fix: bool) -> Finding {
+/// Whether there is a daemon to talk to. A socket that is `managed` belongs to a service manager, daemon or not.
+pub(super) fn reachable(socket: &Path, why: Option<&Unreachable>, managed: bool, fix: bool) -> Finding {
     let finding = |outcome, detail: String| Finding::new("daemon.reachable", "daemon", outcome, detail);
     let Some(why) = why else { return finding(Outcome::Pass, "it answers".to_owned()) };
+    let left = matches!(why, Unreachable::Stale { .. }) && Lock::beside(socket) == Lock::Free;
+    if left && managed {
+        return finding(Outcome::Warn, "it does not run; its service holds the socket".to_owned())
+            .with_remedy("any command has the service start it, `stctl ls` for one");
+    }
+    if left && UnixStream::connect(socket).is_ok() {
+        let detail =
+            format!("somebody answers at {}, and no daemon holds the lock beside it", socket.display());
+        return finding(Outcome::Fail, detail)
+            .with_remedy("if that is a stormtunneld (`pgrep -a stormtunneld`), end it; any command starts one that has the lock");
+    }
     let problem = why.problem();
     let detail = if problem.detail.is_empty() {
         problem.headline
     } else {
         format!("{}\n{}", problem.headline, problem.detail)
     };
-    let stale = matches!(why, Unreachable::Stale { .. }) && Lock::beside(socket) == Lock::Free;
-    let found = Finding { fixable: stale, ..finding(Outcome::Fail, detail).with_remedy(problem.remedy) };
-    if fix && stale && fs::remove_file(socket).is_ok() {
+    let found = Finding { fixable: left, ..finding(Outcome::Fail, detail).with_remedy(problem.remedy) };
+    if fix && left && fs::remove_file(socket).is_ok() {
         return Finding { fixable: false, fixed: format!("removed {}", socket.display()), ..found };
     }
     found
 }
 
-/// What does not need the daemon.
-pub(super) fn surroundings(context: &Context<'_>, fix: bool) -> Vec<Finding> {
-    vec![socket(&context.paths.socket, fix), service(&context.env), environment(&context.env)]
-}
-
 /// Only the user may connect.
-fn socket(path: &Path, fix: bool) -> Finding {
+pub(super) fn socket(path: &Path, fix: bool) -> Finding {
     let finding = |outcome, detail: String| Finding::new("daemon.socket", "socket", outcome, detail);
     let Ok(seen) = fs::symlink_metadata(path) else {
         return finding(Outcome::Skipped, "there is none while no daemon runs".to_owned());
@@ -89,45 +96,8 @@ fn has_only_ours(directory: &Path, socket: &Path) -> bool {
     fs::read_dir(directory).is_ok_and(|mut entries| entries.all(is_ours))
 }
 
-/// What starts the daemon with the session, if anything does.
-fn service(env: &Environment) -> Finding {
-    let finding = |outcome, detail: String| Finding::new("daemon.service", "service", outcome, detail);
-    let Some(home) = env.value("HOME").map(PathBuf::from) else {
-        return finding(Outcome::Skipped, "HOME is not set".to_owned());
-    };
-    let config = env.value("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
-    let units = [
-        config.join("systemd/user/stormtunneld.service"),
-        home.join("Library/LaunchAgents/io.stormtunnel.stormtunneld.plist"),
-    ];
-    let Some((unit, text)) = units
-        .into_iter()
-        .find_map(|unit| Some((fs::read_to_string(&unit).ok()?, unit)))
-        .map(|(text, unit)| (unit, text))
-    else {
-        return finding(Outcome::Pass, "none; the daemon starts when needed".to_owned());
-    };
-    match program(&text).filter(|program| !Path::new(program).exists()) {
-        Some(program) => {
-            let detail = format!("{} starts {program}, which is not there", unit.display());
-            finding(Outcome::Fail, detail).with_remedy("`stctl daemon install` writes it anew")
-        }
-        None => finding(Outcome::Pass, unit.display().to_string()),
-    }
-}
-
-/// The program that a unit or an agent starts.
-fn program(text: &str) -> Option<&str> {
-    let of_unit = text.lines().find_map(|line| line.trim().strip_prefix("ExecStart="));
-    let of_unit = of_unit.and_then(|line| line.split_whitespace().next());
-    of_unit.or_else(|| {
-        let strings = text.split("<string>").skip(1).filter_map(|rest| rest.split("</string>").next());
-        strings.into_iter().find(|text| text.ends_with("stormtunneld"))
-    })
-}
-
 /// Variables of this terminal that decide in the place of a profile.
-fn environment(env: &Environment) -> Finding {
+pub(super) fn environment(env: &Environment) -> Finding {
     let is_set = |name: &str| env.text(name);
     let mut lines = Vec::new();
     if is_set("AWS_ACCESS_KEY_ID").is_some() || is_set("AWS_SECRET_ACCESS_KEY").is_some() {
@@ -155,9 +125,32 @@ fn environment(env: &Environment) -> Finding {
     finding(Outcome::Warn, lines.join("\n")).with_remedy("unset what is not wanted")
 }
 
+/// Whether the daemon that answers, and no other, holds the lock beside its socket: without it a second one can start.
+fn lock(context: &Context<'_>, answering: u32) -> Finding {
+    let finding = |outcome, detail: String| Finding::new("daemon.lock", "lock", outcome, detail);
+    let detail = match Lock::beside(&context.paths.socket) {
+        Lock::Held(Some(holder)) if holder != answering && !context.in_container => {
+            format!("process {holder} holds the lock, and process {answering} answers")
+        }
+        Lock::Held(_) => return finding(Outcome::Pass, "the daemon holds it".to_owned()),
+        // Only the socket may have been given to a container.
+        Lock::Unknown | Lock::Free if context.in_container => {
+            return finding(Outcome::Skipped, "the daemon runs outside of this container".to_owned());
+        }
+        Lock::Unknown | Lock::Free => {
+            "the daemon holds no lock beside its socket: another one could start".to_owned()
+        }
+    };
+    finding(Outcome::Warn, detail)
+        .with_remedy("`stctl daemon stop`, then any command starts one that holds it")
+}
+
 /// What the daemon says of itself.
-pub(super) async fn of_daemon(context: &Context<'_>, client: &Client) -> Result<Vec<Finding>, Failure> {
-    let info = client.daemon_info().await?;
+pub(super) async fn of_daemon(
+    context: &Context<'_>,
+    client: &Client,
+    info: DaemonInfo,
+) -> Result<Vec<Finding>, Failure> {
     let own = env!("CARGO_PKG_VERSION");
     let version =
         |outcome, detail: String| Finding::new("daemon.version", "version of the daemon", outcome, detail);
@@ -169,8 +162,8 @@ pub(super) async fn of_daemon(context: &Context<'_>, client: &Client) -> Result<
         version(outcome, format!("the daemon has {theirs} (API level {level}), stctl {own} ({API_LEVEL})"))
             .with_remedy("`stctl daemon stop`, then any command: it starts the daemon beside stctl")
     };
+    let mut findings = vec![lock(context, info.pid), version];
     let mut troubles = info.warnings;
-    let mut findings = vec![version];
     let profile = context.env.text("AWS_PROFILE");
     match client.list_profiles().await {
         Ok(list) => {

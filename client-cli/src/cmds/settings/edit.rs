@@ -98,6 +98,7 @@ fn changed_meanwhile(file: &SettingsFile) -> Problem {
 
 /// Runs the editor to its end.
 fn show_editor(context: &Context<'_>, path: &Path) -> Result<(), Failure> {
+    let _left = context.ends.left_to_program();
     let path = path.display().to_string();
     let named = ["VISUAL", "EDITOR"].into_iter().find_map(|name| Some((name, context.env.text(name)?)));
     if let Some((variable, editor)) = named {

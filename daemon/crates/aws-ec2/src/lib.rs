@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance};
-use stormtunnel_aws::{EndpointGuard, InstanceFinder, ServiceAccess};
+use stormtunnel_aws::{EndpointGuard, InstanceFinder, ServiceAccess, sdk_endpoint};
 use stormtunnel_engine::ports::PortFuture;
 use stormtunnel_model::{AgentStatus, Candidate, Fault, InstanceForm, NAME_TAG, Timestamp};
 
@@ -44,6 +44,10 @@ impl InstanceFinder for Ec2Instances {
         form: Option<&'a InstanceForm<'a>>,
     ) -> PortFuture<'a, Result<Vec<Candidate>, Fault>> {
         Box::pin(Self::find(ec2, form))
+    }
+
+    fn url<'a>(&'a self, ec2: &'a ServiceAccess) -> PortFuture<'a, Result<String, Fault>> {
+        Box::pin(async move { sdk_endpoint!(aws_sdk_ec2, ec2.config_ec2()) })
     }
 }
 

@@ -2,19 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use stormtunnel_aws::testing::access;
+use stormtunnel_aws::testing::{Reply, ScriptedServer, access};
 use stormtunnel_aws::{AwsEnvironment, AwsTargets, Finders};
 use stormtunnel_aws_ec2::Ec2Instances;
 use stormtunnel_engine::ports::{AwsScope, Clock, TargetDirectory as _};
 use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{AgentStatus, Fault, FaultKind, Timestamp};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 #[derive(Debug)]
@@ -33,84 +30,39 @@ impl Clock for StillClock {
 /// AWS files of their own, and a server that gives the next of its answers to each request and notes the requests.
 struct Fixture {
     targets: AwsTargets,
-    requests: Arc<Mutex<Vec<String>>>,
-    task: tokio::task::JoinHandle<()>,
+    server: ScriptedServer,
     _directory: TempDir,
     _settings: watch::Sender<Arc<Settings>>,
 }
 
 impl Fixture {
     async fn with(answers: Vec<(u16, String)>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let requests: Arc<Mutex<Vec<String>>> = Arc::default();
-        #[expect(clippy::disallowed_methods, reason = "a test's own server, aborted with it")]
-        let task = tokio::spawn(serve(listener, Arc::clone(&requests), answers.into()));
+        let mut answers = answers.into_iter();
+        let server = ScriptedServer::start(move |request| {
+            let (status, body) = answers.next().unwrap_or((500, "no answer left".to_owned()));
+            if request.contains("Action=") { Reply::xml(status, body) } else { Reply::json(status, body) }
+        });
+        let server = server.await.unwrap();
         let directory = tempfile::tempdir().unwrap();
         let keys = "[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = CANARYsecret\n";
         std::fs::write(directory.path().join("credentials"), keys).unwrap();
         std::fs::write(directory.path().join("config"), "[default]\nregion = eu-west-1\n").unwrap();
         let (settings, receiver) = watch::channel(Arc::new(Settings {
-            endpoint_ec2: Some(url.clone()),
-            endpoint_ssm: Some(url),
+            endpoint_ec2: Some(server.url.clone()),
+            endpoint_ssm: Some(server.url.clone()),
             default_profile: Some("default".parse().unwrap()),
             ..Settings::default()
         }));
         let access = access(receiver, AwsEnvironment::default(), directory.path(), Arc::new(StillClock));
         let finders = Finders { instances: Some(Arc::new(Ec2Instances)), containers: None };
         let targets = AwsTargets::new(access, finders);
-        Self { targets, requests, task, _directory: directory, _settings: settings }
+        Self { targets, server, _directory: directory, _settings: settings }
     }
 
     async fn find(&self, target: &str) -> Result<Vec<stormtunnel_model::Candidate>, Fault> {
         let scope = AwsScope { profile: None, region: None };
         let found = self.targets.candidates(&scope, &target.parse().unwrap()).await?;
         Ok(found.candidates)
-    }
-
-    fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Fixture {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// One request at a time: every answer closes its connection.
-async fn serve(
-    listener: TcpListener,
-    requests: Arc<Mutex<Vec<String>>>,
-    mut answers: VecDeque<(u16, String)>,
-) {
-    while let Ok((mut socket, _)) = listener.accept().await {
-        let request = read_request(&mut socket).await;
-        let kind = if request.contains("Action=") { "text/xml" } else { "application/x-amz-json-1.1" };
-        requests.lock().unwrap().push(request);
-        let (status, body) = answers.pop_front().unwrap_or((500, "no answer left".to_owned()));
-        let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-type: {kind}\r\n");
-        let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-        let _client_left = socket.write_all(answer.as_bytes()).await;
-    }
-}
-
-async fn read_request(socket: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-            if body.len() >= length.unwrap_or(0) {
-                return text.into_owned();
-            }
-        }
-        if socket.read_buf(&mut bytes).await.unwrap() == 0 {
-            return String::from_utf8_lossy(&bytes).into_owned();
-        }
     }
 }
 
@@ -149,7 +101,7 @@ async fn instances_are_found_page_by_page_with_their_agents() {
     assert_eq!(found[0].address, Some([10, 0, 1, 2].into()));
     let launched = Duration::from_millis(found[0].launched_at.unwrap().as_millis());
     assert_eq!(launched.as_secs(), 1_767_323_045);
-    let requests = fixture.requests();
+    let requests = fixture.server.requests();
     assert!(requests[0].contains("/eu-west-1/ec2/aws4_request"), "{}", requests[0]);
     for part in [
         "Action=DescribeInstances",

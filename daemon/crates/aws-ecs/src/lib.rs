@@ -12,7 +12,7 @@ use aws_sdk_ecs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ecs::types::{DesiredStatus, Task};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures_util::future::join_all;
-use stormtunnel_aws::{ContainerFinder, EndpointGuard, ServiceAccess};
+use stormtunnel_aws::{ContainerFinder, EndpointGuard, ServiceAccess, sdk_endpoint};
 use stormtunnel_engine::ports::{Candidates, PortFuture};
 use stormtunnel_model::{Candidate, ContainerForm, Fault, TaskForm};
 
@@ -40,6 +40,10 @@ impl ContainerFinder for EcsContainers {
                 None => search.list().await,
             }
         })
+    }
+
+    fn url<'a>(&'a self, ecs: &'a ServiceAccess) -> PortFuture<'a, Result<String, Fault>> {
+        Box::pin(async move { sdk_endpoint!(aws_sdk_ecs, ecs.config_ecs()) })
     }
 }
 

@@ -2,19 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
-use stormtunnel_aws::testing::access;
+use stormtunnel_aws::testing::{Reply, ScriptedServer, access};
 use stormtunnel_aws::{AwsEnvironment, AwsTargets, Finders};
 use stormtunnel_aws_ecs::EcsContainers;
 use stormtunnel_engine::ports::{AwsScope, Candidates, Clock, TargetDirectory as _};
 use stormtunnel_model::settings::Settings;
 use stormtunnel_model::{AgentStatus, Fault, FaultKind, Timestamp};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 const A: &str = "0000000000000000000000000000000a";
@@ -37,8 +34,7 @@ impl Clock for StillClock {
 /// requests. What is not in its script is denied.
 struct Fixture {
     targets: AwsTargets,
-    requests: Arc<Mutex<Vec<String>>>,
-    task: tokio::task::JoinHandle<()>,
+    server: ScriptedServer,
     _directory: TempDir,
     _settings: watch::Sender<Arc<Settings>>,
 }
@@ -48,25 +44,27 @@ type Answer = (&'static str, u16, String);
 
 impl Fixture {
     async fn with(answers: Vec<Answer>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let requests: Arc<Mutex<Vec<String>>> = Arc::default();
-        #[expect(clippy::disallowed_methods, reason = "a test's own server, aborted with it")]
-        let task = tokio::spawn(serve(listener, Arc::clone(&requests), answers.into()));
+        let mut answers = answers;
+        let server = ScriptedServer::start(move |request| {
+            let next = answers.iter().position(|(operation, _, _)| is_for(request, operation));
+            let (_, status, body) = next.map_or_else(denied, |next| answers.remove(next));
+            Reply::json(status, body)
+        });
+        let server = server.await.unwrap();
         let directory = tempfile::tempdir().unwrap();
         let keys = "[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = CANARYsecret\n";
         std::fs::write(directory.path().join("credentials"), keys).unwrap();
         std::fs::write(directory.path().join("config"), "[default]\nregion = eu-west-1\n").unwrap();
         let (settings, receiver) = watch::channel(Arc::new(Settings {
-            endpoint_ecs: Some(url.clone()),
-            endpoint_ssm: Some(url),
+            endpoint_ecs: Some(server.url.clone()),
+            endpoint_ssm: Some(server.url.clone()),
             default_profile: Some("default".parse().unwrap()),
             ..Settings::default()
         }));
         let access = access(receiver, AwsEnvironment::default(), directory.path(), Arc::new(StillClock));
         let finders = Finders { instances: None, containers: Some(Arc::new(EcsContainers)) };
         let targets = AwsTargets::new(access, finders);
-        Self { targets, requests, task, _directory: directory, _settings: settings }
+        Self { targets, server, _directory: directory, _settings: settings }
     }
 
     async fn find(&self, target: &str) -> Result<Candidates, Fault> {
@@ -75,14 +73,8 @@ impl Fixture {
 
     /// The requests of an operation.
     fn requests(&self, operation: &str) -> Vec<String> {
-        let requests = self.requests.lock().unwrap();
-        requests.iter().filter(|request| is_for(request, operation)).cloned().collect()
-    }
-}
-
-impl Drop for Fixture {
-    fn drop(&mut self) {
-        self.task.abort();
+        let requests = self.server.requests();
+        requests.into_iter().filter(|request| is_for(request, operation)).collect()
     }
 }
 
@@ -92,39 +84,6 @@ fn scope() -> AwsScope {
 
 fn is_for(request: &str, operation: &str) -> bool {
     request.lines().any(|line| line.starts_with("x-amz-target: ") && line.ends_with(&format!(".{operation}")))
-}
-
-/// One request at a time: every answer closes its connection.
-async fn serve(listener: TcpListener, requests: Arc<Mutex<Vec<String>>>, mut answers: VecDeque<Answer>) {
-    while let Ok((mut socket, _)) = listener.accept().await {
-        let request = read_request(&mut socket).await;
-        let next = answers.iter().position(|(operation, _, _)| is_for(&request, operation));
-        let (_, status, body) = next.and_then(|next| answers.remove(next)).unwrap_or_else(denied);
-        requests.lock().unwrap().push(request);
-        let head = format!(
-            "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-type: application/x-amz-json-1.1\r\n"
-        );
-        let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-        let _client_left = socket.write_all(answer.as_bytes()).await;
-    }
-}
-
-async fn read_request(socket: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
-            if body.len() >= length.unwrap_or(0) {
-                return text.into_owned();
-            }
-        }
-        if socket.read_buf(&mut bytes).await.unwrap() == 0 {
-            return String::from_utf8_lossy(&bytes).into_owned();
-        }
-    }
 }
 
 fn denied() -> Answer {

@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::SdkConfig;
 use http::HeaderMap;
 use secrecy::ExposeSecret as _;
-use stormtunnel_aws_files::{Profile as FileProfile, ProfileSet};
+use stormtunnel_aws_files::{Endpoints as ProfileEndpoints, Profile as FileProfile, ProfileSet};
 use stormtunnel_engine::ports::{AwsScope, Clock, PortFuture, SessionGrant};
 use stormtunnel_model::{Fault, FaultKind, Profile, Region, SignInName};
 
@@ -129,6 +129,30 @@ impl AwsAccess {
         let proxies = self.network.proxies()?;
         let proxy = proxies.way_to(address.is_tls(), address.host(), address.port()).cloned();
         Ok(WayOut { extra_roots, proxy })
+    }
+
+    /// How calls of that profile get to AWS.
+    pub(crate) async fn route(&self, profile: &Profile) -> Result<Route, Fault> {
+        let chosen = self.chosen(&AwsScope { profile: Some(profile.clone()), region: None }, None).await?;
+        self.network.route(Some(&chosen.profile.endpoints)).await
+    }
+
+    /// Whether anything is known of whoever names no profile, besides what a container or an instance may give.
+    pub(crate) fn has_default(&self) -> bool {
+        let environment = self.network.environment();
+        let profiles = self.profiles.current();
+        let chained = || environment.chain_profile().parse::<Profile>().ok();
+        self.network.settings().default_profile.is_some()
+            || environment.has_keys()
+            || environment.web_identity().is_some()
+            || chained().is_some_and(|name| profiles.profile(&name).is_some())
+    }
+
+    /// The profiles that trust certificate authorities of their own, each with what it says of its calls.
+    pub(crate) fn trusting(&self) -> Vec<(Profile, ProfileEndpoints)> {
+        let profiles = self.profiles.current();
+        let trusting = profiles.profiles().filter(|(_, found)| found.endpoints.ca_bundle.is_some());
+        trusting.map(|(name, found)| (name.clone(), found.endpoints.clone())).collect()
     }
 
     /// The headers that sign the upgrade; none when the URL is signed already, or when there are no credentials to

@@ -67,7 +67,6 @@ impl Chosen {
         Subject {
             profile: self.name.as_ref().map(ToString::to_string).unwrap_or_default(),
             region: region.clone(),
-            sign_in: self.profile.sign_in.as_ref().map(ToString::to_string),
         }
     }
 }

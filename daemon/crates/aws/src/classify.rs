@@ -7,9 +7,6 @@ use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_sso::operation::get_role_credentials::GetRoleCredentialsError;
-use aws_sdk_sts::operation::assume_role::AssumeRoleError;
-use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use stormtunnel_model::{Fault, FaultKind, Principal, Region, ResolvedTarget};
 
@@ -23,8 +20,6 @@ pub(crate) struct Subject {
     pub(crate) profile: String,
     /// Region of the call.
     pub(crate) region: Region,
-    /// The profile's sign-in, if it has one.
-    pub(crate) sign_in: Option<String>,
 }
 
 /// What was asked of AWS.
@@ -203,7 +198,8 @@ fn service_of(action: &str) -> &'static str {
     }
 }
 
-/// The fault behind credentials that could not be had.
+/// The fault behind credentials that could not be had. What is left to the SDK are keys in the environment, containers and
+/// instances; all else is ours, and says itself what is wrong.
 pub(crate) fn credentials_fault(error: &CredentialsError, subject: &Subject, secrets: &[&str]) -> Fault {
     // A provider of ours knows best.
     if let Some(fault) = find::<Fault>(error) {
@@ -211,34 +207,19 @@ pub(crate) fn credentials_fault(error: &CredentialsError, subject: &Subject, sec
     }
     let text = chain(error);
     let detail = with_machine_hint(quote(&text, secrets));
-    if text.contains(NOT_AUTHORIZED) {
-        return denied(&detail, "sts:AssumeRole", detail.clone());
-    }
     if CODES.iter().any(|(code, class)| *class == Class::Throttled && text.contains(code)) {
         return Fault::new(FaultKind::Throttled, detail);
-    }
-    if let Some(status) = outage_status(error) {
-        return Fault::new(FaultKind::Network, format!("no credentials because of HTTP {status}: {detail}"));
     }
     if is_unresolved(&text) || is_stalled(error) || NO_ANSWER.iter().any(|sign| text.contains(sign)) {
         return Fault::new(FaultKind::Network, detail);
     }
-    match &subject.sign_in {
-        // The login is there, but the account or role is not for this user.
-        Some(_) if text.contains("ForbiddenException") => {
-            denied(&detail, "sso:GetRoleCredentials", detail.clone())
-        }
-        Some(sign_in) => Fault::new(FaultKind::SignInNeeded { sign_in: sign_in.clone() }, detail),
-        None => {
-            let detail = match flaw_in(&text) {
-                Some(flaw) => refused(flaw, &detail),
-                None if is_missing(error) => format!("there are none: {detail}"),
-                None => detail,
-            };
-            let detail = if subject.profile.is_empty() { format!("{detail} {NO_PROFILE}") } else { detail };
-            Fault::new(FaultKind::CredentialsInvalid { profile: subject.profile.clone() }, detail)
-        }
-    }
+    let detail = match flaw_in(&text) {
+        Some(flaw) => refused(flaw, &detail),
+        None if is_missing(error) => format!("there are none: {detail}"),
+        None => detail,
+    };
+    let detail = if subject.profile.is_empty() { format!("{detail} {NO_PROFILE}") } else { detail };
+    Fault::new(FaultKind::CredentialsInvalid { profile: subject.profile.clone() }, detail)
 }
 
 /// What the SDK says of credentials that the machine should have, and what that means here.
@@ -285,22 +266,6 @@ pub(crate) fn is_missing(error: &CredentialsError) -> bool {
 /// Whether a provider took too long, at whatever depth of the chain.
 fn is_stalled(error: &CredentialsError) -> bool {
     causes(error).any(|cause| matches!(cause.downcast_ref(), Some(CredentialsError::ProviderTimedOut(_))))
-}
-
-/// The HTTP status with which sign-in or STS answered, if it says nothing about the credentials.
-fn outage_status(error: &CredentialsError) -> Option<u16> {
-    causes(error).find_map(|cause| {
-        outage::<GetRoleCredentialsError>(cause)
-            .or_else(|| outage::<AssumeRoleError>(cause))
-            .or_else(|| outage::<AssumeRoleWithWebIdentityError>(cause))
-    })
-}
-
-/// An answer without a code is a proxy's; with status 401 it is about credentials all the same.
-fn outage<E: ProvideErrorMetadata + Error + 'static>(cause: &(dyn Error + 'static)) -> Option<u16> {
-    let error: &SdkError<E, HttpResponse> = cause.downcast_ref()?;
-    let status = error.raw_response()?.status().as_u16();
-    (status >= 500 || (error.code().is_none() && status != 401)).then_some(status)
 }
 
 /// What to do where neither the tunnel nor the settings name a profile.
@@ -420,7 +385,7 @@ pub(crate) fn causes<'a>(
 }
 
 /// An error of this type among the causes.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+pub(crate) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     causes(error).find_map(|error| error.downcast_ref())
 }
 

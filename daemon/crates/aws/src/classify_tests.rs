@@ -2,23 +2,19 @@ use std::io;
 
 use super::*;
 
-fn subject(sign_in: Option<&str>) -> Subject {
-    Subject {
-        profile: "prod".to_owned(),
-        region: "eu-west-1".parse().unwrap(),
-        sign_in: sign_in.map(str::to_owned),
-    }
+fn subject() -> Subject {
+    Subject { profile: "prod".to_owned(), region: "eu-west-1".parse().unwrap() }
 }
 
 fn service(code: &str, message: &str) -> Fault {
     let node: ResolvedTarget = "i-0abcdef1234567890".parse().unwrap();
     let document = Some("AWS-StartPortForwardingSession");
     let call = Call { action: "ssm:StartSession", node: Some(&node), document };
-    service_fault(code, 400, message, &subject(None), &call)
+    service_fault(code, 400, message, &subject(), &call)
 }
 
-fn credentials(error: &str, sign_in: Option<&str>) -> FaultKind {
-    credentials_fault(&CredentialsError::provider_error(error), &subject(sign_in), &[]).kind
+fn credentials(error: &str) -> FaultKind {
+    credentials_fault(&CredentialsError::provider_error(error), &subject(), &[]).kind
 }
 
 fn denial(principal: &str, action: &str, resource: &str) -> FaultKind {
@@ -103,28 +99,16 @@ fn a_wrong_clock_is_named() {
 }
 
 #[test]
-fn sso_trouble_needs_a_sign_in_and_other_trouble_does_not() {
-    let sign_in = Some("corp");
-    let needed = FaultKind::SignInNeeded { sign_in: "corp".to_owned() };
-    assert_eq!(credentials("the SSO token has expired and cannot be refreshed", sign_in), needed);
-    assert_eq!(credentials("failed to load the cached SSO token", sign_in), needed);
-    let unauthorized = "service error: UnauthorizedException: Session token not found or invalid";
-    assert_eq!(credentials(unauthorized, sign_in), needed);
-    let forbidden = credentials("service error: unhandled error (ForbiddenException): No access", sign_in);
-    assert_eq!(forbidden, denial("", "sso:GetRoleCredentials", ""));
-    assert_eq!(credentials("dispatch failure: io error: dns error", sign_in), FaultKind::Network);
-    assert_eq!(credentials("TooManyRequestsException", sign_in), FaultKind::Throttled);
+fn what_the_machine_does_not_give_is_told_by_its_kind() {
+    assert_eq!(credentials("dispatch failure: io error: dns error"), FaultKind::Network);
+    assert_eq!(credentials("TooManyRequestsException"), FaultKind::Throttled);
     let invalid = FaultKind::CredentialsInvalid { profile: "prod".to_owned() };
-    assert_eq!(credentials("the profile has no credentials", None), invalid);
-    let assume = "User: arn:aws:iam::1:user/me is not authorized to perform: sts:AssumeRole on resource: \
-                  arn:aws:iam::2:role/Admin";
-    let denied = denial("arn:aws:iam::1:user/me", "sts:AssumeRole", "arn:aws:iam::2:role/Admin");
-    assert_eq!(credentials(assume, sign_in), denied);
+    assert_eq!(credentials("the profile has no credentials"), invalid);
 }
 
 #[test]
 fn credentials_that_could_not_be_had_say_what_is_wrong_with_them() {
-    let told = |error: CredentialsError| credentials_fault(&error, &subject(None), &[]).detail;
+    let told = |error: CredentialsError| credentials_fault(&error, &subject(), &[]).detail;
     let expired =
         told(CredentialsError::provider_error("service error: ExpiredToken: the token has expired"));
     assert!(expired.starts_with("they have expired: "), "{expired}");
@@ -133,22 +117,19 @@ fn credentials_that_could_not_be_had_say_what_is_wrong_with_them() {
 }
 
 #[test]
-fn a_stall_is_no_reason_to_sign_in() {
+fn a_stall_is_the_networks() {
     let stalled = || CredentialsError::provider_timed_out(std::time::Duration::from_secs(20));
-    for sign_in in [None, Some("corp")] {
-        let kind = |error: &CredentialsError| credentials_fault(error, &subject(sign_in), &[]).kind;
-        assert_eq!(kind(&stalled()), FaultKind::Network);
-        // As the profile chain wraps the errors of what it is made of.
-        assert_eq!(kind(&CredentialsError::provider_error(stalled())), FaultKind::Network);
-        assert_eq!(credentials("response error: unexpected end of file", sign_in), FaultKind::Network);
-        assert_eq!(credentials("request has timed out", sign_in), FaultKind::Network);
-    }
+    let kind = |error: &CredentialsError| credentials_fault(error, &subject(), &[]).kind;
+    assert_eq!(kind(&stalled()), FaultKind::Network);
+    // As a chain wraps the errors of what it is made of.
+    assert_eq!(kind(&CredentialsError::provider_error(stalled())), FaultKind::Network);
+    assert_eq!(credentials("response error: unexpected end of file"), FaultKind::Network);
+    assert_eq!(credentials("request has timed out"), FaultKind::Network);
 }
 
 #[test]
 fn a_refused_upgrade_is_told_by_status_and_text() {
-    let refused =
-        |status, error_type, body| upgrade_fault(status, error_type, body, &subject(None), &[]).kind;
+    let refused = |status, error_type, body| upgrade_fault(status, error_type, body, &subject(), &[]).kind;
     let invalid = FaultKind::CredentialsInvalid { profile: "prod".to_owned() };
     assert_eq!(refused(401, None, ""), invalid);
     assert_eq!(refused(403, Some("ExpiredTokenException:http://x"), ""), invalid);
@@ -173,7 +154,7 @@ fn a_refused_upgrade_is_told_by_status_and_text() {
 
 #[test]
 fn missing_credentials_without_a_profile_say_how_to_name_one() {
-    let nobody = Subject { profile: String::new(), ..subject(None) };
+    let nobody = Subject { profile: String::new(), ..subject() };
     let fault = credentials_fault(&CredentialsError::not_loaded_no_source(), &nobody, &[]);
     assert_eq!(fault.kind, FaultKind::CredentialsInvalid { profile: String::new() });
     assert!(fault.detail.contains("aws.default_profile"), "{fault}");
@@ -190,7 +171,7 @@ fn credentials_that_the_machine_lacks_are_told_with_what_to_do() {
         ("ECS provider not configured", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
         ("received 404 from IMDS", "attach an instance profile"),
     ] {
-        let fault = credentials_fault(&CredentialsError::not_loaded(said), &subject(None), &[]);
+        let fault = credentials_fault(&CredentialsError::not_loaded(said), &subject(), &[]);
         assert!(fault.detail.contains(said) && fault.detail.contains(hint), "{fault}");
         assert_eq!(fault.kind, FaultKind::CredentialsInvalid { profile: "prod".to_owned() });
     }
@@ -208,9 +189,8 @@ fn causes_are_told_once_each() {
 fn nothing_secret_survives_in_any_fault() {
     let secrets = ["CANARY"];
     let text = "token CANARY, The Canonical String is x-amz-security-token:CANARY";
-    let upgrade = upgrade_fault(403, Some("CANARY"), text, &subject(None), &secrets);
-    let of_credentials =
-        credentials_fault(&CredentialsError::unhandled(text), &subject(Some("corp")), &secrets);
+    let upgrade = upgrade_fault(403, Some("CANARY"), text, &subject(), &secrets);
+    let of_credentials = credentials_fault(&CredentialsError::unhandled(text), &subject(), &secrets);
     for fault in [upgrade, of_credentials] {
         assert!(!format!("{fault} {fault:?}").contains("CANARY"), "{fault:?}");
     }
@@ -220,7 +200,7 @@ fn nothing_secret_survives_in_any_fault() {
 fn a_fault_of_a_provider_of_ours_stays_as_it_is() {
     let fault = Fault::new(FaultKind::Throttled, "ForbiddenException, more slowly");
     let error = CredentialsError::provider_error(fault.clone());
-    assert_eq!(credentials_fault(&error, &subject(Some("corp")), &[]), fault);
+    assert_eq!(credentials_fault(&error, &subject(), &[]), fault);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The HTTP client of all API calls, the SDK's own sign-in and STS calls included.
 
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_smithy_async::rt::sleep::SharedAsyncSleep;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -17,6 +18,7 @@ use stormtunnel_model::{Fault, FaultKind};
 use url::Url;
 
 use crate::classify::chain;
+use crate::connect::refusal;
 use crate::network::CONNECT_TIMEOUT;
 use crate::proxy::{Proxies, Proxy};
 
@@ -56,7 +58,8 @@ fn http_client((extra_roots, proxies): &Parts) -> Result<SharedHttpClient, Fault
     let direct = client(extra_roots.as_deref(), None)?;
     let Some(proxy) = proxies.proxy() else { return Ok(direct) };
     let proxied = client(extra_roots.as_deref(), Some(proxy))?;
-    Ok(SharedHttpClient::new(TwoWays { proxies: proxies.clone(), direct, proxied }))
+    let ways = Ways { proxies: proxies.clone(), extra_roots: extra_roots.clone().map(Arc::from) };
+    Ok(SharedHttpClient::new(TwoWays { ways, direct, proxied }))
 }
 
 /// A client that trusts the system's certificate authorities, and those in `extra_roots` (PEM). Variables that name a proxy do not
@@ -71,10 +74,14 @@ fn client(extra_roots: Option<&[u8]>, proxy: Option<&Proxy>) -> Result<SharedHtt
 
 /// A connector as the clients have them, for one request and without a time limit of its own.
 pub(crate) fn single_connector(
-    extra_roots: Option<&[u8]>,
-    proxy: Option<&Proxy>,
-) -> Result<Connector, Fault> {
-    Ok(connector(&context(extra_roots)?, &config_of(proxy)?, None, None))
+    extra_roots: Option<Vec<u8>>,
+    proxies: Proxies,
+) -> Result<SharedHttpConnector, Fault> {
+    let context = context(extra_roots.as_deref())?;
+    let single = |proxy| Ok(SharedHttpConnector::new(connector(&context, &config_of(proxy)?, None, None)));
+    let (direct, proxied) = (single(None)?, single(proxies.proxy())?);
+    let ways = Ways { proxies, extra_roots: extra_roots.map(Arc::from) };
+    Ok(SharedHttpConnector::new(Crossing { ways, direct, proxied }))
 }
 
 fn connector(
@@ -111,10 +118,33 @@ fn context(extra_roots: Option<&[u8]>) -> Result<TlsContext, Fault> {
     })
 }
 
+/// Which way a request takes, and what is trusted on it.
+#[derive(Clone)]
+struct Ways {
+    proxies: Proxies,
+    extra_roots: Option<Arc<[u8]>>,
+}
+
+impl Ways {
+    /// The proxy for a request, if it takes one, and where the proxy is to lead.
+    fn way(&self, uri: &str) -> Option<(Proxy, String)> {
+        let url = Url::parse(uri).ok()?;
+        let (host, port) = (url.host_str()?, url.port_or_known_default()?);
+        let proxy = self.proxies.way_to(url.scheme() == "https", host, port)?;
+        Some((proxy.clone(), format!("{host}:{port}")))
+    }
+}
+
+impl fmt::Debug for Ways {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.proxies.fmt(f)
+    }
+}
+
 /// A client that asks for each request which way it takes, and knows why a proxy did not let it through.
 #[derive(Debug)]
 struct TwoWays {
-    proxies: Proxies,
+    ways: Ways,
     direct: SharedHttpClient,
     proxied: SharedHttpClient,
 }
@@ -126,7 +156,7 @@ impl HttpClient for TwoWays {
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
         SharedHttpConnector::new(Crossing {
-            proxies: self.proxies.clone(),
+            ways: self.ways.clone(),
             direct: self.direct.http_connector(settings, components),
             proxied: self.proxied.http_connector(settings, components),
         })
@@ -135,37 +165,40 @@ impl HttpClient for TwoWays {
 
 #[derive(Debug)]
 struct Crossing {
-    proxies: Proxies,
+    ways: Ways,
     direct: SharedHttpConnector,
     proxied: SharedHttpConnector,
 }
 
 impl HttpConnector for Crossing {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let Some((proxy, target)) = self.way(request.uri()) else { return self.direct.call(request) };
-        let answer = self.proxied.call(request);
-        HttpConnectorFuture::new(
-            async move { answer.await.map_err(|error| explained(error, &proxy, &target)) },
-        )
+        let Some((proxy, target)) = self.ways.way(request.uri()) else { return self.direct.call(request) };
+        let (answer, extra_roots) = (self.proxied.call(request), self.ways.extra_roots.clone());
+        HttpConnectorFuture::new(async move {
+            match answer.await {
+                Err(error) => Err(explained(error, &proxy, &target, extra_roots.as_deref()).await),
+                answer => answer,
+            }
+        })
     }
 }
 
-impl Crossing {
-    /// The proxy for a request, if it takes one, and where the proxy is to lead.
-    fn way(&self, uri: &str) -> Option<(Proxy, String)> {
-        let url = Url::parse(uri).ok()?;
-        let (host, port) = (url.host_str()?, url.port_or_known_default()?);
-        let proxy = self.proxies.way_to(url.scheme() == "https", host, port)?;
-        Some((proxy.clone(), format!("{host}:{port}")))
-    }
-}
-
-/// The same error, with a fault in it if it is the proxy's. Its library tells only in words how a `CONNECT` failed.
-fn explained(error: ConnectorError, proxy: &Proxy, target: &str) -> ConnectorError {
+/// The same error, with a fault in it if it is the proxy's. Its library tells only in words how a `CONNECT` failed, and not with
+/// which status.
+async fn explained(
+    error: ConnectorError,
+    proxy: &Proxy,
+    target: &str,
+    extra_roots: Option<&[u8]>,
+) -> ConnectorError {
     let text = chain(&error);
     let fault = match text.split_once("tunnel error: ").map(|(_, what)| what) {
+        // Neither is worth another attempt; a proxy may even lock a user out after some wrong passwords.
         Some(what) if what.starts_with("proxy authorization required") => {
             return ConnectorError::other(Box::new(proxy.refused(target, Some(407))), None);
+        }
+        Some(what) if what.starts_with("unsuccessful") => {
+            return ConnectorError::other(Box::new(refusal(proxy, target, extra_roots).await), None);
         }
         Some(what) if what.starts_with("failed to create underlying connection") => {
             let why = what.rsplit(": ").next().unwrap_or(what);
@@ -178,7 +211,6 @@ fn explained(error: ConnectorError, proxy: &Proxy, target: &str) -> ConnectorErr
         Some(what) if what.starts_with("io error") || what.starts_with("unexpected end of file") => {
             proxy.unreachable("it hung up before it answered")
         }
-        Some(what) if what.starts_with("unsuccessful") => proxy.refused(target, None),
         Some(_) => proxy.unreadable(),
         None if error.is_timeout() && text.contains("connect") => proxy.silent(target, CONNECT_TIMEOUT),
         None => return error,

@@ -20,6 +20,7 @@ use crate::endpoint::Endpoint;
 use crate::environment::{AwsEnvironment, Service};
 use crate::http_client::HttpClients;
 use crate::proxy::Proxies;
+use crate::tls::check_bundle;
 
 /// Two attempts, for a connection from the pool that the other side has closed. The engine does the real retrying.
 pub(crate) const MAX_ATTEMPTS: u32 = 2;
@@ -81,7 +82,7 @@ impl AwsNetwork {
     /// Certificate authorities to trust beside the system's (PEM): those of the profile, of the setting and of `AWS_CA_BUNDLE`.
     ///
     /// # Errors
-    /// [`FaultKind::InvalidArgument`] when a file cannot be read or holds no certificate.
+    /// [`FaultKind::InvalidArgument`] when a file cannot be read, holds no certificate or one that cannot be used.
     pub(crate) async fn extra_roots(
         &self,
         of_profile: Option<&ProfileEndpoints>,
@@ -232,18 +233,15 @@ async fn read_bundle(path: &Path, field: &str) -> Result<Vec<u8>, Fault> {
         )
     };
     let pem = tokio::fs::read(path).await.map_err(|error| invalid(error.to_string()))?;
-    let marker = b"-----BEGIN CERTIFICATE-----";
-    if pem.windows(marker.len()).any(|window| window == marker) {
-        Ok(pem)
-    } else {
-        Err(invalid("there is no certificate in PEM format in it".to_owned()))
-    }
+    check_bundle(&pem).map_err(invalid)?;
+    Ok(pem)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::{Instant, SystemTime};
 
+    use aws_emulator::{Config, Emulator};
     use stormtunnel_model::Timestamp;
 
     use super::*;
@@ -292,19 +290,23 @@ mod tests {
     #[tokio::test]
     async fn what_a_profile_trusts_is_trusted_for_that_profile_alone() {
         let directory = tempfile::tempdir().unwrap();
-        let [of_profile, of_setting] = ["profile", "setting"].map(|name| {
+        let mut bundles = Vec::new();
+        for name in ["profile", "setting"] {
+            let config = Config { tls: true, ..Config::default() };
+            let pem = Emulator::start(config).await.unwrap().ca_pem().unwrap().to_owned();
             let path = directory.path().join(name);
-            std::fs::write(&path, format!("-----BEGIN CERTIFICATE-----{name}")).unwrap();
-            path.display().to_string()
-        });
+            std::fs::write(&path, &pem).unwrap();
+            bundles.push((path.display().to_string(), pem));
+        }
+        let [(of_profile, trusted), (of_setting, by_all)] = bundles.try_into().unwrap();
         let network = network(Settings { ca_bundle: Some(of_setting), ..Settings::default() }, None);
         let mut profile = ProfileEndpoints::default();
         profile.ca_bundle = Some(of_profile);
         let text = |roots: Option<Vec<u8>>| String::from_utf8(roots.unwrap()).unwrap();
         let both = text(network.extra_roots(Some(&profile)).await.unwrap());
-        assert!(both.contains("-profile") && both.contains("-setting"), "{both}");
+        assert!(both.contains(&trusted) && both.contains(&by_all), "{both}");
         let others = text(network.extra_roots(None).await.unwrap());
-        assert!(!others.contains("-profile"), "{others}");
+        assert!(!others.contains(&trusted) && others.contains(&by_all), "{others}");
         profile.ca_bundle = Some("/none/ca.pem".to_owned());
         let fault = network.extra_roots(Some(&profile)).await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::InvalidArgument { field: "ca_bundle".to_owned() });

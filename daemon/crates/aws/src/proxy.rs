@@ -65,6 +65,11 @@ impl Proxies {
 }
 
 impl Proxy {
+    /// The setting or the variable that names it.
+    pub fn source(&self) -> &'static str {
+        self.source
+    }
+
     /// Where it is, and who may use it.
     pub fn url(&self) -> &ProxyUrl {
         &self.url
@@ -87,10 +92,16 @@ impl Proxy {
         if status == Some(407) {
             return self.login_wanted();
         }
+        let past = "name the host in network.no_proxy if it is reached without a proxy";
+        if let Some(status @ 500..) = status {
+            return self.fault(&format!(
+                "does not get to {target} and answers with HTTP {status}; is the host right (region, endpoint)? If so, ask whoever \
+                 runs the proxy, or {past}"
+            ));
+        }
         let status = status.map(|status| format!(" with HTTP {status}")).unwrap_or_default();
         self.fault(&format!(
-            "refuses the way to {target}{status}; ask whoever runs it to let {target} through, or name the host in \
-             network.no_proxy if it is reached without a proxy"
+            "refuses the way to {target}{status}; ask whoever runs it to let {target} through, or {past}"
         ))
     }
 
@@ -206,6 +217,7 @@ mod tests {
             proxy.silent(AWS, limit),
             proxy.refused(AWS, Some(403)),
             proxy.refused(AWS, Some(407)),
+            proxy.refused(AWS, Some(504)),
             proxy.unreadable(),
         ] {
             assert_eq!(fault.kind, FaultKind::Network);

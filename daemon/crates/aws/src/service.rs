@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_sdk_ssm::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_types::SdkConfig;
-use stormtunnel_model::{Fault, Region};
+use stormtunnel_model::{Fault, FaultKind, Region};
 
 use crate::access::{AwsAccess, ScopedClient};
 use crate::classify::Call;
@@ -50,4 +50,32 @@ impl ServiceAccess {
     pub(crate) fn client(&self) -> &Arc<ScopedClient> {
         &self.client
     }
+}
+
+/// The URL at which the client of an SDK asks, made of that [`SdkConfig`]: the endpoint in it, or else what the SDK's own table of
+/// names has for the region, FIPS and dual stack. A [`Fault`] where the table has nothing. To be used in async code.
+#[macro_export]
+macro_rules! sdk_endpoint {
+    ($sdk:ident, $config:expr) => {{
+        use $sdk::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+        let config = $config;
+        let params = Params::builder()
+            .set_region(config.region().map(ToString::to_string))
+            .set_use_fips(config.use_fips())
+            .set_use_dual_stack(config.use_dual_stack())
+            .set_endpoint(config.endpoint_url().map(str::to_owned))
+            .build();
+        match params {
+            Ok(params) => match DefaultResolver::new().resolve_endpoint(&params).await {
+                Ok(endpoint) => Ok(endpoint.url().to_owned()),
+                Err(error) => Err($crate::no_endpoint(&*error)),
+            },
+            Err(error) => Err($crate::no_endpoint(&error)),
+        }
+    }};
+}
+
+/// There is no such endpoint of AWS: [`FaultKind::InvalidArgument`].
+pub fn no_endpoint(why: &dyn Error) -> Fault {
+    Fault::new(FaultKind::InvalidArgument { field: "region".to_owned() }, why.to_string())
 }

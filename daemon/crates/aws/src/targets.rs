@@ -25,6 +25,9 @@ pub trait InstanceFinder: Send + Sync {
         ec2: &'a ServiceAccess,
         form: Option<&'a InstanceForm<'a>>,
     ) -> PortFuture<'a, Result<Vec<Candidate>, Fault>>;
+
+    /// The URL of EC2 that is asked.
+    fn url<'a>(&'a self, ec2: &'a ServiceAccess) -> PortFuture<'a, Result<String, Fault>>;
 }
 
 /// Finds containers of ECS tasks. It is a crate of its own, because of the SDK for ECS.
@@ -37,6 +40,9 @@ pub trait ContainerFinder: Send + Sync {
         ecs: &'a ServiceAccess,
         form: Option<&'a ContainerForm<'a>>,
     ) -> PortFuture<'a, Result<Candidates, Fault>>;
+
+    /// The URL of ECS that is asked.
+    fn url<'a>(&'a self, ecs: &'a ServiceAccess) -> PortFuture<'a, Result<String, Fault>>;
 }
 
 /// What looks nodes up. What the daemon was built without is absent.

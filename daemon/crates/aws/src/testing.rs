@@ -1,4 +1,7 @@
-//! AWS files in a directory, and everything on top of them, for tests of this crate and of those above it.
+//! AWS files in a directory, and everything on top of them, and a server in the place of AWS: for tests of this crate and of those
+//! above it.
+
+mod server;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +16,8 @@ use stormtunnel_model::{Fault, FaultKind, SignInName};
 use tokio::sync::watch;
 
 use crate::{AskCode, AwsAccess, AwsEnvironment, AwsNetwork, AwsPortal, ProfileSource, Providers};
+
+pub use server::{Reply, ScriptedServer};
 
 /// The files `config` and `credentials` of a directory, read at each use.
 #[derive(Debug)]

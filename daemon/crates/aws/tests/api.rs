@@ -17,6 +17,8 @@ mod server;
 mod sign_in;
 #[cfg(test)]
 mod targets;
+#[cfg(test)]
+mod way_out;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -27,6 +27,7 @@ use crate::tunnel::politeness::Politeness;
 use crate::tunnel::presence::Presence;
 use crate::tunnel::supervisor::Supervisor;
 use crate::tunnel::unread_budget::UnreadBudget;
+use crate::tunnel::way;
 
 /// Calls that may wait for the supervisor: more than front ends issue at once; the next ones wait in their callers.
 const COMMAND_CAPACITY: usize = 64;
@@ -122,6 +123,7 @@ impl Engine {
         let publisher = Publisher::new(Epoch(u64::from_be_bytes(*seed.first_chunk().unwrap_or(&[0; 8]))));
         let tasks = Tasks::new();
         let source = Arc::clone(&ports.incidents);
+        let followed = settings.clone();
         let context = Arc::new(Context {
             ports,
             settings,
@@ -154,6 +156,8 @@ impl Engine {
         tasks
             .spawn("follow profiles", until_cancelled(tasks.clone(), edits))
             .map_err(|error| internal(&error))?;
+        let way = until_cancelled(tasks.clone(), way::follow(followed, sender.clone()));
+        tasks.spawn("follow settings", way).map_err(|error| internal(&error))?;
         let handle = EngineHandle {
             commands: sender,
             publisher: publisher.clone(),

@@ -69,6 +69,8 @@ pub(crate) enum Command {
     SignedIn(Box<SignIn>),
     /// Not a front end's: this profile is another one, so that tunnels that it held up go on.
     ProfileEdited(Profile),
+    /// Not a front end's: settings of the way to AWS are others, so that tunnels that they held up go on.
+    WayChanged,
 }
 
 /// A change of a spec.

@@ -86,7 +86,7 @@ impl RoleProvider {
             None => RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS),
         };
         let config = sts::config(network, (endpoints, region), retry).await?;
-        let subject = Subject { profile: role.profile.to_string(), region: region.clone(), sign_in: None };
+        let subject = Subject { profile: role.profile.to_string(), region: region.clone() };
         Ok(Self { base, role: role.clone(), subject, config, codes: Arc::clone(codes) })
     }
 

@@ -33,7 +33,7 @@ impl WebIdentityProvider {
     ) -> Result<Self, Fault> {
         let retry = RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS);
         let config = sts::config(network, (endpoints, region), retry).await?;
-        let subject = Subject { profile: profile.to_string(), region: region.clone(), sign_in: None };
+        let subject = Subject { profile: profile.to_string(), region: region.clone() };
         Ok(Self { identity: identity.clone(), subject, config })
     }
 

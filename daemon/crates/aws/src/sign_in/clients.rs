@@ -11,7 +11,8 @@ use stormtunnel_model::Fault;
 
 use crate::endpoint::EndpointGuard;
 use crate::environment::Service;
-use crate::network::{AwsNetwork, CONNECT_TIMEOUT};
+use crate::network::{AwsNetwork, CONNECT_TIMEOUT, at_endpoint};
+use crate::sdk_endpoint;
 
 /// How long a call may take. There is no second attempt, and giving up an answer that is under way may cost a refresh token:
 /// so this is longer than one attempt of other calls may take.
@@ -59,6 +60,12 @@ pub(super) async fn portal(network: &AwsNetwork, site: &SignInSite) -> Result<aw
     let mut config = aws_sdk_sso::config::Builder::from(&shared).interceptor(EndpointGuard);
     config.set_endpoint_url(network.endpoint(Service::Sso, None)?);
     Ok(aws_sdk_sso::Client::from_conf(config.build()))
+}
+
+/// Where the access portal is.
+pub(crate) async fn portal_url(network: &AwsNetwork, site: &SignInSite) -> Result<String, Fault> {
+    let shared = shared(network, site).await?;
+    sdk_endpoint!(aws_sdk_sso, at_endpoint(&shared, network.endpoint(Service::Sso, None)?.as_deref()))
 }
 
 async fn shared(network: &AwsNetwork, site: &SignInSite) -> Result<SdkConfig, Fault> {

@@ -35,7 +35,7 @@ where
     let error = match answer {
         Some(answer) => SsoError::Service(service_error(answer, secrets)),
         None => {
-            let subject = Subject { profile: String::new(), region: site.region.clone(), sign_in: None };
+            let subject = Subject { profile: String::new(), region: site.region.clone() };
             let call = Call { action, node: None, document: None };
             SsoError::Local(local_fault(error, &subject, &call, secrets))
         }

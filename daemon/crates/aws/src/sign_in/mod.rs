@@ -11,3 +11,5 @@ mod portal;
 
 pub use oidc::AwsOidc;
 pub use portal::AwsPortal;
+
+pub(crate) use clients::portal_url;

@@ -84,11 +84,11 @@ fn client() -> OidcClient {
     OidcClient { id: "client-1".to_owned(), secret: "CANARYclient".into(), expires_at }
 }
 
-fn refresh_grant() -> RefreshGrant {
+pub(crate) fn refresh_grant() -> RefreshGrant {
     RefreshGrant { token: "CANARYrefresh".into(), client: Arc::new(client()) }
 }
 
-fn token() -> SsoToken {
+pub(crate) fn token() -> SsoToken {
     SsoToken { access: "CANARYaccess".into(), expires_at: Timestamp::from_millis(u64::MAX), refresh: None }
 }
 

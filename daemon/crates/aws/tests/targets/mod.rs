@@ -19,6 +19,10 @@ impl InstanceFinder for Instances {
     ) -> PortFuture<'a, Result<Vec<Candidate>, Fault>> {
         Box::pin(async { self.0.clone() })
     }
+
+    fn url<'a>(&'a self, ec2: &'a ServiceAccess) -> PortFuture<'a, Result<String, Fault>> {
+        Box::pin(async { Ok(format!("https://ec2.{}.test", ec2.region())) })
+    }
 }
 
 /// Containers in memory.
@@ -34,6 +38,10 @@ impl ContainerFinder for Containers {
             let notes = form.map(|form| format!("looked for {form}")).into_iter().collect();
             Ok(Candidates { region: ecs.region().clone(), candidates: self.0.clone()?, notes })
         })
+    }
+
+    fn url<'a>(&'a self, ecs: &'a ServiceAccess) -> PortFuture<'a, Result<String, Fault>> {
+        Box::pin(async { Ok(format!("https://ecs.{}.test", ecs.region())) })
     }
 }
 

@@ -32,8 +32,8 @@ pub const DNS: Check = ("network.dns", "names of AWS endpoints");
 pub const ENDPOINTS: Check = ("network.endpoints", "AWS endpoints in use");
 /// The clock.
 pub const CLOCK: Check = ("clock", "clock against AWS's");
-/// Proxies.
-pub const PROXIES: Check = ("network.proxy", "HTTP proxies");
+/// The proxy.
+pub const PROXY: Check = ("network.proxy", "HTTP proxy");
 /// Certificate authorities.
 pub const AUTHORITIES: Check = ("network.ca", "certificate authorities");
 /// What opens pages.
@@ -81,7 +81,11 @@ pub fn files(check: Check, open: &[OpenPath]) -> Finding {
         }
     }
     let fixable = open.iter().any(|path| path.closed.is_none());
-    let remedy = "`stctl doctor --fix` closes them to others";
+    let remedy = if fixable {
+        "`stctl doctor --fix` closes them to others"
+    } else {
+        "whoever they belong to has to close them (`chmod go-rwx`); what lies there should be yours"
+    };
     let finding = of_troubles(check, troubles, "only you can read them", remedy);
     Finding { fixable, fixed: fixed.join("\n"), ..finding }
 }
@@ -110,7 +114,11 @@ pub fn keys(profiles: &[Profile]) -> Finding {
 /// What AWS says of the profiles in use.
 pub fn credentials(checked: &[(Option<Profile>, Result<CheckedProfile, Fault>)]) -> Finding {
     if checked.is_empty() {
-        return found(CREDENTIALS, Outcome::Skipped, "a check would bother you; `stctl whoami` does it");
+        return found(
+            CREDENTIALS,
+            Outcome::Skipped,
+            "no tunnel and no default profile uses any, or a check would bother you: `stctl whoami` does it",
+        );
     }
     let mut remedies = Vec::new();
     let mut troubles = Vec::new();
@@ -247,26 +255,26 @@ fn clock(visits: &[Visit]) -> Finding {
         .with_remedy("have the system set the clock by itself (NTP); AWS refuses calls from 5 minutes on")
 }
 
-/// Proxies.
-pub fn proxies(seen: &[ProxySeen]) -> Finding {
-    if seen.is_empty() {
-        return found(PROXIES, Outcome::Pass, "none is named");
-    }
-    let troubles = seen.iter().filter_map(|proxy| {
-        let why = proxy.answer.as_ref().err()?;
-        Some((Outcome::Fail, format!("{} names {}: {why}", proxy.variable, proxy.address)))
-    });
+/// The proxy.
+pub fn proxy(seen: Result<Option<ProxySeen>, Fault>) -> Finding {
     let remedy = "correct it: a setting with `stctl settings set`, which counts at once; a variable, then restart the daemon (`stctl daemon stop`): it keeps those it was started with";
-    of_troubles(PROXIES, troubles.collect(), "every proxy takes connections", remedy)
+    match seen {
+        Ok(None) => found(PROXY, Outcome::Pass, "none is named"),
+        Ok(Some(ProxySeen { variable, address, answer: Ok(()) })) => {
+            found(PROXY, Outcome::Pass, format!("{address} ({variable}) takes connections"))
+        }
+        Ok(Some(ProxySeen { variable, address, answer: Err(why) })) => {
+            found(PROXY, Outcome::Fail, format!("{variable} names {address}: {why}")).with_remedy(remedy)
+        }
+        Err(fault) => found(PROXY, Outcome::Fail, fault.to_string()).with_remedy(remedy),
+    }
 }
 
 /// Certificate authorities.
-pub fn authorities(read: Result<(), Fault>) -> Finding {
-    match read {
-        Ok(()) => found(AUTHORITIES, Outcome::Pass, "they can be read"),
-        Err(fault) => found(AUTHORITIES, Outcome::Fail, fault.to_string())
-            .with_remedy("name a PEM file with certificates, or leave the setting and AWS_CA_BUNDLE out"),
-    }
+pub fn authorities(faults: &[Fault]) -> Finding {
+    let troubles = faults.iter().map(|fault| (Outcome::Fail, fault.to_string())).collect();
+    let remedy = "name a PEM file with certificates, or leave the setting, AWS_CA_BUNDLE or the profile's ca_bundle out";
+    of_troubles(AUTHORITIES, troubles, "they can be used", remedy)
 }
 
 /// What opens pages.
@@ -313,3 +321,7 @@ pub fn ports(tunnels: &[Tunnel]) -> Finding {
     let remedy = "end the program that holds the port, or `stctl tunnel edit NAME --local PORT`";
     of_troubles(PORTS, troubles, "no tunnel misses its port", remedy)
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

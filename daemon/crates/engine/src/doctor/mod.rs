@@ -1,19 +1,21 @@
-//! What is wrong around the daemon: a list of checks, each with a deadline, some at a time.
+//! What is wrong around the daemon: a list of checks, all at a time and each with a deadline, which is that of all.
 //!
 //! [`Diagnostics`] looks, [`judge`] decides what that means (pure), and [`Doctor`] puts them together. A check never waits for a
 //! person and changes nothing, unless it is asked to mend modes of files.
 
 pub mod judge;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt as _};
 use stormtunnel_model::{
-    CheckedProfile, Fault, Finding, Outcome, Profile, ProfileState, Region, SignIn, Timestamp,
+    CheckedProfile, Fault, FaultKind, Finding, Outcome, Profile, ProfileState, Region, SignIn, Target,
+    Timestamp,
 };
 use tokio::time::timeout;
 
@@ -23,8 +25,11 @@ use crate::ports::{AwsScope, PortFuture};
 /// How long one check may take: a token may have to be renewed, and one address be tried after the other.
 const DEADLINE: Duration = Duration::from_secs(25);
 
-/// Checks, and profiles and endpoints within them, that run at a time.
-const AT_A_TIME: usize = 4;
+/// How long AWS may take to tell whose the credentials of one profile are. The others are told in any case.
+const CREDENTIALS: Duration = Duration::from_secs(20);
+
+/// Addresses that are called at a time. One that does not answer takes its whole time, so hardly any should wait for it.
+const AT_A_TIME: usize = 32;
 
 /// A file or directory whose mode is wider than it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +60,8 @@ pub struct Place {
     pub name: String,
     /// Scheme, host and perhaps port.
     pub url: String,
+    /// The profile whose certificate authorities count there, beside those of all calls.
+    pub trusted_by: Option<Profile>,
 }
 
 /// What came of calling an address.
@@ -98,12 +105,20 @@ pub trait Diagnostics: Send + Sync {
     fn open_paths(&self, files: Files, close: bool) -> PortFuture<'_, Vec<OpenPath>>;
     /// Profiles with keys in a file that have no end.
     fn lasting_keys(&self) -> Vec<Profile>;
-    /// Proxies that are named.
-    fn proxies(&self) -> PortFuture<'_, Vec<ProxySeen>>;
-    /// Whether the certificate authorities that are to be trusted can be read.
-    fn authorities(&self) -> PortFuture<'_, Result<(), Fault>>;
-    /// The addresses of AWS that calls for that scope go to.
-    fn places<'a>(&'a self, scope: &'a AwsScope) -> PortFuture<'a, Result<Vec<Place>, Fault>>;
+    /// The proxy that is named; a fault where what is named cannot be one.
+    fn proxy(&self) -> PortFuture<'_, Result<Option<ProxySeen>, Fault>>;
+    /// What is wrong with the certificate authorities that are to be trusted.
+    fn authorities(&self) -> PortFuture<'_, Vec<Fault>>;
+    /// Whether there is a profile, or are credentials, for whoever names no profile.
+    fn has_default(&self) -> bool;
+    /// The addresses of AWS that calls for that scope and those targets go to.
+    fn places<'a>(
+        &'a self,
+        scope: &'a AwsScope,
+        targets: &'a [Target],
+    ) -> PortFuture<'a, Result<Vec<Place>, Fault>>;
+    /// The addresses of AWS that a sign-in goes to.
+    fn places_of_sign_in<'a>(&'a self, sign_in: &'a SignIn) -> PortFuture<'a, Result<Vec<Place>, Fault>>;
     /// Calls an address, as all calls to AWS are made, without credentials.
     fn visit<'a>(&'a self, place: &'a Place) -> PortFuture<'a, Visit>;
     /// What opens login pages.
@@ -140,7 +155,7 @@ enum Group {
     SignIns,
     StartUrls,
     Endpoints,
-    Proxies,
+    Proxy,
     Authorities,
     Browser,
     Notifications,
@@ -157,7 +172,7 @@ impl Group {
         Self::SignIns,
         Self::KeyStore,
         Self::Ports,
-        Self::Proxies,
+        Self::Proxy,
         Self::Authorities,
         Self::Browser,
         Self::Notifications,
@@ -176,7 +191,7 @@ impl Group {
             Self::SignIns => judge::SIGN_INS.0,
             Self::StartUrls => judge::START_URLS.0,
             Self::Endpoints => judge::ENDPOINTS.0,
-            Self::Proxies => judge::PROXIES.0,
+            Self::Proxy => judge::PROXY.0,
             Self::Authorities => judge::AUTHORITIES.0,
             Self::Browser => judge::BROWSER.0,
             Self::Notifications => judge::NOTIFICATIONS.0,
@@ -201,7 +216,7 @@ impl Doctor {
                 found.unwrap_or_else(|_elapsed| vec![late(group)])
             }
         });
-        groups.buffer_unordered(AT_A_TIME).flat_map(futures_util::stream::iter)
+        groups.buffer_unordered(Group::ALL.len()).flat_map(futures_util::stream::iter)
     }
 
     /// The last lines of the log.
@@ -226,8 +241,8 @@ impl Doctor {
                 let (places, faults) = self.places().await;
                 return judge::network(&self.visits(places).await, &faults);
             }
-            Group::Proxies => judge::proxies(&look.proxies().await),
-            Group::Authorities => judge::authorities(look.authorities().await),
+            Group::Proxy => judge::proxy(look.proxy().await),
+            Group::Authorities => judge::authorities(&look.authorities().await),
             Group::Browser => judge::browser(look.browser()),
             Group::Notifications => judge::notifications(look.notifications().await),
             Group::KeyStore => judge::key_store(look.key_store().await),
@@ -236,18 +251,30 @@ impl Doctor {
         vec![one]
     }
 
-    /// The scopes that tunnels use, and the default one.
-    fn scopes(&self) -> BTreeSet<(Option<Profile>, Option<Region>)> {
-        let of_tunnels =
-            self.engine.list().into_iter().map(|tunnel| (tunnel.spec.profile, tunnel.spec.region));
-        let scopes: BTreeSet<_> = of_tunnels.collect();
-        if scopes.is_empty() { BTreeSet::from([(None, None)]) } else { scopes }
+    /// The scopes that tunnels use, each with their targets; where there is no tunnel the default one, if there is any.
+    fn scopes(&self) -> BTreeMap<(Option<Profile>, Option<Region>), Vec<Target>> {
+        let mut scopes: BTreeMap<_, Vec<Target>> = BTreeMap::new();
+        for tunnel in self.engine.list() {
+            scopes.entry((tunnel.spec.profile, tunnel.spec.region)).or_default().push(tunnel.spec.target);
+        }
+        if scopes.is_empty() && self.diagnostics.has_default() {
+            scopes.insert((None, None), Vec::new());
+        }
+        scopes
     }
 
+    /// The addresses that tunnels and sign-ins need.
     async fn places(&self) -> (Vec<Place>, Vec<Fault>) {
+        let mut found = Vec::new();
+        for ((profile, region), targets) in self.scopes() {
+            found.push(self.diagnostics.places(&AwsScope { profile, region }, &targets).await);
+        }
+        for sign_in in self.engine.sign_ins().list() {
+            found.push(self.diagnostics.places_of_sign_in(&sign_in).await);
+        }
         let (mut places, mut faults) = (BTreeSet::new(), Vec::new());
-        for (profile, region) in self.scopes() {
-            match self.diagnostics.places(&AwsScope { profile, region }).await {
+        for found in found {
+            match found {
                 Ok(found) => places.extend(found),
                 Err(fault) => faults.push(fault),
             }
@@ -256,7 +283,11 @@ impl Doctor {
     }
 
     fn start_urls(&self) -> Vec<Place> {
-        let place = |sign_in: SignIn| Place { name: sign_in.name.to_string(), url: sign_in.start_url };
+        let place = |sign_in: SignIn| Place {
+            name: sign_in.name.to_string(),
+            url: sign_in.start_url,
+            trusted_by: None,
+        };
         self.engine.sign_ins().list().into_iter().map(place).collect()
     }
 
@@ -271,7 +302,7 @@ impl Doctor {
     /// What AWS says of the profiles in use. One that would bother a person is not asked about.
     async fn checked(&self) -> Vec<(Option<Profile>, Result<CheckedProfile, Fault>)> {
         let profiles: BTreeSet<Option<Profile>> =
-            self.scopes().into_iter().map(|(profile, _)| profile).collect();
+            self.scopes().into_keys().map(|(profile, _)| profile).collect();
         let known = self.engine.profiles().list().profiles;
         let bothers = |name: &Option<Profile>| {
             known.iter().any(|profile| {
@@ -281,10 +312,13 @@ impl Doctor {
         };
         let asked = profiles.into_iter().filter(|name| !bothers(name)).map(|name| {
             let profiles = self.engine.profiles().clone();
-            async move { (name.clone(), profiles.check(name).await) }
+            async move {
+                let late = || format!("AWS did not answer within {} s", CREDENTIALS.as_secs());
+                let checked = timeout(CREDENTIALS, profiles.check(name.clone())).await;
+                (name, checked.unwrap_or_else(|_elapsed| Err(Fault::new(FaultKind::Network, late()))))
+            }
         });
-        let asked: Vec<_> = asked.collect();
-        futures_util::stream::iter(asked).buffered(AT_A_TIME).collect().await
+        join_all(asked).await
     }
 }
 

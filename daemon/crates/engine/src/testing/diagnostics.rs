@@ -1,9 +1,14 @@
 //! Surroundings without a fault.
 
-use stormtunnel_model::{Fault, Profile, Timestamp};
+use stormtunnel_model::{Fault, Profile, SignIn, Target, Timestamp};
 
 use crate::doctor::{Desktop, Diagnostics, Files, OpenPath, Place, ProxySeen, Visit};
 use crate::ports::{AwsScope, PortFuture};
+
+fn place(service: &str) -> Place {
+    let (name, url) = (format!("{service} eu-west-1"), format!("https://{service}.example"));
+    Place { name, url, trusted_by: None }
+}
 
 /// A machine on which nothing is wrong.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,17 +23,28 @@ impl Diagnostics for SoundMachine {
         Vec::new()
     }
 
-    fn proxies(&self) -> PortFuture<'_, Vec<ProxySeen>> {
+    fn proxy(&self) -> PortFuture<'_, Result<Option<ProxySeen>, Fault>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn authorities(&self) -> PortFuture<'_, Vec<Fault>> {
         Box::pin(std::future::ready(Vec::new()))
     }
 
-    fn authorities(&self) -> PortFuture<'_, Result<(), Fault>> {
-        Box::pin(std::future::ready(Ok(())))
+    fn has_default(&self) -> bool {
+        true
     }
 
-    fn places<'a>(&'a self, _scope: &'a AwsScope) -> PortFuture<'a, Result<Vec<Place>, Fault>> {
-        let place = Place { name: "ssm eu-west-1".to_owned(), url: "https://ssm.example".to_owned() };
-        Box::pin(std::future::ready(Ok(vec![place])))
+    fn places<'a>(
+        &'a self,
+        _scope: &'a AwsScope,
+        _targets: &'a [Target],
+    ) -> PortFuture<'a, Result<Vec<Place>, Fault>> {
+        Box::pin(std::future::ready(Ok(vec![place("ssm")])))
+    }
+
+    fn places_of_sign_in<'a>(&'a self, _sign_in: &'a SignIn) -> PortFuture<'a, Result<Vec<Place>, Fault>> {
+        Box::pin(std::future::ready(Ok(vec![place("oidc")])))
     }
 
     fn visit<'a>(&'a self, place: &'a Place) -> PortFuture<'a, Visit> {

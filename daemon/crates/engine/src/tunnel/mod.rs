@@ -36,3 +36,4 @@ pub(crate) mod shared_session;
 pub(crate) mod spread;
 pub(crate) mod supervisor;
 pub(crate) mod unread_budget;
+pub(crate) mod way;

@@ -189,6 +189,7 @@ impl Supervisor {
             Command::Act { verb, tunnels, reply } => self.act(&verb, tunnels, reply).await,
             Command::SignedIn(sign_in) => self.go_on(&sign_in).await,
             Command::ProfileEdited(profile) => self.try_edited(&profile).await,
+            Command::WayChanged => self.try_other_way().await,
         }
     }
 

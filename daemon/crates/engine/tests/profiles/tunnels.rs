@@ -64,3 +64,37 @@ async fn who_starts_a_tunnel_has_its_profile_checked_unless_that_was_a_moment_ag
     setup.shows(&[("keys", "Invalid")]).await;
     engine.shutdown(Duration::from_secs(5)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_setting_held_up_goes_on_when_it_is_corrected_and_nothing_else_notices() {
+    let setup = Setup::welcome(World::new(), &[("keys", keys(1))]);
+    let world = EngineWorld::default();
+    let (engine, handle) = engine(&setup, &world).await;
+    let field = |field: &str| FaultKind::InvalidArgument { field: field.to_owned() };
+    held_up(&world, &handle, "bundle", "keys", field("network.ca_bundle")).await;
+    held_up(&world, &handle, "document", "keys", field("document")).await;
+    // A dead proxy: it would try again by itself, later and later.
+    for _ in 0..5 {
+        world.ssm.fail_next_start(Fault::new(FaultKind::Network, "the proxy does not answer"));
+    }
+    let asked = world.ssm.started().len() + 5;
+    handle.create(None, TunnelSpec { profile: Some(name("keys")), ..spec("proxy") }, true).await.unwrap();
+    let waits = |state: &TunnelState| matches!(state, TunnelState::Retrying { .. });
+    wait_for_tunnel(&handle, "proxy", |tunnel| {
+        waits(&tunnel.status.state) && world.ssm.started().len() == asked
+    })
+    .await;
+
+    let state = |name: &str| handle.get(name).unwrap().status.state.label();
+    let change =
+        |change: fn(&mut Settings)| world.settings.send_modify(|settings| change(Arc::make_mut(settings)));
+    let before = tokio::time::Instant::now();
+    change(|settings| settings.proxy = "http://proxy.example:3128".parse().ok());
+    for tunnel in ["bundle", "proxy"] {
+        wait_for_tunnel(&handle, tunnel, |tunnel| tunnel.status.session.is_some()).await;
+    }
+    let took = before.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}: at once, and not when its time comes");
+    assert_eq!(state("document"), "Blocked", "no setting ends that");
+    engine.shutdown(Duration::from_secs(5)).await;
+}

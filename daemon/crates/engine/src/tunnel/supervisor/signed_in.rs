@@ -1,13 +1,14 @@
-//! Tunnels that waited for a login go on after it, whoever logged in and with which tool; and those that a profile held up, when it
-//! is edited.
+//! Tunnels that waited for a login go on after it, whoever logged in and with which tool; those that a profile held up, when it
+//! is edited; and those that settings held up, when they are changed.
 
 use std::collections::BTreeSet;
 
-use stormtunnel_model::{FaultKind, Intent, Profile, SignIn, TunnelId, TunnelState};
+use stormtunnel_model::{Fault, FaultKind, Intent, Profile, SignIn, TunnelId, TunnelState};
 
 use super::Supervisor;
 use crate::ports::StoredTunnel;
 use crate::tunnel::machine::Command;
+use crate::tunnel::way;
 
 impl Supervisor {
     /// Has the tunnels try again that are blocked until this sign-in is good.
@@ -31,6 +32,27 @@ impl Supervisor {
         self.run_again(waiting).await;
     }
 
+    /// Has the tunnels try again that settings of the way to AWS may have held up, those too that would try again by themselves.
+    pub(super) async fn try_other_way(&mut self) {
+        let held_up = |state| match state {
+            TunnelState::Blocked { fault } | TunnelState::Retrying { fault, .. } => Some(fault),
+            TunnelState::Stopped
+            | TunnelState::Connecting { .. }
+            | TunnelState::Up
+            | TunnelState::Idle
+            | TunnelState::Stopping => None,
+        };
+        let waiting =
+            self.waiting(held_up, |_, stored, kind| way::may_end(kind, stored.spec.profile.is_none()));
+        if !waiting.is_empty() {
+            tracing::info!(
+                tunnels = waiting.len(),
+                "settings: the tunnels that they may have held up try again"
+            );
+        }
+        self.run_again(waiting).await;
+    }
+
     /// Has AWS asked about the profiles of tunnels that somebody starts. Nothing waits for the answers: the tunnels find out as well.
     pub(super) fn check_profiles_of(&self, tunnels: &[String]) {
         let found = tunnels.iter().filter_map(|tunnel| self.find(tunnel).ok());
@@ -42,15 +64,26 @@ impl Supervisor {
 
     /// Tunnels that are to run and are blocked by a fault of which `meant` says yes.
     fn blocked(&self, meant: impl Fn(&Self, &StoredTunnel, &FaultKind) -> bool) -> Vec<TunnelId> {
-        let fault = |stored: &StoredTunnel| {
-            let state = self.context.publisher.tunnel(stored.id).map(|tunnel| tunnel.status.state);
-            let Some(TunnelState::Blocked { fault }) = state else { return None };
-            Some(fault.kind)
+        let blocked = |state| if let TunnelState::Blocked { fault } = state { Some(fault) } else { None };
+        self.waiting(blocked, meant)
+    }
+
+    /// Tunnels that are to run and do not, because of the fault that `fault` takes out of their state, if `meant` says yes to it.
+    fn waiting(
+        &self,
+        fault: impl Fn(TunnelState) -> Option<Fault>,
+        meant: impl Fn(&Self, &StoredTunnel, &FaultKind) -> bool,
+    ) -> Vec<TunnelId> {
+        let state = |stored: &StoredTunnel| {
+            self.context.publisher.tunnel(stored.id).map(|tunnel| tunnel.status.state)
         };
         let runs = self.stored().filter(|stored| stored.intent == Intent::Run);
-        runs.filter(|stored| fault(stored).is_some_and(|kind| meant(self, stored, &kind)))
-            .map(|stored| stored.id)
-            .collect()
+        runs.filter(|stored| {
+            let fault = state(stored).and_then(&fault);
+            fault.is_some_and(|fault| meant(self, stored, &fault.kind))
+        })
+        .map(|stored| stored.id)
+        .collect()
     }
 
     async fn run_again(&mut self, tunnels: Vec<TunnelId>) {
@@ -83,16 +116,9 @@ impl Supervisor {
 
 /// Whether an edit of a profile may end it.
 fn is_of_profile(kind: &FaultKind) -> bool {
-    let of_a_key = |field: &str| field == "region" || field == "endpoint_url";
+    let of_a_key = |field: &str| matches!(field, "region" | "endpoint_url" | "ca_bundle");
     if let FaultKind::InvalidArgument { field } = kind {
         return of_a_key(field);
     }
-    matches!(
-        kind,
-        FaultKind::ProfileNotFound { .. }
-            | FaultKind::CredentialsInvalid { .. }
-            | FaultKind::SignInNeeded { .. }
-            | FaultKind::SignInNotFound { .. }
-            | FaultKind::PermissionDenied { .. }
-    )
+    way::is_of_credentials(kind)
 }
