@@ -44,13 +44,11 @@ type Ending = Result<ExitCode, Failure>;
 
 /// Runs one verb.
 pub(crate) async fn run(context: &mut Context<'_>, verb: &Verb) -> Ending {
-    let waiting = waits::of(verb).map(|what| context.out.waits_for(what));
-    let ending = dispatch(context, verb).await;
-    drop(waiting);
-    ending.map_err(|failure| context.remedied(failure))
+    dispatch(context, verb).await.map_err(|failure| context.remedied(failure))
 }
 
 async fn dispatch(context: &mut Context<'_>, verb: &Verb) -> Ending {
+    let _waiting = waits::of(verb).map(|what| context.out.waits_for(what));
     match verb {
         Verb::Tunnel(verb) => tunnel::run(context, verb).await,
         Verb::Up(args) => up::up(context, args).await,
