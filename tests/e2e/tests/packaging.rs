@@ -262,6 +262,10 @@ async fn cargo_install(package: &str, flags: &[&str], place: &Path) -> Result<()
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["install", "--quiet", "--locked", "--debug", "--path"]).arg(root().join(package));
     cargo.args(flags).arg("--root").arg(place);
+    // Libraries are those of this build; the programs are not put in the place of those that other tests run.
+    let test = std::env::current_exe()?;
+    let build = test.ancestors().nth(3).context("the test is not where cargo puts it")?;
+    cargo.env("CARGO_BUILD_BUILD_DIR", build).env("CARGO_TARGET_DIR", place.join("target"));
     process::run(cargo, BUILD).await?.success().map(drop)
 }
 
