@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::context::Paths;
 pub(crate) use crate::diagnose::Unreachable;
 use crate::exit::Failure;
+use crate::lock::Lock;
 use crate::service::{self, Manager, is_installed};
 use crate::world::{Environment, Programs};
 
@@ -57,6 +58,22 @@ pub(crate) async fn connect(plan: &Plan<'_>, autostart: bool) -> Result<Client, 
         Err(absent) if absent.is_absence() && autostart => start(plan).await,
         connected => connected,
     }
+}
+
+/// Connects to the daemon that surely runs. None is started, not even by a service manager, whose socket takes connections
+/// without a daemon: the lock tells, and after a restart of the machine there is no lock yet.
+pub(crate) async fn connect_to_running(plan: &Plan<'_>) -> Result<Client, Unreachable> {
+    let socket = &plan.paths.socket;
+    let is_served = || plan.service().is_ok_and(|service| is_installed(service.as_ref(), plan.paths));
+    let is_free = match Lock::beside(socket) {
+        Lock::Held(_) => false,
+        Lock::Free => socket.exists(),
+        Lock::Unknown => socket.exists() && is_served(),
+    };
+    if is_free {
+        return Err(Unreachable::Stale { socket: socket.clone() });
+    }
+    connect_once(socket).await
 }
 
 /// Becomes the daemon, in the foreground. Answers only when that fails.

@@ -3,6 +3,7 @@
 mod daemon;
 mod doctor;
 mod format;
+mod manual;
 mod profiles;
 mod selection;
 mod settings;
@@ -21,6 +22,7 @@ use stormtunnel_model::{
 pub use self::daemon::DaemonVerb;
 pub use self::doctor::{BugreportArgs, DoctorArgs, DoctorVerb};
 pub use self::format::Format;
+pub use self::manual::{ManualVerb, Shell};
 pub use self::profiles::{ProfileVerb, ProfilesArgs};
 pub use self::selection::{Filter, Selection};
 pub use self::settings::SettingsVerb;
@@ -32,10 +34,14 @@ use self::times::{parse_age, parse_timeout, parse_ttl};
 #[derive(Debug, Parser)]
 #[command(
     name = "stctl",
-    version,
+    version = env!("STORMTUNNEL_VERSION"),
+    // It would not know the topics.
+    disable_help_subcommand = true,
     max_term_width = 100,
     after_help = "Example:\n  \
         stctl tunnel add db --target i-0abcdef12 --remote db.internal:5432 --up\n\n\
+        Topics, for `stctl help TOPIC`:\n  \
+        exit-codes, selectors, targets, config, output\n\n\
         Exit codes:\n  \
         0 ok, 1 failure, 2 usage, 3 not up, 4 login needed, 5 daemon unreachable,\n  \
         6 not found, 7 conflict, 8 permission denied, 124 timeout, 130 interrupted"
@@ -165,6 +171,9 @@ pub enum Verb {
     /// The daemon itself
     #[command(subcommand, after_help = "Example:\n  stctl daemon status")]
     Daemon(DaemonVerb),
+    /// The program itself.
+    #[command(flatten)]
+    Manual(ManualVerb),
 }
 
 impl Verb {
@@ -194,7 +203,8 @@ impl Verb {
             | Self::Sso(SsoVerb::Login(_) | SsoVerb::Logout(_) | SsoVerb::Status(_) | SsoVerb::Refresh(_))
             | Self::Settings(_)
             | Self::Doctor(_)
-            | Self::Daemon(_) => false,
+            | Self::Daemon(_)
+            | Self::Manual(_) => false,
         }
     }
 }

@@ -199,7 +199,7 @@ impl<'o> Context<'o> {
 
 impl Paths {
     /// Flags first, then variables, then the system's conventions.
-    fn resolve(
+    pub(crate) fn resolve(
         globals: &Globals,
         platform: Platform,
         env: impl Fn(&str) -> Option<OsString>,

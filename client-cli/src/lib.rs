@@ -5,17 +5,19 @@
 //!
 //! Where to look: [`cli`] is the grammar, `cmds/` has one file per verb, `render/` turns tunnels and failures into text
 //! (pure), [`exit`] holds failures with their exit codes, `autostart` and `diagnose` deal with a daemon that is not there,
-//! `service` with systemd and launchd.
+//! `service` with systemd and launchd, `completions` and `manual` with what shells and readers of manuals ask.
 
 mod autostart;
 mod browser;
 pub mod cli;
 mod cmds;
+mod completions;
 mod context;
 mod diagnose;
 pub mod exit;
 mod follow;
 mod lock;
+mod manual;
 mod output;
 mod prompts;
 pub mod render;
@@ -29,7 +31,8 @@ use std::process;
 use clap::Parser;
 use stormtunnel_model::ExitCode;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Verb};
+use crate::completions::Question;
 use crate::context::Context;
 use crate::exit::{Failure, Problem};
 use crate::output::Output;
@@ -66,10 +69,20 @@ async fn interruptible(args: impl IntoIterator<Item = OsString>, world: &mut Wor
 
 /// Runs one command line in `world` and answers its exit code.
 pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(question) = Question::of(&args, &world.env) {
+        question.answer(world).await;
+        return ExitCode::Ok;
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return Output::plain(world).usage(&error),
     };
+    if let Verb::Manual(verb) = &cli.verb {
+        let mut out = Output::new(world, &cli.globals);
+        let ending = manual::run(&mut out, verb);
+        return concluded(ending, &mut out);
+    }
     let mut context = match Context::new(&cli.globals, &cli.verb, world) {
         Ok(context) => context,
         Err(problem) => {
@@ -77,10 +90,16 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>
             return problem.exit;
         }
     };
-    match cmds::run(&mut context, &cli.verb).await {
+    let ending = cmds::run(&mut context, &cli.verb).await;
+    concluded(ending, &mut context.out)
+}
+
+/// Tells a problem that is yet to be told.
+fn concluded(ending: Result<ExitCode, Failure>, out: &mut Output<'_>) -> ExitCode {
+    match ending {
         Ok(code) => code,
         Err(Failure::Problem(problem)) => {
-            context.out.problem(&problem);
+            out.problem(&problem);
             problem.exit
         }
         // The reader of our output has all that it wanted.

@@ -8,9 +8,15 @@ use clap::{ArgAction, Parser, ValueEnum};
 
 use crate::environment::AwsVariables;
 
+/// The number and the commit, from the build script; the fuzzer of the settings compiles this file without it.
+const VERSION: &str = match option_env!("STORMTUNNEL_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// The per-user daemon that owns AWS Session Manager tunnels. `stctl` starts it when it is needed.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "stormtunneld", version)]
+#[command(name = "stormtunneld", version = VERSION)]
 pub struct Args {
     /// Socket to serve the API on [env: STORMTUNNEL_SOCKET]
     #[arg(long, value_name = "PATH")]
@@ -38,6 +44,9 @@ pub struct Args {
     /// Remove the state directory with all tunnels and their history, and nothing else; refused while a daemon runs
     #[arg(long, conflicts_with_all = ["detach", "detached"])]
     pub purge: bool,
+    /// Print the manual page.
+    #[arg(long, hide = true, exclusive = true)]
+    pub man_page: bool,
     /// Format of the log
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -68,6 +77,13 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    /// What installs the daemon as a service reads the number there.
+    #[test]
+    fn the_version_begins_with_the_number() {
+        let version = Args::command().render_version();
+        assert_eq!(version.split_whitespace().nth(1), Some(env!("CARGO_PKG_VERSION")), "{version}");
     }
 
     #[test]

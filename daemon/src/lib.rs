@@ -24,6 +24,7 @@ pub mod instance;
 pub mod keystore;
 pub mod local_network;
 pub mod logging;
+pub mod manual;
 pub mod mfa;
 pub mod notify;
 pub mod paths;

@@ -9,7 +9,7 @@ use rustix::fs::Mode;
 use stormtunneld::args::Args;
 use stormtunneld::paths::Paths;
 use stormtunneld::service::Service;
-use stormtunneld::{app, detach, environment, purge, service};
+use stormtunneld::{app, detach, environment, manual, purge, service};
 
 /// What may still run on a thread of its own when all is done: a name look-up, a read of a network disk.
 const LEFTOVERS: Duration = Duration::from_millis(200);
@@ -25,6 +25,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.man_page {
+        std::io::stdout().write_all(manual::page()?.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.detach {
         return Ok(detach::launch(args.aws_variables())?);
     }

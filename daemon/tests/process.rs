@@ -268,3 +268,23 @@ fn stderr(output: &Output) -> String {
 async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(DEADLINE, future).await.expect("it happens before the deadline")
 }
+
+/// The page for packages, as groff sees it; nothing may be skipped under `REQUIRE_ALL`.
+#[tokio::test]
+async fn the_manual_page_is_well_formed() {
+    let page = Command::new(PROGRAM).arg("--man-page").output().await.unwrap();
+    let text = stdout(&page);
+    assert!(page.status.success() && text.contains(r"\-\-aws\-environment"), "{text}");
+    assert!(!text.contains("detached") && !text.contains(r"man\-page"), "what is hidden stays so: {text}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), &text).unwrap();
+    let groff = Command::new("groff").args(["-man", "-Tutf8", "-ww", "-z"]).arg(file.path()).output().await;
+    match groff {
+        Ok(said) => assert!(said.status.success() && said.stderr.is_empty(), "{said:?}"),
+        Err(_missing) => {
+            let required = std::env::var_os("REQUIRE_ALL").is_some_and(|value| !value.is_empty());
+            assert!(!required, "groff is not here, and REQUIRE_ALL allows no test to be skipped");
+            println!("skipped: groff is not here");
+        }
+    }
+}

@@ -30,6 +30,7 @@ use crate::cli::{DoctorVerb, Filter, Format, ProfileVerb, Selection, Verb};
 use crate::context::Context;
 use crate::exit::{Failure, Problem};
 use crate::follow::{Progress, Settled};
+use crate::manual;
 use crate::output::Output;
 use crate::prompts::Word;
 use crate::render::views::ResultView;
@@ -59,6 +60,7 @@ pub(crate) async fn run(context: &mut Context<'_>, verb: &Verb) -> Ending {
         Verb::Doctor(DoctorVerb::Doctor(args)) => doctor::run(context, args).await,
         Verb::Doctor(DoctorVerb::Bugreport(args)) => bugreport::run(context, args).await,
         Verb::Daemon(verb) => daemon::run(context, verb).await,
+        Verb::Manual(verb) => manual::run(&mut context.out, verb),
     }
 }
 

@@ -74,7 +74,9 @@ pub(crate) async fn on(
     line: &str,
     answer: Option<Answer>,
 ) -> Ran {
-    let args = std::iter::once("stctl").chain(line.split_whitespace()).map(Into::into);
+    // Two quotes are a word of no length, as in a shell.
+    let words = line.split_whitespace().map(|word| if word == "''" { "" } else { word });
+    let args = std::iter::once("stctl").chain(words).map(Into::into);
     let starts = variables.iter().any(|(name, _)| *name == "STCTL_DAEMON");
     let own = [
         ("STORMTUNNEL_SOCKET", socket.to_str().unwrap()),
