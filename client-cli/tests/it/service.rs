@@ -216,11 +216,18 @@ async fn units_of_a_package_that_mean_something_else_are_not_taken() {
 #[tokio::test]
 async fn uninstall_leaves_the_units_of_a_package_and_says_when_everybody_has_them() {
     Fake::beside(Vec::new(), async |fake: Fake| {
-        for (state, is_told) in [(NOBODYS, false), (ITS_OWN, true)] {
+        for is_told in [false, true] {
             let home = Home::new();
             let package = Package::new(&home.program, fake.socket().to_str().unwrap());
             package.enable(&home);
-            let system = package.system(state);
+            let mut system = package.system(ITS_OWN);
+            if !is_told {
+                let link = home.unit("sockets.target.wants/stormtunneld.socket");
+                system = system.does("systemctl --user disable", move || {
+                    fs::remove_file(&link).unwrap();
+                    ProgramEnd::default()
+                });
+            }
             let ran = home.run(&system, fake.socket(), "daemon uninstall", None).await;
             assert!(ran.code == 0 && ran.err.starts_with("the service is removed\n"), "{ran:?}");
             assert_eq!(ran.err.contains("systemctl --user mask"), is_told, "{ran:?}");
@@ -352,7 +359,7 @@ async fn uninstall_leaves_no_file_and_asks_before_a_purge() {
         let (home, system) = (Home::new(), linux().says("systemctl --user show", ITS_OWN));
         let socket = fake.socket();
         home.run(&system, socket, "daemon install", None).await;
-        let system = linux().says("systemctl --user show", NOBODYS);
+        system.asked();
         for (answer, code) in [(None, 2), (Some((|| Ok("n\n".to_owned())) as Answer), 1)] {
             let ran = home.run(&system, socket, "daemon uninstall --purge", answer).await;
             assert_eq!((ran.code, system.asked()), (code, Vec::new()), "{ran:?}");

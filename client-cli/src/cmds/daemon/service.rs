@@ -79,7 +79,7 @@ pub(super) async fn uninstall(context: &mut Context<'_>, purge: bool, yes: bool)
             let _ = fs::remove_file(&context.paths.socket);
         }
         context.out.note("the service is removed");
-        if context.service()?.state().enabled {
+        if !context.service()?.in_force().is_empty() {
             context.out.note(FOR_EVERYBODY);
         }
     } else {
