@@ -78,6 +78,12 @@ pub fn missing<T>(what: &str) -> Result<Option<T>> {
     Ok(None)
 }
 
+/// A program on `PATH`.
+#[must_use]
+pub fn find_on_path(name: &str) -> Option<PathBuf> {
+    search_path().map(|place| place.join(name)).find(|path| path.is_file())
+}
+
 fn search_path() -> impl Iterator<Item = PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).collect::<Vec<_>>().into_iter()
