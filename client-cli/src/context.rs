@@ -195,12 +195,24 @@ impl<'o> Context<'o> {
 
     /// A connection to the daemon that runs; none is started.
     pub(crate) async fn running_client(&mut self) -> Result<Client, autostart::Unreachable> {
-        // A service manager's socket takes connections without a daemon, and starts one. The lock tells.
+        // A service manager's socket takes connections without a daemon, and starts one. The lock tells; after a restart of the
+        // machine there is none yet, and the manager tells.
         let socket = &self.paths.socket;
-        if socket.exists() && Lock::beside(socket) == Lock::Free {
+        let is_free = match Lock::beside(socket) {
+            Lock::Held(_) => false,
+            Lock::Free => socket.exists(),
+            Lock::Unknown => socket.exists() && self.has_idle_service(),
+        };
+        if is_free {
             return Err(autostart::Unreachable::Stale { socket: socket.clone() });
         }
         Ok(autostart::connect(&self.plan(), false).await?.with_deadline(CALL_DEADLINE))
+    }
+
+    /// Whether a service holds the socket, and no daemon of its runs.
+    fn has_idle_service(&self) -> bool {
+        let service = self.service();
+        service.is_ok_and(|service| is_installed(service.as_ref(), &self.paths) && !service.state().active)
     }
 
     /// The system's service manager.

@@ -22,7 +22,7 @@ pub struct Problem {
     /// What the program returns.
     pub exit: ExitCode,
     /// For programs: the name of the fault's kind, or one of `call_failed`, `changed_meanwhile`, `daemon_older`,
-    /// `daemon_unreachable`, `no_editor`, `no_log`, `not_assigned`, `not_confirmed`, `not_up`, `nothing_selected`, `paths`,
+    /// `daemon_unreachable`, `no_editor`, `no_log`, `not_assigned`, `not_checked`, `not_confirmed`, `not_up`, `nothing_selected`, `paths`,
     /// `runtime`, `service`, `timeout`, `usage`.
     pub kind: String,
     /// The tunnel it is about, where the sentence does not name it.

@@ -50,7 +50,7 @@ struct Written<'a> {
 
 pub(super) async fn run(context: &mut Context<'_>, args: &BugreportArgs) -> Ending {
     let findings = doctor::examine(context, false).await?;
-    let version = env!("CARGO_PKG_VERSION");
+    let version = env!("STORMTUNNEL_VERSION");
     let (system, machine) = (std::env::consts::OS, std::env::consts::ARCH);
     let mut parts = vec![
         Part {

@@ -24,7 +24,9 @@ pub(super) fn meaning(code: ExitCode) -> &'static str {
     match code {
         ExitCode::Ok => "All that was asked for is done.",
         ExitCode::Failure => "It failed, in a way that has no code of its own.",
-        ExitCode::Usage => "The command line cannot be right. Nothing was done.",
+        ExitCode::Usage => {
+            "The command line cannot be right, or a start needs to be confirmed. Nothing was done about that."
+        }
         ExitCode::NotUp => "A tunnel is not up, and waiting alone does not help.",
         ExitCode::LoginNeeded => "Somebody has to sign in: `stctl sso login`.",
         ExitCode::DaemonUnreachable => "The daemon cannot be reached or started.",

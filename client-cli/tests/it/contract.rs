@@ -68,7 +68,12 @@ impl Contract {
                 match &table {
                     Some(name) => {
                         let known = tables.get_mut(name).unwrap();
-                        known.insert(cells[0].trim_matches('`').to_owned(), Field::parse(&cells[1]));
+                        let field = cells[0].trim_matches('`').to_owned();
+                        assert!(
+                            known.insert(field, Field::parse(&cells[1])).is_none(),
+                            "{name} has {} twice",
+                            cells[0]
+                        );
                     }
                     None if section == "Documents" => {
                         documents.push((cells[0].clone(), Document::parse(&cells[1])));

@@ -40,6 +40,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::daemon::OWN_SOCKET;
 pub(crate) use self::prompts::CODE;
 pub(crate) use self::settings::TEMPLATE;
 use crate::support::{running, stopped};

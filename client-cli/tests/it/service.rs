@@ -9,7 +9,7 @@ use stormtunnel_proto::API_LEVEL;
 use stormtunnel_proto::paths::Platform;
 
 use crate::doctor;
-use crate::fake::Fake;
+use crate::fake::{Fake, OWN_SOCKET};
 use crate::starting::script;
 use crate::support::{Ran, on, stopped};
 use crate::system::System;
@@ -77,15 +77,22 @@ impl Home {
 /// A daemon that serves on, and the path on which its clients look for it, which goes when it is told to end.
 struct Sockets {
     directory: tempfile::TempDir,
+    /// Its lock, as long as it lives.
+    _lock: fs::File,
 }
 
 impl Sockets {
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("daemon.sock.lock");
+        fs::write(&path, "4711\n").unwrap();
+        let lock = fs::File::open(&path).unwrap();
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        Self { directory, _lock: lock }
     }
 
     fn served(&self) -> PathBuf {
-        self.directory.path().join("served.sock")
+        self.directory.path().join(OWN_SOCKET)
     }
 
     fn looked_at(&self) -> PathBuf {

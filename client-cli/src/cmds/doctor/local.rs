@@ -15,15 +15,19 @@ use crate::exit::Failure;
 use crate::lock::Lock;
 use crate::world::Environment;
 
+/// What to do about a daemon that knows more than this program.
+const UPDATE: &str = "update stctl";
+
 /// Whether there is a daemon to talk to. A socket that is `managed` belongs to a service manager, daemon or not.
 pub(super) fn reachable(socket: &Path, why: Option<&Unreachable>, managed: bool, fix: bool) -> Finding {
     let finding = |outcome, detail: String| Finding::new("daemon.reachable", "daemon", outcome, detail);
     let Some(why) = why else { return finding(Outcome::Pass, "it answers".to_owned()) };
-    let left = matches!(why, Unreachable::Stale { .. }) && Lock::beside(socket) == Lock::Free;
-    if left && managed {
+    let is_stale = matches!(why, Unreachable::Stale { .. });
+    if is_stale && managed && !matches!(Lock::beside(socket), Lock::Held(_)) {
         return finding(Outcome::Warn, "it does not run; its service holds the socket".to_owned())
             .with_remedy("any command has the service start it, `stctl ls` for one");
     }
+    let left = is_stale && Lock::beside(socket) == Lock::Free;
     if left && UnixStream::connect(socket).is_ok() {
         let detail =
             format!("somebody answers at {}, and no daemon holds the lock beside it", socket.display());
@@ -160,7 +164,7 @@ pub(super) async fn of_daemon(
         let (theirs, level) = (&info.version, info.api_level);
         let outcome = if level < API_LEVEL { Outcome::Fail } else { Outcome::Warn };
         version(outcome, format!("the daemon has {theirs} (API level {level}), stctl {own} ({API_LEVEL})"))
-            .with_remedy("`stctl daemon stop`, then any command: it starts the daemon beside stctl")
+            .with_remedy(if level > API_LEVEL { UPDATE } else { context.newer_daemon() })
     };
     let mut findings = vec![lock(context, info.pid), version];
     let mut troubles = info.warnings;

@@ -10,6 +10,9 @@ use tonic::{Request, Response, Status};
 use super::Fake;
 use crate::support::now;
 
+/// Where a daemon listens whose socket, beside it, is its own and no service manager's.
+pub(crate) const OWN_SOCKET: &str = "served.sock";
+
 impl Fake {
     /// Another program takes the place of the daemon's.
     pub(crate) fn is_replaced_on_disk(&self) {
@@ -57,9 +60,12 @@ impl DaemonService for Fake {
         self.heard("shutdown".to_owned())?;
         let lock = self.socket.with_file_name("daemon.sock.lock");
         if lock.exists() {
-            // A service manager's socket stays, and the next daemon has the lock.
+            // The next daemon has the lock.
             std::fs::write(lock, "4712\n").unwrap();
-            return Ok(Response::new(v1::ShutdownResponse {}));
+            if !self.socket.with_file_name(OWN_SOCKET).exists() {
+                // A service manager's socket stays.
+                return Ok(Response::new(v1::ShutdownResponse {}));
+            }
         }
         std::fs::remove_file(&self.socket).unwrap();
         if self.lock().successor {
