@@ -22,8 +22,13 @@ const FILES: [&str; 10] = [
     "stormtunnel/v1/tunnels.proto",
 ];
 
-/// Messages that hold a secret. They get no `Debug` here: `src/conversions` has one for each that leaves the secret out.
-const SECRETS: [&str; 1] = [".stormtunnel.v1.AnswerPromptRequest"];
+/// Messages that hold a secret, or may: a proxy's password is a setting. They get no `Debug` here: `src/conversions` has one for each
+/// that leaves the secret out.
+const SECRETS: [&str; 3] = [
+    ".stormtunnel.v1.AnswerPromptRequest",
+    ".stormtunnel.v1.ReplaceSettingsFileRequest",
+    ".stormtunnel.v1.UpdateSettingsRequest.Change",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for input in ["stormtunnel", "levels.txt", "build.rs", "build"] {

@@ -8,14 +8,29 @@ use std::path::{Path, PathBuf};
 /// How the names of files end that are being written. One that is found is left over from a process that was killed.
 pub(crate) const UNFINISHED: &str = "new";
 
+/// Links in a row that are followed, as many as Linux follows.
+const LINKS: usize = 40;
+
+/// Where the file is, or will be: also the place that a link leads to where nothing is yet.
+fn real(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        match std::fs::canonicalize(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            found => return found,
+        }
+        match std::fs::read_link(&path) {
+            Ok(target) => path = path.parent().unwrap_or(Path::new("/")).join(target),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many links"))
+}
+
 /// Replaces the file as a whole, 0600: readers see the old content or the new one, and a power failure leaves one of them. A
 /// symbolic link (dotfiles are often kept that way) stays one. Blocks for the disk.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let path = match std::fs::canonicalize(path) {
-        Ok(real) => real,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-        Err(error) => return Err(error),
-    };
+    let path = real(path)?;
     let directory = path.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(directory)?;
     let mut name = path.as_os_str().to_owned();
@@ -29,4 +44,25 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         return written;
     }
     File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_stays_one_whether_or_not_its_file_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (link, file) = (directory.path().join("link"), directory.path().join("dot/real"));
+        symlink("dot/real", &link).unwrap();
+        for content in ["first", "second"] {
+            replace(&link, content.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
+            assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        }
+        symlink("round", directory.path().join("round")).unwrap();
+        assert!(replace(&directory.path().join("round"), b"").is_err());
+    }
 }

@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{BorrowedFd, RawFd};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 
 use crate::environment::{self, AwsVariables};
 
@@ -26,7 +26,7 @@ pub fn launch(aws: AwsVariables) -> io::Result<ExitCode> {
     let arguments = std::env::args_os()
         .skip(1)
         .map(|argument| if argument == "--detach" { "--detached".into() } else { argument });
-    let mut child = Command::new(std::env::current_exe()?)
+    let mut child = environment::same_program()?
         .args(arguments)
         .env_clear()
         .envs(environment::cleaned(std::env::vars_os(), aws))

@@ -114,7 +114,20 @@ pub fn enter_clean(aws: AwsVariables) -> io::Result<()> {
         return Ok(());
     }
     let arguments = std::env::args_os().skip(1);
-    Err(Command::new(std::env::current_exe()?).args(arguments).env_clear().envs(clean).exec())
+    Err(same_program()?.args(arguments).env_clear().envs(clean).exec())
+}
+
+/// This program once more, under the name that it was started by: that may be a link, which an upgrade turns, and it tells whether
+/// there was one ([`crate::program`]).
+///
+/// # Errors
+/// The program cannot be found.
+pub(crate) fn same_program() -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    if let Some(name) = std::env::args_os().next() {
+        command.arg0(name);
+    }
+    Ok(command)
 }
 
 /// The variables that the daemon may see.

@@ -128,10 +128,15 @@ pub(crate) fn write(files: &[ServiceFile]) -> Result<bool, Failure> {
     Ok(changed)
 }
 
-/// Removes the files. Answers whether any was there.
+/// Whether that is what `systemctl mask` leaves in the place of a file.
+pub(crate) fn is_mask(path: &Path) -> bool {
+    fs::read_link(path).is_ok_and(|target| target == Path::new("/dev/null"))
+}
+
+/// Removes the files, but no mask. Answers whether any was there.
 pub(crate) fn remove(places: &[PathBuf]) -> Result<bool, Failure> {
     let mut found = false;
-    for path in places {
+    for path in places.iter().filter(|path| !is_mask(path)) {
         match fs::remove_file(path) {
             Ok(()) => found = true,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::files::{filled, for_user, text, unit_value, unit_word, value};
-use super::{Change, Manager, ServiceFile, State, home, run};
+use super::{Change, Manager, ServiceFile, State, home, is_mask, run};
 use crate::autostart::Plan;
 use crate::context::Paths;
-use crate::exit::Failure;
+use crate::exit::{Failure, Problem};
 use crate::world::Programs;
 
 const SERVICE: &str = "stormtunneld.service";
@@ -86,6 +86,11 @@ impl<'a> Systemd<'a> {
         }))
     }
 
+    /// Whether a link to nothing is in the place of a unit, which is how systemd is told never to start it.
+    fn is_masked(&self) -> bool {
+        self.places().iter().any(|place| is_mask(place))
+    }
+
     /// A unit, as this user has it.
     fn read(&self, path: &Path) -> Option<String> {
         fs::read_to_string(path).ok().map(|text| for_user(&text, &self.runtime, &self.home))
@@ -105,6 +110,11 @@ impl Manager for Systemd<'_> {
 
     /// A copy would hide what the next version of a package brings.
     fn files(&self, daemon: &Path) -> Result<Vec<ServiceFile>, Failure> {
+        if self.is_masked() {
+            let headline = "the service is masked: somebody has forbidden it to start";
+            let remedy = format!("`systemctl --user unmask {SOCKET} {SERVICE}` allows it again");
+            return Err(Problem { remedy, ..Problem::failure("service", headline) }.into());
+        }
         // A package names its program without links.
         let real = fs::canonicalize(daemon).unwrap_or_else(|_| daemon.to_owned());
         if self.is_packaged(&self.own(&real)?)? { Ok(Vec::new()) } else { self.own(daemon) }
@@ -115,6 +125,9 @@ impl Manager for Systemd<'_> {
     }
 
     fn in_force(&self) -> Vec<String> {
+        if self.is_masked() {
+            return Vec::new();
+        }
         let places = self.places();
         if places.iter().any(|place| place.exists()) {
             return places.iter().map(|place| self.read(place).unwrap_or_default()).collect();

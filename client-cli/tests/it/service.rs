@@ -221,6 +221,32 @@ async fn units_of_a_package_are_enabled_and_not_copied() {
 }
 
 #[tokio::test]
+async fn what_is_masked_stays_masked() {
+    Fake::beside(Vec::new(), async |fake: Fake| {
+        let home = Home::new();
+        let names = ["stormtunneld.socket", "stormtunneld.service"];
+        fs::create_dir_all(home.unit(names[0]).parent().unwrap()).unwrap();
+        for name in names {
+            std::os::unix::fs::symlink("/dev/null", home.unit(name)).unwrap();
+        }
+        let system = linux().says("systemctl --user show", ITS_OWN);
+        let refused = home.run(&system, fake.socket(), "daemon install", None).await;
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.err.contains("systemctl --user unmask stormtunneld.socket"), "{refused:?}");
+        let status = home.run(&system, fake.socket(), "daemon status -o json", None).await.json();
+        assert_eq!(status["service"]["installed"], false, "{status}");
+        let removed = home.run(&system, fake.socket(), "daemon uninstall", None).await;
+        assert!(removed.err.contains("is not installed"), "{removed:?}");
+        assert_eq!(doctor::service(&home, &system, fake.socket()).await["outcome"], "pass");
+        for name in names {
+            assert_eq!(fs::read_link(home.unit(name)).unwrap(), Path::new("/dev/null"));
+        }
+        assert_eq!(fake.asked(), [""; 0], "the daemon is left alone");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn units_of_a_package_that_mean_something_else_are_not_taken() {
     Fake::beside(Vec::new(), async |fake: Fake| {
         let socket = fake.socket().to_str().unwrap();

@@ -8,8 +8,12 @@ use std::fmt::{Debug, Write as _};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{SendFlags, SocketAddrUnix, sendto};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -22,8 +26,8 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 /// What systemd sets where it connects standard error to the journal: device and inode.
 const STREAM: &str = "JOURNAL_STREAM";
 const IDENTIFIER: &str = "stormtunneld";
-/// A journal that hangs costs a line, and not the daemon.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest wait for a journal that takes nothing, once: from then on lines are dropped until it does. A burst of lines waits for less.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// Longest value, in bytes: all of an entry fits into one datagram then, whose limit is some 200 kB.
 const LONGEST: usize = 8 << 10;
 
@@ -31,7 +35,11 @@ const LONGEST: usize = 8 << 10;
 #[derive(Debug)]
 pub(super) struct Journal {
     socket: UnixDatagram,
-    path: PathBuf,
+    address: SocketAddrUnix,
+    /// It took nothing when it was last asked.
+    hangs: AtomicBool,
+    /// Lines that were dropped, and that nothing was said about yet.
+    dropped: AtomicU64,
 }
 
 impl Journal {
@@ -42,17 +50,47 @@ impl Journal {
     }
 
     fn at(path: &Path) -> io::Result<Self> {
-        let socket = UnixDatagram::unbound()?;
+        let (socket, address) = (UnixDatagram::unbound()?, SocketAddrUnix::new(path)?);
         socket.set_write_timeout(Some(PATIENCE))?;
         // Discarded where somebody listens, and an error where nobody does.
-        socket.send_to(&[], path)?;
-        Ok(Self { socket, path: path.to_owned() })
+        sendto(&socket, &[], SendFlags::empty(), &address)?;
+        Ok(Self { socket, address, hangs: AtomicBool::new(false), dropped: AtomicU64::new(0) })
     }
 
-    /// What the journal does not take goes to standard error, which is a stream of the journal's own.
+    /// What a journal that hangs does not take is dropped and counted: the daemon does not hang with it. Without a journal a line
+    /// goes to standard error.
     fn send(&self, level: Level, text: &str, entry: &[u8]) {
-        if self.socket.send_to(entry, &self.path).is_err() {
-            let _ = writeln!(io::stderr(), "<{}>{text}", priority(level));
+        match self.offer(entry) {
+            Ok(()) => match self.dropped.swap(0, Ordering::Relaxed) {
+                0 => {}
+                lines => self.tell_of(lines),
+            },
+            Err(Errno::AGAIN | Errno::NOBUFS) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(_) => {
+                let _ = writeln!(io::stderr(), "<{}>{text}", priority(level));
+            }
+        }
+    }
+
+    fn offer(&self, entry: &[u8]) -> Result<(), Errno> {
+        let flags = if self.hangs.load(Ordering::Relaxed) { SendFlags::DONTWAIT } else { SendFlags::empty() };
+        let sent = sendto(&self.socket, entry, flags, &self.address);
+        self.hangs.store(matches!(sent, Err(Errno::AGAIN | Errno::NOBUFS)), Ordering::Relaxed);
+        sent.map(drop)
+    }
+
+    fn tell_of(&self, lines: u64) {
+        let mut entry = Entry::default();
+        entry.put(
+            "MESSAGE",
+            &format!("the journal took nothing for a while: {lines} lines are missing before the last one"),
+        );
+        entry.put("PRIORITY", &priority(Level::WARN).to_string());
+        entry.put("SYSLOG_IDENTIFIER", IDENTIFIER);
+        if self.offer(&entry.0).is_err() {
+            self.dropped.fetch_add(lines, Ordering::Relaxed);
         }
     }
 }
@@ -186,6 +224,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::fs::File;
     use std::os::unix::fs::MetadataExt as _;
+    use std::path::PathBuf;
 
     use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -280,6 +319,33 @@ mod tests {
             tracing::info!(target: "stormtunneld", long, "much");
         });
         assert_eq!(journald.entry()["LONG"].len(), LONGEST);
+    }
+
+    #[test]
+    fn a_journal_that_hangs_costs_lines_that_are_counted() {
+        let journald = Journald::new();
+        let journal = Journal::at(&journald.path()).unwrap();
+        assert_eq!(journald.entry(), BTreeMap::new());
+        let (layer, _control) = filtered(Box::new(journal), "debug");
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            // More than any queue of datagrams holds. A wait for each would take minutes.
+            const LINES: usize = 5000;
+            for number in 0..LINES {
+                tracing::info!(target: "stormtunneld", number, "line");
+            }
+            let mut held = 0;
+            journald.socket.set_nonblocking(true).unwrap();
+            let mut buffer = vec![0; 64 << 10];
+            while journald.socket.recv(&mut buffer).is_ok() {
+                held += 1;
+            }
+            journald.socket.set_nonblocking(false).unwrap();
+            assert!(held < LINES, "the queue holds them all");
+            tracing::info!(target: "stormtunneld", "after");
+            assert_eq!(journald.entry()["MESSAGE"], "after");
+            let told = journald.entry()["MESSAGE"].clone();
+            assert!(told.contains(&format!(": {} lines are missing", LINES - held)), "{told}");
+        });
     }
 
     #[test]

@@ -21,13 +21,14 @@ impl Client {
         Ok(Request::new(message))
     }
 
-    /// Fails unless the daemon has this level. Asks it at most once per connection, and not at all for the first level.
+    /// Fails unless the daemon has this level. Asks it once per connection, again where it was too old, and not at all for the first level.
     async fn has_level(&self, needs: u32) -> Result<(), CallError> {
         if needs <= 1 {
             return Ok(());
         }
         let known = self.level.load(Ordering::Relaxed);
-        let has = if known == 0 { self.daemon_info().await?.api_level } else { known };
+        // What was too old may have been replaced since: the connection is made anew with the next call only.
+        let has = if known < needs { self.daemon_info().await?.api_level } else { known };
         self.level.store(has, Ordering::Relaxed);
         if has < needs { Err(CallError::OlderDaemon { needs, has }) } else { Ok(()) }
     }

@@ -1,11 +1,27 @@
 //! The messages of the settings service.
 
+use std::fmt;
+
 use super::{ConversionError, non_empty, required};
 use crate::calls::{
     ReplacedSettings, SettingChange, SettingState, SettingsFile, SettingsProblem, SettingsState,
 };
 use crate::v1;
 use crate::v1::replace_settings_file_response::{ChangedMeanwhile, Outcome, Refused, Written};
+
+/// A proxy's password may be in it.
+impl fmt::Debug for v1::ReplaceSettingsFileRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplaceSettingsFileRequest").finish_non_exhaustive()
+    }
+}
+
+/// Likewise.
+impl fmt::Debug for v1::update_settings_request::Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Change").field("key", &self.key).finish_non_exhaustive()
+    }
+}
 
 impl From<SettingState> for v1::Setting {
     fn from(setting: SettingState) -> Self {

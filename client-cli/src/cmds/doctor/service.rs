@@ -9,7 +9,7 @@ use stormtunnel_proto::calls::DaemonInfo;
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::service::{Manager, State, is_installed, program_in};
+use crate::service::{Manager, State, is_installed, is_mask, program_in};
 
 const REMEDY: &str =
     "`stctl daemon install` writes its files anew, and has it start the stormtunneld beside stctl";
@@ -20,6 +20,9 @@ pub(super) fn service(context: &Context<'_>, running: Option<&DaemonInfo>) -> Fi
     let Ok(manager) = context.service() else {
         return finding(Outcome::Skipped, "HOME is not set".to_owned());
     };
+    if manager.places().iter().any(|place| is_mask(place)) {
+        return finding(Outcome::Pass, "masked; the daemon starts when needed".to_owned());
+    }
     let (there, missing): (Vec<PathBuf>, Vec<PathBuf>) =
         manager.places().into_iter().partition(|place| place.exists());
     let Some(first) = there.first() else {

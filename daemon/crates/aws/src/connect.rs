@@ -60,7 +60,9 @@ pub(crate) async fn refusal(proxy: &Proxy, target: &str, extra_roots: Option<&[u
         if !url.is_tls() {
             return lead_through(&mut socket, proxy, target).await;
         }
-        let config = client_config(extra_roots)?;
+        let roots = extra_roots.map(<[u8]>::to_vec);
+        let made = tokio::task::spawn_blocking(move || client_config(roots.as_deref())).await;
+        let config = made.map_err(io::Error::other).map_err(gone)??;
         let name = ServerName::try_from(url.host().to_owned()).map_err(io::Error::other).map_err(gone)?;
         let mut socket = TlsConnector::from(Arc::clone(&config)).connect(name, socket).await.map_err(gone)?;
         lead_through(&mut socket, proxy, target).await

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use stormtunnel_model::{Attempt, Fault, LocalEndpoint, SsmSessionId};
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use crate::ports::{AwsScope, BindError, SessionGrant};
 use crate::tasks::panic_message;
@@ -114,9 +115,10 @@ pub(crate) async fn abandon(context: &Arc<Context>, about: &About, message: Mess
     // A task, since that may take as long as the network is away, and a deletion waits for the actor.
     let (ending, record) = (Arc::clone(context), started.record.clone());
     let about = about.session(&record.id);
+    let span = about.span();
     let ending = async move { see_out(&ending, &record, false).await };
     let ending = context.tasks.spawn_within("end session", move || about.span(), ending);
     if ending.is_err() {
-        see_out(context, &started.record, false).await;
+        see_out(context, &started.record, false).instrument(span).await;
     }
 }
