@@ -22,8 +22,8 @@ use crate::scene::Scene;
 /// Tells the test that it runs inside, and the name of its control group.
 const INSIDE: &str = "STORMTUNNEL_TEST_SYSTEMD";
 
-/// Longest life of one test inside.
-const TEST: Duration = Duration::from_secs(300);
+/// Longest life of one test inside that asks for nothing else.
+pub const TEST: Duration = Duration::from_secs(300);
 
 /// Where systemd keeps its programs.
 const PROGRAMS: &str = "/lib/systemd";
@@ -70,6 +70,14 @@ exec /lib/systemd/systemd --user
 /// # Errors
 /// The test failed inside.
 pub async fn enter(name: &str) -> Result<bool> {
+    enter_for(TEST, name).await
+}
+
+/// The same, for a test that may take that long inside.
+///
+/// # Errors
+/// The test failed inside.
+pub async fn enter_for(longest: Duration, name: &str) -> Result<bool> {
     if std::env::var_os(INSIDE).is_some() {
         return Ok(true);
     }
@@ -96,7 +104,7 @@ pub async fn enter(name: &str) -> Result<bool> {
     command.arg(std::env::current_exe()?).args(["--exact", name, "--nocapture", "--test-threads=1"]);
     command.env(INSIDE, &group).env("XDG_RUNTIME_DIR", runtime_dir());
     command.env("STORMTUNNEL_BIN_DIR", binaries.stctl.parent().context("stctl is nowhere")?);
-    let ran = process::run(command, TEST).await;
+    let ran = process::run(command, longest).await;
     remove_groups(&group);
     let Output { code, stdout, stderr } = ran?;
     std::io::stdout().write_all(stdout.as_bytes())?;

@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -161,7 +162,15 @@ async fn a_release_is_the_same_twice_and_has_everything() -> Result<()> {
     let mut check = Command::new("sha256sum");
     check.args(["--check", "--strict", "SHA256SUMS"]).current_dir(first.directory.path());
     let checked = process::run(check, DEADLINE).await?.success()?;
-    ensure!(checked.lines().count() == 4 && checked.contains("stormtunnel_7.8.9~rc.1-1_"), "{checked}");
+    ensure!(checked.lines().count() == 4 && checked.contains("stormtunnel_7.8.9.rc.1-1_"), "{checked}");
+    let package = first.package().await?;
+    for part in [
+        "Version: 7.8.9~rc.1-1\n",
+        "doc/stormtunnel/LICENSE-MIT\n",
+        "/LICENSE-APACHE -> ../../common-licenses/Apache-2.0\n",
+    ] {
+        ensure!(package.contains(part), "{part} is missing: {package}");
+    }
 
     let place = tempfile::tempdir()?;
     let tarball = first.file("-gnu.tar.gz")?;
@@ -234,6 +243,26 @@ async fn formula(release: &Release) -> Result<()> {
 }
 
 #[tokio::test]
+async fn programs_of_another_commit_are_no_release() -> Result<()> {
+    let programs = tempfile::tempdir()?;
+    for name in ["stctl", "stormtunneld"] {
+        let program = programs.path().join(name);
+        fs::write(&program, format!("#!/bin/sh\necho '{name} 1.2.3 (0000000 2026-01-02)'\n"))?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    }
+    let output = tempfile::tempdir()?;
+    let mut release = script("release", MADE);
+    release.arg("--bin-dir").arg(programs.path()).arg("--output").arg(output.path());
+    let refused = process::run(release, DEADLINE).await?;
+    ensure!(
+        refused.code == 1 && refused.stderr.contains("are 1.2.3 (0000000 2026-01-02), and"),
+        "{refused:?}"
+    );
+    ensure!(fs::read_dir(output.path())?.next().is_none(), "files were made all the same");
+    Ok(())
+}
+
+#[tokio::test]
 async fn cargo_installs_both_programs_and_they_find_each_other() -> Result<()> {
     let place = tempfile::tempdir()?;
     // Unoptimised, and the daemon without what takes minutes to compile: what is tried is the rest.
@@ -271,7 +300,10 @@ async fn cargo_install(package: &str, flags: &[&str], place: &Path) -> Result<()
 
 #[tokio::test]
 async fn the_debian_package_is_installed_upgraded_and_removed() -> Result<()> {
-    if !is_possible()? || !own_systemd::enter("the_debian_package_is_installed_upgraded_and_removed").await? {
+    // A release and one package more are made inside.
+    let longest = own_systemd::TEST + 2 * RELEASE;
+    let name = "the_debian_package_is_installed_upgraded_and_removed";
+    if !is_possible()? || !own_systemd::enter_for(longest, name).await? {
         return Ok(());
     }
     let release = Release::make(None).await?;
