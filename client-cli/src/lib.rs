@@ -106,6 +106,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>
 
 /// Tells a problem that is yet to be told.
 fn concluded(ending: Result<ExitCode, Failure>, out: &mut Output<'_>) -> ExitCode {
+    out.give_up_question();
     match ending {
         Ok(code) => code,
         Err(Failure::Problem(problem)) => {
