@@ -1,5 +1,6 @@
 //! Manners on a real terminal and in real pipes: how commands end from outside, and what is said meanwhile.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
@@ -96,6 +97,11 @@ async fn ctrl_c_ends_a_command_and_leaves_the_terminal_as_it_was() -> Result<()>
     // Bash goes on with a loop whose command returns 130 by itself.
     let line = "bash -c 'while true; do stctl wait db; done'";
     terminal.begin(line, |shown| shown.contains("waiting for db: "), DEADLINE).await?;
+    terminal.interrupt().await?;
+    terminal.end(DEADLINE).await.context(line)?;
+    // Whatever becomes of the words, somebody is there.
+    let line = "bash -c 'while true; do stctl watch -o json 2>/dev/null; done'";
+    terminal.begin(line, |shown| shown.contains("\"snapshot\""), DEADLINE).await?;
     terminal.interrupt().await?;
     terminal.end(DEADLINE).await.context(line)?;
     println!(
@@ -203,6 +209,38 @@ async fn sigterm_ends_a_follower_as_it_ends_any_program() -> Result<()> {
     ensure!(shown.contains("code 143\r"), "{shown:?}");
     let last = shown.rfind("waiting for").unwrap_or_default();
     ensure!(shown[last..].contains(WIPED), "{shown:?}");
+
+    // A program that has the terminal ends as well: it is waited for.
+    let line = "stctl daemon logs --follow & p=$!";
+    terminal.begin(line, |shown| shown.contains("\r\n2"), DEADLINE).await?;
+    let shown = terminal.command("kill $p; wait $p; echo code $?", DEADLINE).await?;
+    ensure!(shown.contains("code 143\r"), "{shown:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_first_process_of_a_container_returns_the_code_of_the_signal() -> Result<()> {
+    let scene = connecting().await?;
+    let mut terminal = terminal(&scene).await?;
+    let first = "unshare --pid --fork --kill-child stctl wait db";
+    let shown = terminal.command("unshare --pid --fork true; echo code $?", DEADLINE).await?;
+    if !shown.contains("\ncode 0\r") {
+        let required = std::env::var_os("REQUIRE_ALL").is_some_and(|value| !value.is_empty());
+        ensure!(!required, "no process numbers of our own: {shown}");
+        let _ = writeln!(std::io::stderr(), "skipped: no process numbers of our own: {shown}");
+        return Ok(());
+    }
+    terminal.begin(first, |shown| shown.contains("waiting for db: "), DEADLINE).await?;
+    terminal.interrupt().await?;
+    terminal.end(DEADLINE).await?;
+    let code = terminal.command("echo code $?", DEADLINE).await?;
+    ensure!(code.contains("\ncode 130\r"), "{code:?}");
+
+    let line = format!("{first} & p=$!");
+    terminal.begin(&line, |shown| shown.contains("waiting for db: "), DEADLINE).await?;
+    let kill = "kill $(cat /proc/$p/task/$p/children); wait $p; echo code $?";
+    let shown = terminal.command(kill, DEADLINE).await?;
+    ensure!(shown.contains("code 143\r"), "{shown:?}");
     Ok(())
 }
 
