@@ -6,10 +6,12 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
-use aws_emulator::{Config, Injection};
+use aws_emulator::{Config, Consent, Injection, Portal, SignInHabits};
 use stormtunnel_e2e::DEADLINE;
 use stormtunnel_e2e::process::{self, Signal};
+use stormtunnel_e2e::profiles;
 use stormtunnel_e2e::scene::{HOST, PORT, Scene};
+use stormtunnel_e2e::sign_in::{self, START_URL};
 use stormtunnel_e2e::terminal::Terminal;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
@@ -162,6 +164,30 @@ async fn ctrl_c_in_an_editor_is_the_editors() -> Result<()> {
     let code = terminal.command("echo code $?", DEADLINE).await?;
     ensure!(code.contains("\ncode 0\r"), "{code:?}");
     ensure!(std::fs::read_to_string(scene.sandbox().config_file())?.ends_with("# kept\n"));
+
+    // At a question it is for stctl again, and what was typed is not lost.
+    std::fs::write(&editor, "#!/bin/sh\necho 'wrong = 1' >>\"$1\"\n")?;
+    terminal.begin(&line, |shown| shown.contains("edit again? [y/N] "), DEADLINE).await?;
+    terminal.interrupt().await?;
+    let shown = terminal.end(DEADLINE).await?;
+    let (_, kept) = shown.split_once("what you have written is kept in").context(shown.clone())?;
+    let kept: String = kept.split("READY> ").next().unwrap_or_default().split_whitespace().collect();
+    ensure!(std::fs::read_to_string(&kept).context(kept)?.ends_with("wrong = 1\n"), "{shown:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn ctrl_c_at_a_login_says_what_becomes_of_it() -> Result<()> {
+    let sign_in = SignInHabits { consent: Consent::Waits, interval_s: 1, ..SignInHabits::default() };
+    let portal = Portal::new(START_URL, "me@corp.example").account("123456789012", &["Developer"]);
+    let scene = Scene::start(Config { portals: vec![portal], sign_in, ..Config::default() }).await?;
+    sign_in::write_profiles(&scene)?;
+    profiles::add(&scene, "db", Some("dev")).await?;
+    let mut terminal = terminal(&scene).await?;
+    terminal.begin("stctl up db", |shown| shown.contains("http"), DEADLINE).await?;
+    terminal.interrupt().await?;
+    let shown = terminal.end(DEADLINE).await?;
+    ensure!(shown.contains("the login is given up") && !shown.contains("goes on starting"), "{shown:?}");
     Ok(())
 }
 
