@@ -1,24 +1,30 @@
 //! What ends a command from outside: Ctrl-C, SIGTERM, and a reader that has all that it wanted.
 
 use std::future::pending;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read as _};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::low_level::{emulate_default_handler, unregister};
+use signal_hook::low_level::{emulate_default_handler, exit, pipe, unregister};
 use signal_hook::{SigId, flag};
 use stormtunnel_model::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// What a process returns that SIGTERM ended.
+const TERMINATED: i32 = 128 + SIGTERM;
 
 /// What ends a command from outside. By default nothing does.
 #[derive(Clone, Debug, Default)]
 pub struct Ends {
     /// Ctrl-C. Absent where signals and streams are not those of the process.
     interrupts: Option<Arc<Listener>>,
-    /// SIGTERM. Absent where the system ends the process then, which is what there is to do without a terminal.
+    /// SIGTERM, likewise.
     terminations: Option<Arc<Listener>>,
 }
 
@@ -47,19 +53,27 @@ pub(crate) enum End {
 
 impl Ends {
     /// Those of this process. From now on the first Ctrl-C is told, and a second one ends the process at once, whatever it
-    /// waits for: a program of the system may take its time. Likewise SIGTERM in a terminal, where there may be a line to wipe
-    /// away before.
-    pub(crate) fn of_process(in_terminal: bool) -> Self {
-        let code = ExitCode::Interrupted as i32;
+    /// waits for: a program of the system may take its time. Likewise SIGTERM, before which there may be a line to wipe away
+    /// and a program to end.
+    pub(crate) fn of_process() -> Self {
+        let in_terminal =
+            io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal();
+        // No signal ends the first process of a container unless the process itself does it.
+        let is_first = std::process::id() == 1;
+        let interrupted = (is_first || !in_terminal).then_some(ExitCode::Interrupted as i32);
         Self {
-            interrupts: Listener::of(SIGINT, (!in_terminal).then_some(code)),
-            terminations: in_terminal.then(|| Listener::of(SIGTERM, None)).flatten(),
+            interrupts: Listener::of(SIGINT, interrupted),
+            terminations: Listener::of(SIGTERM, is_first.then_some(TERMINATED)),
         }
     }
 
-    /// Whether Ctrl-C was typed.
-    pub(crate) fn is_interrupted(&self) -> bool {
-        self.interrupts.as_ref().is_some_and(|interrupts| interrupts.is_told())
+    /// The signal that came, if one did.
+    pub(crate) fn told(&self) -> Option<End> {
+        let is_told = |listener: &Option<Arc<Listener>>| listener.as_ref().is_some_and(|one| one.is_told());
+        if is_told(&self.interrupts) {
+            return Some(End::Interrupt);
+        }
+        is_told(&self.terminations).then_some(End::Terminate)
     }
 
     /// Leaves Ctrl-C to a program, such as an editor, to which it means something else.
@@ -77,15 +91,18 @@ impl Ends {
         }
     }
 
-    /// Ends the process as the signal does that nobody takes, in a terminal: the shell there sees why, and ends a loop that
-    /// the command is in. Shells show the same exit code as for a process that returns it.
+    /// Ends the process as the signal does that nobody takes: the shell in a terminal sees why, and ends a loop that the
+    /// command is in. Shells show the same exit code as for a process that returns it, which is what is left to do where it
+    /// answers.
     pub(crate) fn pass_on(&self, end: End) {
-        let signal = match end {
-            End::Interrupt => SIGINT,
-            End::Terminate => SIGTERM,
+        let listener = match end {
+            End::Interrupt => &self.interrupts,
+            End::Terminate => &self.terminations,
         };
-        if self.terminations.is_some() {
-            drop(emulate_default_handler(signal));
+        match (listener.as_deref(), end) {
+            (Some(Listener { signal, code: None, .. }), _) => drop(emulate_default_handler(*signal)),
+            (Some(Listener { code: Some(code), .. }), End::Terminate) => exit(*code),
+            (Some(_), End::Interrupt) | (None, _) => {}
         }
     }
 
@@ -100,6 +117,27 @@ impl Ends {
         }
         pending::<()>().await;
     }
+}
+
+/// Waits for the end of a program with that PID, which gets every SIGTERM that comes meanwhile: this process does nothing else
+/// then, and would leave it behind.
+pub(crate) fn terminating_with<T>(program: u32, wait: impl FnOnce() -> T) -> T {
+    let program = i32::try_from(program).ok().and_then(Pid::from_raw);
+    let Some((program, (mut told, tells))) = program.zip(UnixStream::pair().ok()) else { return wait() };
+    let Ok(telling) = pipe::register(SIGTERM, tells) else { return wait() };
+    thread::scope(|scope| {
+        // Without a thread there is a second SIGTERM. It ends when nobody tells any more.
+        let passes_on = move || {
+            while told.read(&mut [0]).is_ok_and(|length| length > 0) {
+                // One that is gone needs none.
+                let _ = kill_process(program, Signal::TERM);
+            }
+        };
+        drop(thread::Builder::new().name("program".to_owned()).spawn_scoped(scope, passes_on));
+        let ended = wait();
+        unregister(telling);
+        ended
+    })
 }
 
 impl Drop for LeftToProgram {

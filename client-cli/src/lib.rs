@@ -96,16 +96,21 @@ pub async fn run(args: impl IntoIterator<Item = OsString>, world: &mut World<'_>
         () = ends.reader_gone(), if cli.verb.follows() => Err(Failure::ClosedPipe),
         ending = cmds::run(&mut context, &cli.verb) => ending,
     };
-    match ending {
-        // A program that was waited for got the Ctrl-C as well, and failed of it.
-        Ok(code) if code != ExitCode::Ok && ends.is_interrupted() => ended_by(End::Interrupt, &mut context),
-        Err(Failure::Problem(_)) if ends.is_interrupted() => ended_by(End::Interrupt, &mut context),
-        ending => concluded(ending, &mut context.out),
+    match (ending, ends.told()) {
+        // A program that was waited for got the signal as well, and failed of it.
+        (Ok(code), Some(end)) if code != ExitCode::Ok => ended_by(end, &mut context),
+        (Err(Failure::Problem(_)), Some(End::Interrupt)) => ended_by(End::Interrupt, &mut context),
+        (Err(failure), Some(End::Terminate)) => {
+            concluded(Err(failure), &mut context.out);
+            ended_by(End::Terminate, &mut context)
+        }
+        (ending, _) => concluded(ending, &mut context.out),
     }
 }
 
 /// Tells a problem that is yet to be told.
 fn concluded(ending: Result<ExitCode, Failure>, out: &mut Output<'_>) -> ExitCode {
+    out.give_up_question();
     match ending {
         Ok(code) => code,
         Err(Failure::Problem(problem)) => {

@@ -23,8 +23,8 @@ pub(crate) struct Output<'o> {
     /// Columns to fit remarks and problems into.
     err_width: Option<u16>,
     status: StatusLine,
-    /// A question waits for its answer at the end of a line.
-    is_asking: bool,
+    /// The question that waits for its answer at the end of a line.
+    question: Option<String>,
     out_style: Style,
     err_style: Style,
     clock: fn() -> Timestamp,
@@ -43,7 +43,7 @@ impl<'o> Output<'o> {
             format: globals.output,
             width,
             err_width,
-            is_asking: false,
+            question: None,
             out_style: style(out_colour),
             err_style: style(err_colour),
             clock: world.clock,
@@ -67,6 +67,8 @@ impl<'o> Output<'o> {
 
     /// Tells a person in a terminal what is waited for, once it takes more than a second and until the answer is dropped.
     pub(crate) fn waits_for(&mut self, what: &str) -> Waiting {
+        // A command waits on when it has the answer, or does without.
+        self.give_up_question();
         self.status.wait(what)
     }
 
@@ -78,11 +80,14 @@ impl<'o> Output<'o> {
     /// Text of whole lines on standard output; a closing line end is added where it is missing.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), Failure> {
         let _quiet = self.status.quiet();
+        end_line(self.err, self.question.as_deref());
         self.out.write_all(text.as_bytes())?;
         if !text.is_empty() && !text.ends_with('\n') {
             self.out.write_all(b"\n")?;
         }
-        Ok(self.out.flush()?)
+        self.out.flush()?;
+        ask(self.err, self.question.as_deref());
+        Ok(())
     }
 
     /// The same in lines that fit the terminal; those that are broken go on below, `indent` columns in.
@@ -122,15 +127,17 @@ impl<'o> Output<'o> {
     /// What a person has to see to go on, on standard error, whatever standard output is for.
     pub(crate) fn progress(&mut self, text: &str) {
         let _quiet = self.status.quiet();
-        self.is_asking = false;
+        end_line(self.err, self.question.as_deref());
         ignore_unwritable(writeln!(self.err, "{text}").and_then(|()| self.err.flush()));
+        ask(self.err, self.question.as_deref());
     }
 
-    /// A question to a person, on standard error; the answer is typed behind it.
+    /// A question to a person, on standard error; the answer is typed behind it. What is written before that answer comes
+    /// goes below, and the question is asked once more: the terminal keeps what was typed, and takes the rest.
     pub(crate) fn question(&mut self, text: &str) {
         let _quiet = self.status.ask();
-        self.is_asking = true;
-        ignore_unwritable(write!(self.err, "{text} ").and_then(|()| self.err.flush()));
+        self.question = Some(text.to_owned());
+        ask(self.err, Some(text));
     }
 
     /// Likewise what a person is to type.
@@ -140,14 +147,22 @@ impl<'o> Output<'o> {
 
     /// The question has its answer, with the line end that was typed.
     pub(crate) fn answered(&mut self) {
-        self.is_asking = false;
+        self.question = None;
         self.status.answered();
+    }
+
+    /// Nobody waits for the answer any more, if a question is open: what comes next begins a line of its own.
+    pub(crate) fn give_up_question(&mut self) {
+        end_line(self.err, self.question.as_deref());
+        self.answered();
     }
 
     /// Ctrl-C was typed; `left` is what goes on without this command, and may be nothing. What comes next in the terminal
     /// begins a line of its own, and not behind the "^C".
     pub(crate) fn interrupted(&mut self, left: &str) {
-        if self.is_asking || self.err_width.is_some() {
+        let is_asking = self.question.is_some();
+        self.answered();
+        if is_asking || self.err_width.is_some() {
             self.progress("");
         }
         if !left.is_empty() {
@@ -183,6 +198,19 @@ impl<'o> Output<'o> {
     }
 }
 
+/// What is written next stands below an open question.
+fn end_line(err: &mut dyn Write, question: Option<&str>) {
+    if question.is_some() {
+        ignore_unwritable(writeln!(err).and_then(|()| err.flush()));
+    }
+}
+
+fn ask(err: &mut dyn Write, question: Option<&str>) {
+    if let Some(question) = question {
+        ignore_unwritable(write!(err, "{question} ").and_then(|()| err.flush()));
+    }
+}
+
 fn yaml(value: &impl Serialize) -> Result<String, String> {
     serde_yaml_ng::to_string(value).map_err(|error| error.to_string())
 }
@@ -195,4 +223,72 @@ fn not_written(error: String) -> Failure {
 /// When standard error itself cannot be written to there is nowhere left to say so.
 fn ignore_unwritable(written: io::Result<()>) {
     drop(written);
+}
+
+#[cfg(test)]
+mod tests {
+    use stormtunnel_proto::paths::Platform;
+
+    use super::*;
+    use crate::world::{Ends, Environment, ProgramEnd, Programs};
+
+    struct NoPrograms;
+
+    impl Programs for NoPrograms {
+        fn run(&self, _: &std::path::Path, _: &[String]) -> io::Result<ProgramEnd> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn show(&self, _: &std::path::Path, _: &[String]) -> io::Result<i32> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    /// What standard error shows of it.
+    fn shown(write: impl FnOnce(&mut Output<'_>)) -> String {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut world = World {
+            env: Environment::default(),
+            out: &mut out,
+            err: &mut err,
+            terminal: Terminal::default(),
+            in_container: false,
+            answer: None,
+            clock: Timestamp::default,
+            platform: Platform::Linux,
+            programs: &NoPrograms,
+            ends: Ends::default(),
+            status: None,
+        };
+        write(&mut Output::plain(&mut world));
+        String::from_utf8(err).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_beside_a_question_leaves_it_last_until_it_is_answered() {
+        let shown = shown(|out| {
+            out.prompt("code");
+            out.note("b: retrying");
+            out.text("b is up").unwrap();
+            out.answered();
+            out.note("a is up");
+        });
+        assert_eq!(shown, "code: \nb: retrying\ncode: \ncode: a is up\n");
+    }
+
+    #[test]
+    fn a_question_that_is_given_up_is_not_repeated() {
+        let given_up = shown(|out| {
+            out.prompt("code");
+            out.give_up_question();
+            out.give_up_question();
+            out.note("the daemon stops");
+        });
+        assert_eq!(given_up, "code: \nthe daemon stops\n");
+        let interrupted = shown(|out| {
+            out.prompt("code");
+            out.interrupted("it goes on");
+        });
+        assert_eq!(interrupted, "code: \nit goes on\n");
+    }
 }

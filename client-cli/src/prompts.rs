@@ -25,6 +25,8 @@ type Sending = Pin<Box<dyn Future<Output = Result<(), CallError>>>>;
 pub(crate) enum Word {
     /// A question; the answer is typed behind it.
     Ask(String),
+    /// The answer was typed.
+    Answered,
     /// What became of one.
     Tell(String),
 }
@@ -34,7 +36,11 @@ impl Word {
     pub(crate) fn show(&self, out: &mut Output<'_>) {
         match self {
             Self::Ask(question) => out.prompt(question),
-            Self::Tell(text) => out.progress(text),
+            Self::Answered => out.answered(),
+            Self::Tell(text) => {
+                out.answered();
+                out.progress(text);
+            }
         }
     }
 }
@@ -100,12 +106,11 @@ impl Desk {
         if let Some(question) = self.ask() {
             return Some(Word::Ask(question));
         }
-        let text = match self.happens().await {
-            Happened::Event(event) => self.hear(event),
+        match self.happens().await {
+            Happened::Event(event) => self.hear(event).map(Word::Tell),
             Happened::Typed(line) => self.send(line),
-            Happened::Sent(sent) => self.sent(sent),
-        };
-        text.map(Word::Tell)
+            Happened::Sent(sent) => self.sent(sent).map(Word::Tell),
+        }
     }
 
     /// The question that is asked now, if none is asked.
@@ -158,7 +163,7 @@ impl Desk {
         Some("\nthe code is not needed any more".to_owned())
     }
 
-    fn send(&mut self, line: io::Result<String>) -> Option<String> {
+    fn send(&mut self, line: io::Result<String>) -> Option<Word> {
         let id = self.asked?;
         match line {
             // The end of the input: nobody will answer.
@@ -169,11 +174,11 @@ impl Desk {
             Ok(line) => {
                 let client = self.client.clone();
                 self.sending = Some(Box::pin(async move { client.answer_prompt(id, line.trim()).await }));
-                None
+                Some(Word::Answered)
             }
             Err(error) => {
                 self.leave();
-                Some(format!("the answer cannot be read: {error}"))
+                Some(Word::Tell(format!("the answer cannot be read: {error}")))
             }
         }
     }

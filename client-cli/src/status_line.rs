@@ -85,7 +85,6 @@ impl StatusLine {
         let mut line = shared.line();
         let number = line.next;
         line.next += 1;
-        line.is_asking = false;
         line.waits.push(Wait { number, what: what.to_owned(), since: now() });
         drop(line);
         shared.changed.notify_all();
@@ -97,12 +96,11 @@ impl StatusLine {
         Quiet(self.shared.as_deref().map(|shared| {
             let mut line = shared.line();
             line.wipe();
-            line.is_asking = false;
             line
         }))
     }
 
-    /// The same for a question, after which there is silence until something else happens.
+    /// The same for a question, after which there is silence until it is answered.
     pub(crate) fn ask(&self) -> Quiet<'_> {
         let mut quiet = self.quiet();
         if let Some(line) = &mut quiet.0 {
@@ -268,6 +266,10 @@ mod tests {
         let _wait = status.wait("one");
         drop(status.ask());
         assert_eq!(after(&status, &kept, 3), "");
+        drop(status.quiet());
+        let other = status.wait("two");
+        assert_eq!(after(&status, &kept, 3), "", "it is open still, whatever was written meanwhile");
+        drop(other);
         status.answered();
         assert_eq!(after(&status, &kept, 4), "\r\u{1b}[Kone… 4 s");
     }

@@ -12,6 +12,7 @@ use stormtunnel_model::Timestamp;
 use stormtunnel_proto::paths::Platform;
 
 pub use crate::ends::Ends;
+use crate::ends::terminating_with;
 pub use crate::status_line::LineTerminal;
 
 /// What surrounds one command line.
@@ -72,7 +73,10 @@ struct SystemPrograms;
 
 impl Programs for SystemPrograms {
     fn run(&self, program: &Path, arguments: &[String]) -> io::Result<ProgramEnd> {
-        let output = Command::new(program).args(arguments).stdin(Stdio::null()).output()?;
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn()?;
+        let output = terminating_with(child.id(), || child.wait_with_output())?;
         Ok(ProgramEnd {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -81,7 +85,8 @@ impl Programs for SystemPrograms {
     }
 
     fn show(&self, program: &Path, arguments: &[String]) -> io::Result<i32> {
-        Ok(Command::new(program).args(arguments).status()?.code().unwrap_or(-1))
+        let mut child = Command::new(program).args(arguments).spawn()?;
+        Ok(terminating_with(child.id(), || child.wait())?.code().unwrap_or(-1))
     }
 }
 
@@ -122,7 +127,7 @@ impl<'w> World<'w> {
             clock: wall_clock,
             platform: Platform::CURRENT,
             programs: &SystemPrograms,
-            ends: Ends::of_process(status.is_some()),
+            ends: Ends::of_process(),
             status,
         }
     }

@@ -13,6 +13,10 @@ use crate::exit::Failure;
 use crate::follow::{Follower, Goal, Limit, Progress, Settled, Verdict};
 use crate::render::sentences;
 
+/// What is said to whoever interrupts a login that tunnels wait for.
+const GIVEN_UP: &str =
+    "the login is given up, unless somebody else waits for it; the tunnels go on after `stctl sso login`";
+
 /// How tunnels are started again after a login, which takes none of their time.
 pub(super) struct Again {
     pub(super) options: StartOptions,
@@ -29,11 +33,14 @@ pub(super) async fn carry_on(
 ) -> Result<(), Failure> {
     let needed: BTreeSet<SignInName> = settled.iter().filter_map(Settled::login_needed).collect();
     let mut signed_in = BTreeSet::new();
+    // The tunnels do not go on before.
+    let goes_on = std::mem::replace(&mut context.goes_on, GIVEN_UP);
     for name in needed {
         if sso::login_for_tunnels(context, client, name.clone()).await? {
             signed_in.insert(name);
         }
     }
+    context.goes_on = goes_on;
     let goes_on = |one: &Settled| one.login_needed().is_some_and(|name| signed_in.contains(&name));
     let (going_on, others): (Vec<&Settled>, Vec<&Settled>) = settled.iter().partition(|one| goes_on(one));
     let desk = if going_on.is_empty() { None } else { context.desk(client).await };

@@ -71,8 +71,8 @@ async fn start(context: &mut Context<'_>, args: &UpArgs, command: Command) -> En
     if args.no_wait {
         let tunnels = selected(&client, &selection).await?;
         tell_if_none(&mut context.out, &tunnels);
-        context.goes_on = command.goes_on();
         let outcomes = command.send(&client, StartTunnels { tunnels, options }).await?;
+        context.goes_on = command.goes_on();
         return taken(&mut context.out, outcomes, sentences::is_starting);
     }
     // Programs get what there is, and sign in and type codes themselves.
@@ -82,12 +82,14 @@ async fn start(context: &mut Context<'_>, args: &UpArgs, command: Command) -> En
     let follower = follower.attended(desk);
     let tunnels = names(&chosen(&selection, tunnels)?);
     tell_if_none(&mut context.out, &tunnels);
-    context.goes_on = command.goes_on();
     let outcomes = follower.answer(command.send(&client, StartTunnels { tunnels, options })).await?;
+    context.goes_on = command.goes_on();
     let goal = if args.wait { Goal::UpPatiently } else { Goal::Up };
     let logs_in = !args.no_login && attended;
     let mut reporter = Reporter::new(&mut context.out, sentences::is_up, logs_in);
     let mut settled = follower.follow(outcomes, goal, &mut reporter).await?;
+    drop(reporter);
+    context.out.give_up_question();
     if logs_in {
         let options = StartOptions { confirmed, reason: args.reason.clone(), ttl: args.ttl };
         let again = Again { options, goal, timeout: args.timeout };

@@ -164,3 +164,29 @@ async fn without_an_editor_or_a_terminal_it_says_what_to_do() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_copy_that_was_kept_is_in_nobodys_way() {
+    Fake::beside(Vec::new(), async |fake: Fake| {
+        let kept = fake.settings_file().with_extension(format!("edit-{}.toml", std::process::id()));
+        fs::write(&kept, "# kept\n").unwrap();
+        let ran = edited(&fake, r#"echo '# more' >>"$1""#, NO).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(read(&fake.settings_file()), format!("{TEMPLATE}# more\n"));
+        assert_eq!((copies(&fake), read(&kept).as_str()), (vec![kept.clone()], "# kept\n"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_text_is_named_as_such() {
+    Fake::beside(Vec::new(), async |fake: Fake| {
+        fs::write(fake.settings_file(), b"# \xff\n").unwrap();
+        let ran = edited(&fake, "true", NO).await;
+        assert_eq!(ran.code, 1);
+        let headline = format!("the settings file {} cannot be read", fake.settings_file().display());
+        assert!(ran.err.contains(&headline) && ran.err.contains("UTF-8"), "{ran:?}");
+        assert!(copies(&fake).is_empty());
+    })
+    .await;
+}

@@ -1,14 +1,17 @@
 //! Manners on a real terminal and in real pipes: how commands end from outside, and what is said meanwhile.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
-use aws_emulator::{Config, Injection};
+use aws_emulator::{Config, Consent, Injection, Portal, SignInHabits};
 use stormtunnel_e2e::DEADLINE;
 use stormtunnel_e2e::process::{self, Signal};
+use stormtunnel_e2e::profiles;
 use stormtunnel_e2e::scene::{HOST, PORT, Scene};
+use stormtunnel_e2e::sign_in::{self, START_URL};
 use stormtunnel_e2e::terminal::Terminal;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
@@ -98,6 +101,11 @@ async fn ctrl_c_ends_a_command_and_leaves_the_terminal_as_it_was() -> Result<()>
     terminal.begin(line, |shown| shown.contains("waiting for db: "), DEADLINE).await?;
     terminal.interrupt().await?;
     terminal.end(DEADLINE).await.context(line)?;
+    // Whatever becomes of the words, somebody is there.
+    let line = "bash -c 'while true; do stctl watch -o json 2>/dev/null; done'";
+    terminal.begin(line, |shown| shown.contains("\"snapshot\""), DEADLINE).await?;
+    terminal.interrupt().await?;
+    terminal.end(DEADLINE).await.context(line)?;
     println!(
         "promise cli.signals: Ctrl-C ends {} commands with 130, a question among them, in a terminal that is as it was",
         INTERRUPTED.len()
@@ -156,6 +164,30 @@ async fn ctrl_c_in_an_editor_is_the_editors() -> Result<()> {
     let code = terminal.command("echo code $?", DEADLINE).await?;
     ensure!(code.contains("\ncode 0\r"), "{code:?}");
     ensure!(std::fs::read_to_string(scene.sandbox().config_file())?.ends_with("# kept\n"));
+
+    // At a question it is for stctl again, and what was typed is not lost.
+    std::fs::write(&editor, "#!/bin/sh\necho 'wrong = 1' >>\"$1\"\n")?;
+    terminal.begin(&line, |shown| shown.contains("edit again? [y/N] "), DEADLINE).await?;
+    terminal.interrupt().await?;
+    let shown = terminal.end(DEADLINE).await?;
+    let (_, kept) = shown.split_once("what you have written is kept in").context(shown.clone())?;
+    let kept: String = kept.split("READY> ").next().unwrap_or_default().split_whitespace().collect();
+    ensure!(std::fs::read_to_string(&kept).context(kept)?.ends_with("wrong = 1\n"), "{shown:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn ctrl_c_at_a_login_says_what_becomes_of_it() -> Result<()> {
+    let sign_in = SignInHabits { consent: Consent::Waits, interval_s: 1, ..SignInHabits::default() };
+    let portal = Portal::new(START_URL, "me@corp.example").account("123456789012", &["Developer"]);
+    let scene = Scene::start(Config { portals: vec![portal], sign_in, ..Config::default() }).await?;
+    sign_in::write_profiles(&scene)?;
+    profiles::add(&scene, "db", Some("dev")).await?;
+    let mut terminal = terminal(&scene).await?;
+    terminal.begin("stctl up db", |shown| shown.contains("http"), DEADLINE).await?;
+    terminal.interrupt().await?;
+    let shown = terminal.end(DEADLINE).await?;
+    ensure!(shown.contains("the login is given up") && !shown.contains("goes on starting"), "{shown:?}");
     Ok(())
 }
 
@@ -203,6 +235,38 @@ async fn sigterm_ends_a_follower_as_it_ends_any_program() -> Result<()> {
     ensure!(shown.contains("code 143\r"), "{shown:?}");
     let last = shown.rfind("waiting for").unwrap_or_default();
     ensure!(shown[last..].contains(WIPED), "{shown:?}");
+
+    // A program that has the terminal ends as well: it is waited for.
+    let line = "stctl daemon logs --follow & p=$!";
+    terminal.begin(line, |shown| shown.contains("\r\n2"), DEADLINE).await?;
+    let shown = terminal.command("kill $p; wait $p; echo code $?", DEADLINE).await?;
+    ensure!(shown.contains("code 143\r"), "{shown:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_first_process_of_a_container_returns_the_code_of_the_signal() -> Result<()> {
+    let scene = connecting().await?;
+    let mut terminal = terminal(&scene).await?;
+    let first = "unshare --pid --fork --kill-child stctl wait db";
+    let shown = terminal.command("unshare --pid --fork true; echo code $?", DEADLINE).await?;
+    if !shown.contains("\ncode 0\r") {
+        let required = std::env::var_os("REQUIRE_ALL").is_some_and(|value| !value.is_empty());
+        ensure!(!required, "no process numbers of our own: {shown}");
+        let _ = writeln!(std::io::stderr(), "skipped: no process numbers of our own: {shown}");
+        return Ok(());
+    }
+    terminal.begin(first, |shown| shown.contains("waiting for db: "), DEADLINE).await?;
+    terminal.interrupt().await?;
+    terminal.end(DEADLINE).await?;
+    let code = terminal.command("echo code $?", DEADLINE).await?;
+    ensure!(code.contains("\ncode 130\r"), "{code:?}");
+
+    let line = format!("{first} & p=$!");
+    terminal.begin(&line, |shown| shown.contains("waiting for db: "), DEADLINE).await?;
+    let kill = "kill $(cat /proc/$p/task/$p/children); wait $p; echo code $?";
+    let shown = terminal.command(kill, DEADLINE).await?;
+    ensure!(shown.contains("code 143\r"), "{shown:?}");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The person edits a copy. The daemon, whose file it is, takes all of it or refuses it, and nothing that was typed is lost.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,9 @@ use crate::exit::{Failure, Problem};
 /// Editors that are looked for where no variable names one.
 const EDITORS: [&str; 2] = ["vi", "nano"];
 
+/// Copies of one process number that were kept and are in nobody's way.
+const MOST_KEPT: u32 = 100;
+
 /// What a shell ends with when there is no such program.
 const NO_PROGRAM: i32 = 127;
 
@@ -28,7 +31,8 @@ pub(super) async fn run(context: &mut Context<'_>) -> Ending {
     }
     // Before the file is read: what changes in between is noticed then.
     let file = context.client().await?.settings_file().await?;
-    let copy = Copy::make(&file).map_err(|error| {
+    let original = original(&file)?;
+    let copy = Copy::make(&file, original).map_err(|error| {
         let headline = format!("cannot make a copy beside {} to edit", file.path);
         Problem { detail: error.to_string(), ..Problem::failure("runtime", headline) }
     })?;
@@ -36,8 +40,7 @@ pub(super) async fn run(context: &mut Context<'_>) -> Ending {
     let ended = edit(context, &copy, &file).await;
     match ended {
         Err(Failure::Problem(problem)) if copy.is_of_use() => {
-            let note = format!("what you have written is kept in {}", copy.path.display());
-            Err(Problem { note, ..*problem }.into())
+            Err(Problem { note: copy.is_kept(), ..*problem }.into())
         }
         ended => {
             // One that cannot be removed does no harm.
@@ -58,6 +61,10 @@ async fn edit(context: &mut Context<'_>, copy: &Copy, file: &SettingsFile) -> En
         if text == copy.original {
             context.out.note("nothing was changed");
             return Ok(ExitCode::Ok);
+        }
+        // Once and for all: it is a copy of its own, and goes with the process.
+        if context.goes_on.is_empty() {
+            context.goes_on = copy.is_kept().leak();
         }
         // Another connection each time: a person takes longer than a daemon may live.
         let replaced = context.client().await?.replace_settings_file(text, file.etag.clone()).await?;
@@ -139,7 +146,22 @@ fn failed(editor: &str, detail: String) -> Failure {
     Problem { detail, ..Problem::failure("runtime", headline) }.into()
 }
 
-/// The text that is edited, in a file of its own beside the settings: it survives whatever happens.
+/// What is there to be edited: the settings file, or what it begins with.
+fn original(file: &SettingsFile) -> Result<String, Failure> {
+    match fs::read_to_string(&file.path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(file.template.clone()),
+        Err(error) => {
+            let remedy = "make it a text in UTF-8 that you may read, or put it aside";
+            let headline = format!("the settings file {} cannot be read", file.path);
+            let failure = Problem::failure("runtime", headline);
+            Err(Problem { detail: error.to_string(), remedy: remedy.to_owned(), ..failure }.into())
+        }
+    }
+}
+
+/// The text that is edited, in a file of its own beside the settings: it survives whatever happens, once something was
+/// written in it.
 struct Copy {
     path: PathBuf,
     original: String,
@@ -147,20 +169,23 @@ struct Copy {
 
 impl Copy {
     /// For the owner alone, since a proxy's password may be in it.
-    fn make(file: &SettingsFile) -> io::Result<Self> {
+    fn make(file: &SettingsFile, original: String) -> io::Result<Self> {
         let settings = Path::new(&file.path);
-        let original = match fs::read_to_string(settings) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => file.template.clone(),
-            text => text?,
-        };
         if let Some(directory) = settings.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
-        // With an ending by which editors know the language.
-        let path = settings.with_extension(format!("edit-{}.toml", std::process::id()));
-        let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        copy.write_all(original.as_bytes())?;
+        let (path, mut copy) = new_beside(settings)?;
+        if let Err(error) = copy.write_all(original.as_bytes()) {
+            // Half of what is elsewhere is of no use.
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
         Ok(Self { path, original })
+    }
+
+    /// What is said where nobody took what was written.
+    fn is_kept(&self) -> String {
+        format!("what you have written is kept in {}", self.path.display())
     }
 
     fn text(&self) -> io::Result<String> {
@@ -172,6 +197,30 @@ impl Copy {
         match self.text() {
             Ok(text) => text != self.original,
             Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+}
+
+impl Drop for Copy {
+    /// However the command ends, nothing is left that is also elsewhere.
+    fn drop(&mut self) {
+        if !self.is_of_use() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A new file with an ending by which editors know the language.
+fn new_beside(settings: &Path) -> io::Result<(PathBuf, File)> {
+    let process = std::process::id();
+    let mut number = 0;
+    loop {
+        // In a container each process may have the same number, and what another one kept is not overwritten.
+        let suffix = if number == 0 { String::new() } else { format!("-{number}") };
+        let path = settings.with_extension(format!("edit-{process}{suffix}.toml"));
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MOST_KEPT => number += 1,
+            opened => return opened.map(|file| (path, file)),
         }
     }
 }
