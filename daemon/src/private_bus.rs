@@ -38,6 +38,11 @@ impl Program {
         use std::io::Write as _;
         self.0.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
 }
 
 impl Drop for Program {

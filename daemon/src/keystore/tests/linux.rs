@@ -1,8 +1,10 @@
 //! The contract on Linux: GNOME Keyring on a private bus, with files of its own. And which store is opened.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use zbus::connection::Builder;
 
 use super::super::secret_service::SecretService;
@@ -35,16 +37,26 @@ fn service_on(directory: &Path) -> SecretService {
     SecretService::on_bus(address_in(directory), PATIENCE)
 }
 
+/// How many GNOME Keyrings may fall over. On a busy machine one ends now and then by an assertion of its own (a trap in GLib, twice in
+/// some fifty runs of version 42), and what it had not answered is no failure of ours.
+const FALLS: u32 = 3;
+
 #[tokio::test]
 async fn the_secret_service_keeps_the_contract() {
-    let directory = TempDir::new().unwrap();
-    let path = directory.path();
-    let Some(_bus) = private_bus::start(path).await else { return };
-    let Some(_keyring) = keyring(path, Some("password")).await else { return };
-    let choice = KeyStoreChoice::SecretService;
-    let open = async || open_beside(service_on(path), choice, path).await.store;
-    keeps_the_contract("keystore.secret-service", true, open).await;
-    assert!(!path.join(DIRECTORY).exists(), "nothing is in files");
+    for fall in 1..=FALLS {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path();
+        let Some(_bus) = private_bus::start(path).await else { return };
+        let Some(mut keyring) = keyring(path, Some("password")).await else { return };
+        let choice = KeyStoreChoice::SecretService;
+        let open = async || open_beside(service_on(path), choice, path).await.store;
+        let contract = AssertUnwindSafe(keeps_the_contract("keystore.secret-service", true, open));
+        match contract.catch_unwind().await {
+            Ok(()) => return assert!(!path.join(DIRECTORY).exists(), "nothing is in files"),
+            Err(_) if keyring.has_ended() && fall < FALLS => eprintln!("GNOME Keyring fell over; again"),
+            Err(failed) => resume_unwind(failed),
+        }
+    }
 }
 
 #[tokio::test]
