@@ -11,7 +11,7 @@ use crate::scene::{HOST, PORT, Scene};
 use crate::terminal::Terminal;
 use crate::{DEADLINE, local, secrets};
 
-/// The code of the device that [`GUARDED`] wants.
+/// The code of the device that the guarded role wants.
 pub const CODE: &str = "271828";
 const SERIAL: &str = "arn:aws:iam::123456789012:mfa/me";
 /// A role with a device.

@@ -16,7 +16,7 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Installs the previous build in a new directory: those of [`PREVIOUS`], and where nothing names any, copies of the present
+    /// Installs the previous build in a new directory: those of `STORMTUNNEL_PREVIOUS_BIN_DIR`, and where nothing names any, copies of the present
     /// ones, which are other files as well.
     ///
     /// # Errors
