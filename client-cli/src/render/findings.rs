@@ -72,7 +72,7 @@ pub fn text(findings: &[Finding], style: Style, width: Option<u16>, all: bool) -
     push(
         &mut text,
         &format!(
-            "\n{} ok, {} warnings, {} failures, {} skipped",
+            "\n{} ok, {} warnings, {} failed, {} skipped",
             count(Outcome::Pass),
             count(Outcome::Warn),
             count(Outcome::Fail),
