@@ -61,14 +61,18 @@ pub(crate) async fn connect(plan: &Plan<'_>, autostart: bool) -> Result<Client, 
 }
 
 /// Connects to the daemon that surely runs. None is started, not even by a service manager, whose socket takes connections
-/// without a daemon: the lock tells, and after a restart of the machine there is no lock yet.
-pub(crate) async fn connect_to_running(plan: &Plan<'_>) -> Result<Client, Unreachable> {
+/// without a daemon: the lock tells. After a restart of the machine there is no lock yet, and `is_idle` tells of the service
+/// whether no daemon of its runs.
+pub(crate) async fn connect_to_running(
+    plan: &Plan<'_>,
+    is_idle: impl Fn(&dyn Manager) -> bool,
+) -> Result<Client, Unreachable> {
     let socket = &plan.paths.socket;
-    let is_served = || plan.service().is_ok_and(|service| is_installed(service.as_ref(), plan.paths));
+    let is_idle = |service: &dyn Manager| is_installed(service, plan.paths) && is_idle(service);
     let is_free = match Lock::beside(socket) {
         Lock::Held(_) => false,
         Lock::Free => socket.exists(),
-        Lock::Unknown => socket.exists() && is_served(),
+        Lock::Unknown => socket.exists() && plan.service().is_ok_and(|service| is_idle(service.as_ref())),
     };
     if is_free {
         return Err(Unreachable::Stale { socket: socket.clone() });

@@ -13,7 +13,6 @@ use crate::autostart::{self, Plan};
 use crate::cli::{Globals, Verb};
 use crate::cmds::waits;
 use crate::exit::{Failure, OLDER_DAEMON, Problem};
-use crate::lock::Lock;
 use crate::output::Output;
 use crate::prompts::Desk;
 use crate::service::{Manager, is_installed};
@@ -195,24 +194,8 @@ impl<'o> Context<'o> {
 
     /// A connection to the daemon that runs; none is started.
     pub(crate) async fn running_client(&mut self) -> Result<Client, autostart::Unreachable> {
-        // A service manager's socket takes connections without a daemon, and starts one. The lock tells; after a restart of the
-        // machine there is none yet, and the manager tells.
-        let socket = &self.paths.socket;
-        let is_free = match Lock::beside(socket) {
-            Lock::Held(_) => false,
-            Lock::Free => socket.exists(),
-            Lock::Unknown => socket.exists() && self.has_idle_service(),
-        };
-        if is_free {
-            return Err(autostart::Unreachable::Stale { socket: socket.clone() });
-        }
-        Ok(autostart::connect(&self.plan(), false).await?.with_deadline(CALL_DEADLINE))
-    }
-
-    /// Whether a service holds the socket, and no daemon of its runs.
-    fn has_idle_service(&self) -> bool {
-        let service = self.service();
-        service.is_ok_and(|service| is_installed(service.as_ref(), &self.paths) && !service.state().active)
+        let connected = autostart::connect_to_running(&self.plan(), |service| !service.state().active).await;
+        Ok(connected?.with_deadline(CALL_DEADLINE))
     }
 
     /// The system's service manager.

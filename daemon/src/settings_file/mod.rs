@@ -8,6 +8,7 @@ pub mod document;
 pub mod fuzz;
 mod template;
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,7 +87,7 @@ struct State {
 }
 
 /// What the file was when it was last read or written.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum Seen {
     Text(String),
     Missing,
@@ -251,6 +252,17 @@ impl SettingsFile {
 fn value(reading: &Reading, setting: &'static Setting) -> SettingValue {
     let value = setting.shown(&reading.settings);
     SettingValue { setting, value, is_set: reading.set.contains(setting.key) }
+}
+
+/// A proxy's password may be in the text.
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text(_) => "Text(..)",
+            Self::Missing => "Missing",
+            Self::Unreadable => "Unreadable",
+        })
+    }
 }
 
 impl Seen {
